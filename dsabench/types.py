@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
-from torch import Tensor
+from torch import Tensor, nn
+
+Scalar = bool | int | float | str
 
 
 class Views(NamedTuple):
@@ -18,7 +21,7 @@ class Views(NamedTuple):
     anchor: Tensor
     view1: Tensor
     view2: Tensor
-    index: Tensor
+    index: Tensor  # type: ignore[assignment]  # the field's name wins over tuple.index
     locals: tuple[Tensor, ...] = ()
 
 
@@ -28,7 +31,7 @@ class LabelledViews(NamedTuple):
     anchor: Tensor
     view1: Tensor
     view2: Tensor
-    index: Tensor
+    index: Tensor  # type: ignore[assignment]  # the field's name wins over tuple.index
     labels: Tensor
     locals: tuple[Tensor, ...] = ()
 
@@ -60,3 +63,54 @@ class Score(NamedTuple):
     value: float
     params: Mapping[str, object]
     higher_is_better: bool | None = True
+
+
+class Method(nn.Module):
+    """What the loop needs of an SSL method: `forward(views) -> MethodOutput`, and these facts.
+
+    `backbone` maps images to (B, D), `projector` maps those to the embeddings (B, `embedding_dim`); a method is
+    built as `Method(backbone, feature_dim, **options)`, one that `needs_labels` with `num_classes=` too.
+    """
+
+    needs_labels: ClassVar[bool] = False
+    trainable: ClassVar[bool] = True
+    backbone: nn.Module
+    projector: nn.Module
+    embedding_dim: int
+
+    def after_step(self, progress: float) -> None:
+        """Called after each optimiser step with the share of training done, in [0, 1]: the place for teachers."""
+
+
+class Regularizer(nn.Module):
+    """What the loop needs of a regularizer: `forward(output, views, progress) -> {term: ()}`, and these facts.
+
+    Built as `Regularizer(encoder, feature_dim, embedding_dim, **options)`. Terms are weighted already and are added
+    to the loss. After a forward pass `diagnostics` holds scalars for the log, and `similar_pairs` (B, B) bool, if
+    not None, the pairs of the batch that were taken for similar.
+    """
+
+    needs_labels: ClassVar[bool] = False
+    smallest_batch: ClassVar[int] = 1
+    prior: ClassVar[str] = "none"
+    diagnostics: dict[str, Tensor]
+    similar_pairs: Tensor | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.diagnostics = {}
+        self.similar_pairs = None
+
+    def after_step(self, progress: float) -> None:
+        """Called after each optimiser step with the share of training done, in [0, 1]: the place for teachers."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A method's defaults at one image scale: constructor options, optimisation, and the name of its view policy."""
+
+    options: Mapping[str, Scalar]
+    optimizer: Mapping[str, Scalar]
+    views: str
+    epochs: int
+    batch_size: int = 256

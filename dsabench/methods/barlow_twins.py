@@ -1,0 +1,52 @@
+"""Barlow Twins: Self-Supervised Learning via Redundancy Reduction (Zbontar et al. 2021, arXiv 2103.03230)."""
+
+from __future__ import annotations
+
+from lightly.loss import BarlowTwinsLoss
+from lightly.models.modules import BarlowTwinsProjectionHead
+from torch import nn
+
+from dsabench.methods.shared import embed, full_precision
+from dsabench.types import Method, MethodOutput, Recipe, Views
+
+RECIPES = {
+    "tiny": Recipe(
+        options={"hidden_dim": 128, "output_dim": 128, "lambda_param": 5e-3, "scale": 0.1},
+        optimizer={"optimizer": "adamw", "lr": 2e-3, "weight_decay": 1e-4},
+        views="digits",
+        epochs=60,
+    ),
+    # solo-learn's CIFAR recipe.
+    "small": Recipe(
+        options={"hidden_dim": 2048, "output_dim": 2048, "lambda_param": 5.1e-3, "scale": 0.1},
+        optimizer={"optimizer": "lars", "lr": 0.3, "weight_decay": 1e-4, "warmup_epochs": 10, "scale_lr": True},
+        views="asymmetric",
+        epochs=200,
+    ),
+}
+
+
+class BarlowTwins(Method):
+    """Draws the cross-correlation matrix of two views' embeddings to the identity (eq. 1), times `scale`."""
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        feature_dim: int,
+        *,
+        hidden_dim: int,
+        output_dim: int,
+        lambda_param: float,
+        scale: float,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.projector = BarlowTwinsProjectionHead(feature_dim, hidden_dim, output_dim)
+        self.embedding_dim = output_dim
+        self.scale = scale
+        self.loss = BarlowTwinsLoss(lambda_param=lambda_param, gather_distributed=True)
+
+    def forward(self, views: Views) -> MethodOutput:
+        out = embed(self.backbone, self.projector, views)
+        with full_precision(out.z1):
+            return MethodOutput(self.scale * self.loss(out.z1, out.z2), *out)

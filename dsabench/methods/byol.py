@@ -1,0 +1,72 @@
+"""BYOL: Bootstrap Your Own Latent (Grill et al. 2020, arXiv 2006.07733)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from lightly.loss import NegativeCosineSimilarity
+from lightly.models.modules import BYOLPredictionHead, BYOLProjectionHead
+from torch import nn
+
+from dsabench.ema import make_teacher, update_teacher
+from dsabench.methods.shared import embed, full_precision
+from dsabench.types import Method, MethodOutput, Recipe, Views
+
+RECIPES = {
+    "tiny": Recipe(
+        options={"hidden_dim": 128, "output_dim": 64, "predictor_dim": 128, "momentum": 0.99},
+        optimizer={"optimizer": "adamw", "lr": 2e-3, "weight_decay": 1e-4},
+        views="digits",
+        epochs=60,
+    ),
+    # solo-learn's CIFAR recipe.
+    "small": Recipe(
+        options={"hidden_dim": 4096, "output_dim": 256, "predictor_dim": 4096, "momentum": 0.99},
+        optimizer={"optimizer": "lars", "lr": 1.0, "weight_decay": 1e-5, "warmup_epochs": 10, "scale_lr": True},
+        views="asymmetric",
+        epochs=200,
+    ),
+}
+
+
+class BYOL(Method):
+    """Each view's prediction is drawn to the EMA teacher's projection of the other view (eq. 2).
+
+    The teacher's momentum rises from `momentum` to 1 on a cosine (section 3.2). The teacher stays in train mode, as
+    published: its batch norm sees the batch.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        feature_dim: int,
+        *,
+        hidden_dim: int,
+        output_dim: int,
+        predictor_dim: int,
+        momentum: float,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.projector = BYOLProjectionHead(feature_dim, hidden_dim, output_dim)
+        self.predictor = BYOLPredictionHead(output_dim, predictor_dim, output_dim)
+        self.teacher_backbone = make_teacher(self.backbone)
+        self.teacher_projector = make_teacher(self.projector)
+        self.embedding_dim = output_dim
+        self.momentum = momentum
+        self.loss = NegativeCosineSimilarity()
+
+    def forward(self, views: Views) -> MethodOutput:
+        out = embed(self.backbone, self.projector, views)
+        p1, p2 = self.predictor(torch.cat([out.z1, out.z2])).float().chunk(2)
+        with torch.no_grad():
+            target = embed(self.teacher_backbone, self.teacher_projector, views)
+        with full_precision(out.z1):
+            loss = 0.5 * (self.loss(p1, target.z2) + self.loss(p2, target.z1))
+        return MethodOutput(loss, *out)
+
+    def after_step(self, progress: float) -> None:
+        momentum = 1.0 - (1.0 - self.momentum) * (1.0 + math.cos(math.pi * progress)) / 2.0
+        update_teacher(self.backbone, self.teacher_backbone, momentum)
+        update_teacher(self.projector, self.teacher_projector, momentum)

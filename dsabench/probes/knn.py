@@ -1,0 +1,62 @@
+"""Nearest-neighbour probes: the weighted cosine vote of the field, and the Euclidean 5-NN of the DSA paper."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from dsabench.probes.common import accuracy, numbered, unit_rows
+from dsabench.types import Features, Score
+
+WORKSPACE_BYTES = 128 * 2**20
+
+
+def knn(train: Features, val: Features, test: Features, *, seed: int) -> list[Score]:
+    """Accuracy of a vote of the 20 nearest by cosine, each weighted exp(similarity / 0.07): arXiv 1805.01978, 3.4.
+
+    All the training samples vote where there are fewer; a tie goes to the class of the nearer neighbour. `val` and
+    `seed` are not used. Raises ValueError as `common.numbered` does.
+    """
+    k, temperature = 20, 0.07
+    train, test = numbered(train, test=test)
+    bank, queries = unit_rows(train.x), unit_rows(test.x)
+    predicted = [
+        _vote(train.y[nearest], torch.exp(similarity / temperature))
+        for similarity, nearest in _search(queries, bank, torch.zeros(len(bank), dtype=bank.dtype), k)
+    ]
+    return [Score("accuracy", accuracy(torch.cat(predicted), test.y), {"k": k, "temperature": temperature})]
+
+
+def knn5(train: Features, val: Features, test: Features, *, seed: int) -> list[Score]:
+    """Accuracy of a plain majority vote of the 5 nearest by Euclidean distance on raw features: arXiv 2407.13541.
+
+    All the training samples vote where there are fewer; a tie goes to the class of the nearer neighbour. `val` and
+    `seed` are not used. Raises ValueError as `common.numbered` does.
+    """
+    k = 5
+    train, test = numbered(train, test=test)
+    # -||q - t||^2 / 2 = q.t - ||t||^2 / 2 - ||q||^2 / 2, and the last term is the same for all t.
+    offset = -train.x.square().sum(dim=1) / 2
+    predicted = [
+        _vote(train.y[nearest], torch.ones_like(similarity))
+        for similarity, nearest in _search(test.x, train.x, offset, k)
+    ]
+    return [Score("accuracy", accuracy(torch.cat(predicted), test.y), {"k": k, "metric": "euclidean"})]
+
+
+def _search(queries: Tensor, bank: Tensor, offset: Tensor, k: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Blocks of the k largest q.t + offset_t, descending: values (B, k) and positions in the bank (B, k)."""
+    rows = max(1, WORKSPACE_BYTES // (len(bank) * bank.element_size()))
+    for start in range(0, len(queries), rows):
+        values, nearest = torch.addmm(offset, queries[start : start + rows], bank.T).topk(min(k, len(bank)), dim=1)
+        yield values, nearest
+
+
+def _vote(labels: Tensor, weights: Tensor) -> Tensor:
+    """The class (B,) with most weight among neighbours (B, k) in order of distance."""
+    votes = weights.new_zeros(len(labels), int(labels.max()) + 1).scatter_add_(1, labels, weights)
+    # argmax takes the first of equals, so looking the votes up per neighbour gives a tie to the nearer one.
+    winner = votes.gather(1, labels).argmax(dim=1, keepdim=True)
+    return labels.gather(1, winner).squeeze(1)

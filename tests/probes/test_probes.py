@@ -1,0 +1,102 @@
+"""What every probe promises: bounds, repeatability, invariances, and refusals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from dsabench.probes import PROBES
+from dsabench.registry import load
+from dsabench.types import Features, Score
+
+Probe = Callable[..., list[Score]]
+
+
+def blobs(n: int, *, seed: int, apart: float = 1.0, classes: int = 4, dim: int = 6) -> Features:
+    """Gaussian classes whose means depend on nothing but `apart`; labels in turn."""
+    means = apart * torch.randn(classes, dim, generator=torch.Generator().manual_seed(99))
+    y = torch.arange(n) % classes
+    return Features(means[y] + torch.randn(n, dim, generator=torch.Generator().manual_seed(seed)), y)
+
+
+def splits(apart: float = 1.0, classes: int = 4) -> tuple[Features, Features, Features]:
+    sizes = ((120, 1), (80, 2), (200, 3))
+    train, val, test = (blobs(n, seed=seed, apart=apart, classes=classes) for n, seed in sizes)
+    return train, val, test
+
+
+@pytest.fixture(params=PROBES)
+def probe(request: pytest.FixtureRequest) -> Probe:
+    return load(PROBES, "probe", request.param)
+
+
+def accuracies(scores: list[Score]) -> list[float]:
+    return [score.value for score in scores if score.metric == "accuracy"]
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_classes_far_apart_are_told_apart_perfectly(probe: Probe, classes: int) -> None:
+    values = accuracies(probe(*splits(apart=50, classes=classes), seed=0))
+    assert values
+    assert set(values) == {1.0}
+
+
+def test_shuffled_labels_give_chance(probe: Probe) -> None:
+    train, val, test = splits(apart=3)
+    test = Features(test.x, test.y[torch.randperm(200, generator=torch.Generator().manual_seed(0))])
+    # Chance is 1/4; 0.15 is five standard errors of 200 draws.
+    assert all(abs(value - 0.25) < 0.15 for value in accuracies(probe(train, val, test, seed=0)))
+
+
+def test_a_probe_repeats_itself_and_leaves_the_global_generators_alone(probe: Probe) -> None:
+    data, before = splits(), torch.get_rng_state()
+    assert probe(*data, seed=3) == probe(*data, seed=3)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_labels_are_names(probe: Probe) -> None:
+    data = splits()
+    names = torch.tensor([-5, 7, 70, 2**40])
+    renamed = [Features(split.x, names[split.y]) for split in data]
+    assert probe(*renamed, seed=0) == probe(*data, seed=0)
+
+
+def test_scale_of_all_features_does_not_matter(probe: Probe) -> None:
+    data = splits()
+    scaled = [Features(8 * split.x, split.y) for split in data]
+    assert probe(*scaled, seed=0) == probe(*data, seed=0)
+
+
+@pytest.mark.parametrize("name", ["knn", "knn5", "fewshot"])
+def test_rotation_does_not_matter(name: str) -> None:
+    data, run = splits(), load(PROBES, "probe", name)
+    rotation = torch.linalg.qr(torch.randn(6, 6, generator=torch.Generator().manual_seed(5)).double()).Q
+    rotated = [Features(split.x.double() @ rotation, split.y) for split in data]
+    assert accuracies(run(*rotated, seed=0)) == pytest.approx(accuracies(run(*data, seed=0)), abs=1e-3)
+
+
+def test_test_labels_reach_the_score_alone(probe: Probe) -> None:
+    train, val, test = splits()
+    flipped = Features(test.x, (test.y + 1) % 4)
+    both = [probe(train, val, labels, seed=0) for labels in (test, flipped)]
+    assert [s.params for s in both[0]] == [s.params for s in both[1]]
+    assert [s.value for s in both[0] if s.metric != "accuracy"] == [s.value for s in both[1] if s.metric != "accuracy"]
+    assert all(a > b for a, b in zip(*map(accuracies, both), strict=True))
+
+
+def test_wrong_input_is_refused(probe: Probe) -> None:
+    train, val, test = splits()
+    for wrong, text in [
+        (Features(test.x, test.y + 1), "test has samples of class 4"),
+        (Features(test.x, test.y[:-1]), "test features"),
+        (Features(test.x[:, :3], test.y), "test features"),
+        (Features(test.x[:0], test.y[:0]), "no test features"),
+        (Features(test.x * math.nan, test.y), "test features must be finite"),
+    ]:
+        with pytest.raises(ValueError, match=text):
+            probe(train, val, wrong, seed=0)
+    with pytest.raises(ValueError, match="no train features"):
+        probe(Features(train.x[:0], train.y[:0]), val, test, seed=0)
