@@ -80,7 +80,6 @@ def train(
     run = Run.at(config, runs)
     check_same_data(run, dataset, overwrite)
     if run.state["status"] == "finished" and not overwrite:
-        report(Update(config.label, "reused", 1, 1, None, None))
         return run, True
     fabric = make_fabric(config)
     validated = Trainer(config, dataset, run, fabric)
@@ -90,7 +89,6 @@ def train(
         if overwrite:
             run.erase()
         elif run.state["status"] == "finished":
-            report(Update(config.label, "reused", 1, 1, None, None))
             return run, True
         run.begin(**facts(config, dataset, fabric.world_size, run.state.get("started_utc")))
         last = 0.0

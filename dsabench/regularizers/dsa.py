@@ -109,6 +109,8 @@ class PairNetwork(nn.Module):
     """M (R, R) = sigmoid(a cos(g(z_i), g(z_j)) + b) of embeddings z (R, D): symmetric, one matrix product.
 
     The published network takes the differences of all pairs, an (R * R, D) tensor; this one is its low-rank sibling.
+    The embeddings are standardised over the batch first: those of BYOL share a large mean, beside which all of their
+    cosines are near 1 and M could not tell one pair from another.
     """
 
     WIDTH = 64
@@ -116,13 +118,15 @@ class PairNetwork(nn.Module):
     def __init__(self, embedding_dim: int) -> None:
         super().__init__()
         self.projection = nn.Linear(embedding_dim, self.WIDTH, bias=False)
-        # M starts near 0 for unrelated pairs and crosses 1/2 at a cosine of 1/2.
-        self.scale = nn.Parameter(torch.tensor(10.0))
-        self.offset = nn.Parameter(torch.tensor(-5.0))
+        # M starts near 0 for unrelated pairs and crosses 1/2 at a cosine of 1/2. The parameters are a / 10 and b / 10:
+        # an optimiser moves every parameter by about the same amount, and these have further to go than a weight.
+        self.scale = nn.Parameter(torch.tensor(1.0))
+        self.offset = nn.Parameter(torch.tensor(-0.5))
 
     def forward(self, z: Tensor) -> Tensor:
-        g = functional.normalize(self.projection(z), dim=1)
-        return torch.sigmoid(self.scale * (g @ g.T) + self.offset)
+        standard = functional.batch_norm(z, running_mean=None, running_var=None, training=True)
+        g = functional.normalize(self.projection(standard), dim=1)
+        return torch.sigmoid(10.0 * (self.scale * (g @ g.T) + self.offset))
 
 
 class DSA(Regularizer):
@@ -188,8 +192,10 @@ class DSA(Regularizer):
         return self
 
     def forward(self, output: MethodOutput, views: Views | LabelledViews, progress: float) -> dict[str, Tensor]:
+        with torch.no_grad():
+            u = self.teacher(views.anchor)
         with torch.autocast(output.z1.device.type, enabled=False):
-            prior, scores = self.prior_of(views.anchor)
+            prior, scores = self.prior_of(gather_rows(u.float()))
             z = torch.cat([gather_rows(output.z1.float()), gather_rows(output.z2.float())])
             prior, scores = prior.repeat(2, 2), scores.repeat(2)
             terms, similarity = {}, prior
@@ -206,9 +212,8 @@ class DSA(Regularizer):
         return terms
 
     @torch.no_grad()
-    def prior_of(self, anchor: Tensor) -> tuple[Tensor, Tensor]:
-        """Similarity T (N, N) and scores s (N,) of the global batch from the teacher's features, centred on it."""
-        u = gather_rows(self.teacher(anchor).float())
+    def prior_of(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Similarity T (N, N) and scores s (N,) of the teacher's features `u` (N, D) of the global batch."""
         u = u - u.mean(dim=0)
         most = max(1, (len(u) - 1) // 4)
         k, eta = min(self.k, most), min(self.eta, most)

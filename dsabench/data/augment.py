@@ -1,0 +1,90 @@
+"""Two-view augmentation of whole batches: drawn per image on the CPU, computed wherever the images are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from dsabench.data import colour
+from dsabench.data.geometry import Boxes, blur_weights, random_boxes, resample, resize_weights, rotate
+from dsabench.data.policies import ViewPolicy
+
+_JITTER: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (
+    colour.brightness,
+    colour.contrast,
+    colour.saturation,
+    colour.hue,
+)
+_COLOUR_ONLY = (colour.saturation, colour.hue)
+
+
+def augment(images: Tensor, policy: ViewPolicy, generator: torch.Generator, size: int | None = None) -> Tensor:
+    """One view of every image: (B, C, H, W), uint8 or float in [0, 1], to float32 (B, C, size, size) in [0, 1].
+
+    In order: random-resized crop and flip, rotation, colour jitter, grey, blur, solarize, noise. Every draw comes
+    from `generator` (on the CPU) and belongs to one image, but for the order of the four jitter operations, which is
+    drawn once for the batch: an approximation of torchvision's ColorJitter. A step whose strength or probability is
+    0 draws nothing. Images of one channel skip saturation, hue and grey. `size` defaults to H.
+    """
+    batch, channels, height, width = images.shape
+    size = size or height
+    device = images.device
+    boxes = random_boxes(batch, height, width, policy.crop_scale, policy.crop_ratio, generator)
+    flips = torch.rand(batch, generator=generator) < policy.flip_p
+    views = _crop(images, boxes, flips, size)
+    if policy.rotate_degrees > 0:
+        degrees = _uniform(batch, -policy.rotate_degrees, policy.rotate_degrees, generator)
+        views = rotate(views, degrees.to(device))
+    if policy.jitter_p > 0 and any(policy.jitter):
+        _jitter(views, policy, generator)
+    if policy.grey_p > 0 and channels == 3:
+        chosen = _chosen(batch, policy.grey_p, generator).to(device)
+        views[chosen] = colour.luminance(views[chosen])
+    if policy.blur_p > 0:
+        chosen = _chosen(batch, policy.blur_p, generator)
+        weights = blur_weights(_uniform(batch, *policy.blur_sigma, generator)[chosen].to(device), size)
+        chosen = chosen.to(device)
+        views[chosen] = resample(views[chosen], weights, weights)
+    if policy.solarize_p > 0:
+        chosen = _chosen(batch, policy.solarize_p, generator).to(device)
+        views[chosen] = colour.solarize(views[chosen])
+    if policy.noise_std > 0:
+        views.add_(torch.randn(views.shape, generator=generator).to(device), alpha=policy.noise_std)
+    return views.clamp_(0.0, 1.0)
+
+
+def _crop(images: Tensor, boxes: Boxes, flips: Tensor, size: int) -> Tensor:
+    # One small transfer: on a GPU each costs more than the arithmetic it feeds.
+    top, left, height, width, flip = torch.stack((*boxes, flips.float())).to(images.device)
+    rows = resize_weights(top, height, images.shape[2], size)
+    columns = resize_weights(left, width, images.shape[3], size, reverse=flip > 0)
+    if images.dtype == torch.uint8:
+        rows.div_(255.0)
+    return resample(images, rows, columns)
+
+
+def _jitter(views: Tensor, policy: ViewPolicy, generator: torch.Generator) -> None:
+    """Brightness, contrast, saturation and hue of the images that `jitter_p` selects, in one drawn order."""
+    chosen = _chosen(len(views), policy.jitter_p, generator)
+    order = torch.randperm(len(_JITTER), generator=generator).tolist()
+    draws = torch.rand(len(_JITTER), len(views), generator=generator)[:, chosen].to(views.device)
+    chosen = chosen.to(views.device)
+    subset = views[chosen]
+    for which in order:
+        operation, strength = _JITTER[which], policy.jitter[which]
+        if strength == 0 or (views.shape[1] != 3 and operation in _COLOUR_ONLY):
+            continue
+        centre, low = (0.0, -strength) if operation is colour.hue else (1.0, max(0.0, 1.0 - strength))
+        subset = operation(subset, low + (centre + strength - low) * draws[which])
+    views[chosen] = subset
+
+
+def _chosen(batch: int, probability: float, generator: torch.Generator) -> Tensor:
+    """The positions (n,) of the images that a coin of `probability` selects."""
+    return (torch.rand(batch, generator=generator) < probability).nonzero().squeeze(1)
+
+
+def _uniform(batch: int, low: float, high: float, generator: torch.Generator) -> Tensor:
+    return low + (high - low) * torch.rand(batch, generator=generator)

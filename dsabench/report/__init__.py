@@ -1,0 +1,9 @@
+"""Results for people: tables that fit 80 columns, one plain sentence a comparison, and the summary CSV."""
+
+from __future__ import annotations
+
+from dsabench.report.comparisons import finding, print_comparisons, write_summary
+from dsabench.report.overview import print_listing, print_overview, print_values
+from dsabench.report.wording import label
+
+__all__ = ["finding", "label", "print_comparisons", "print_listing", "print_overview", "print_values", "write_summary"]

@@ -1,0 +1,128 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dsabench.data import build as builder
+from dsabench.data import load_dataset
+from dsabench.data.loader import image_batches, labelled_batches, pretraining_batches, steps_per_epoch, unlabelled
+from dsabench.data.spec import Dataset
+from dsabench.errors import UsageError
+from dsabench.types import Views
+
+WriteFolder = Callable[..., None]
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    return load_dataset("synthetic")
+
+
+def batches(dataset: Dataset, **changes: object) -> list[Views]:
+    options: dict[str, Any] = {"batch_size": 64, "seed": 3, "epoch": 1, "device": "cpu"} | changes
+    return list(pretraining_batches(dataset, "asymmetric", **options))
+
+
+def equal(a: Views, b: Views) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a[:4], b[:4], strict=True))
+
+
+def test_steps_drop_the_last_partial_batch_and_a_small_set_is_one() -> None:
+    assert [steps_per_epoch(n, 256) for n in (1, 255, 256, 511, 1294)] == [1, 1, 1, 1, 5]
+    with pytest.raises(UsageError, match="at least 1"):
+        steps_per_epoch(10, 0)
+
+
+def test_an_epoch_visits_every_image_once_in_an_order_of_its_own(dataset: Dataset) -> None:
+    orders = [torch.cat([b.index for b in batches(dataset, epoch=epoch)]) for epoch in (1, 2)]
+    for order in orders:
+        assert torch.equal(order.sort().values, torch.arange(256))
+    assert not torch.equal(*orders)
+    assert [len(b.index) for b in batches(dataset, batch_size=100)] == [100, 100]
+    assert [len(b.index) for b in batches(dataset, batch_size=1000)] == [256]
+
+
+def test_a_batch_is_the_same_wherever_an_epoch_is_entered(dataset: Dataset) -> None:
+    whole, resumed = batches(dataset), batches(dataset, start_step=2)
+    assert len(resumed) == 2
+    assert all(equal(a, b) for a, b in zip(whole[2:], resumed, strict=True))
+    assert not any(equal(a, b) for a, b in zip(whole, batches(dataset, seed=4), strict=True))
+
+
+def test_anchor_is_the_normalised_image_and_the_views_differ(dataset: Dataset) -> None:
+    first = batches(dataset)[0]
+    assert isinstance(dataset.train.images, torch.Tensor)
+    mean, std = (torch.tensor(x)[:, None, None] for x in (dataset.mean, dataset.std))
+    torch.testing.assert_close(first.anchor, (dataset.train.images[first.index] / 255 - mean) / std)
+    assert first.anchor.shape == first.view1.shape == first.view2.shape == (64, 3, 16, 16)
+    assert not torch.equal(first.view1, first.view2)
+    # Views are normalised as the anchor is: black is -mean / std.
+    assert first.view1.min() >= (-mean / std).min() - 1e-4
+
+
+def test_labelled_batches_are_the_same_with_labels(dataset: Dataset) -> None:
+    plain = batches(dataset)
+    labelled = list(labelled_batches(dataset, "asymmetric", batch_size=64, seed=3, epoch=1, device="cpu"))
+    for a, b in zip(plain, labelled, strict=True):
+        assert equal(a, unlabelled(b))
+        assert torch.equal(b.labels, dataset.train.labels[a.index])
+    assert "labels" not in Views._fields
+
+
+def test_ranks_share_every_batch_and_draw_for_themselves(dataset: Dataset) -> None:
+    whole = batches(dataset)
+    ranks = [batches(dataset, rank=rank, world_size=4) for rank in range(4)]
+    for step, batch in enumerate(whole):
+        assert torch.equal(torch.cat([mine[step].index for mine in ranks]), batch.index)
+        assert torch.equal(torch.cat([mine[step].anchor for mine in ranks]), batch.anchor)
+    assert not torch.equal(ranks[1][0].view1, whole[0].view1[16:32])
+    # A set smaller than the batch gives every rank as many, and leaves the rest out.
+    small = [batches(dataset, batch_size=999, rank=rank, world_size=3)[0].index for rank in range(3)]
+    assert [len(index) for index in small] == [85, 85, 85]
+    assert len(torch.cat(small).unique()) == 255
+
+
+def test_wrong_batches_and_policies_are_refused_before_the_first_step(dataset: Dataset) -> None:
+    options: dict[str, Any] = {"batch_size": 64, "seed": 0, "epoch": 0, "device": "cpu"}
+    with pytest.raises(UsageError, match="cannot be shared equally by 3"):
+        pretraining_batches(dataset, "asymmetric", **options, world_size=3)
+    with pytest.raises(UsageError, match="did you mean 'symmetric'"):
+        pretraining_batches(dataset, "simmetric", **options)
+
+
+def test_evaluation_reads_in_order(dataset: Dataset) -> None:
+    parts = list(image_batches(dataset.test, dataset, batch_size=30, device="cpu"))
+    assert [len(part) for part in parts] == [30, 30, 4]
+    assert isinstance(dataset.test.images, torch.Tensor)
+    mean, std = (torch.tensor(x)[:, None, None] for x in (dataset.mean, dataset.std))
+    torch.testing.assert_close(torch.cat(parts), (dataset.test.images / 255 - mean) / std)
+
+
+def test_a_device_gets_one_copy_that_stays() -> None:
+    split = load_dataset("synthetic").train
+    assert split.on("cpu") is split
+    assert split.on("meta") is split.on(torch.device("meta"))
+    assert split.on("meta").labels.device.type == "meta"
+
+
+def test_a_streamed_set_gives_the_batches_of_a_resident_one(
+    tmp_path: Path, write_folder: WriteFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_folder(tmp_path, {"train": 12, "test": 3})
+    resident = load_dataset("imagefolder", data_dir=tmp_path)
+    monkeypatch.setattr(builder, "RESIDENT_BYTES", 0)
+    streamed = load_dataset("imagefolder", data_dir=tmp_path)
+    assert isinstance(resident.train.images, torch.Tensor)
+    assert not isinstance(streamed.train.images, torch.Tensor)
+    for workers in (0, 1):
+        options = {"batch_size": 8, "epoch": 0}
+        state = torch.get_rng_state()
+        expected, read = batches(resident, **options), batches(streamed, **options, workers=workers)
+        assert torch.equal(torch.get_rng_state(), state)
+        assert len(read) > 2
+        assert all(equal(a, b) for a, b in zip(expected, read, strict=True))
+    tests = [torch.cat(list(image_batches(d.test, d, batch_size=4, device="cpu"))) for d in (resident, streamed)]
+    assert torch.equal(*tests)
+    assert streamed.sha256 != resident.sha256
