@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from dsabench import __version__
-from dsabench.build import labels_used, prior_of
+from dsabench.build import facts_of
 from dsabench.config import RunConfig
 from dsabench.data.spec import Dataset
 from dsabench.errors import DataError, RunFailed, unknown
@@ -118,8 +118,7 @@ def facts(config: RunConfig, dataset: Dataset, n_devices: int, started_utc: str 
     sha, dirty = source_revision()
     return {
         "dataset_sha256": dataset.sha256,
-        "labels_used": labels_used(config),
-        "prior": prior_of(config),
+        **facts_of(config)._asdict(),
         "git_sha": sha,
         "git_dirty": dirty,
         "dsabench_version": __version__,

@@ -16,7 +16,7 @@ from dsabench.errors import UsageError
 from dsabench.methods import METHODS
 from dsabench.registry import load
 from dsabench.regularizers import REGULARIZERS
-from dsabench.types import Method, Recipe, Regularizer, Scalar
+from dsabench.types import Method, Recipe, Regularizer, RegularizerFacts, Scalar
 
 
 def method_class(name: str) -> type[Method]:
@@ -97,12 +97,18 @@ def build_regularizer(config: RunConfig, method: Method, feature_dim: int) -> Re
     return built
 
 
-def labels_used(config: RunConfig) -> str:
-    """`training` where labels reach the loss, else `none`."""
-    labelled = method_class(config.spec.method.name).needs_labels
-    return "training" if labelled or regularizer_class(config.spec.regularizer.name).needs_labels else "none"
+def regularizer_options(name: str, given: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """All options of a regularizer: its constructor's defaults, its name's preset, what was given."""
+    return {**option_defaults(regularizer_class(name)), **REGULARIZERS[name].preset, **given}
 
 
-def prior_of(config: RunConfig) -> str:
-    """Where the regularizer takes its similarity from, `none` for one that takes none."""
-    return regularizer_class(config.spec.regularizer.name).prior
+def facts_of(config: RunConfig) -> RegularizerFacts:
+    """Where a run's similarity comes from, and whether labels reach its loss in any way."""
+    kind = regularizer_class(config.spec.regularizer.name)
+    try:
+        facts = kind.facts(config.resolved.regularizer)
+    except ValueError as error:
+        raise UsageError(f"{config.regularizer}: {error}") from error
+    if method_class(config.spec.method.name).needs_labels:
+        return facts._replace(labels_used="training")
+    return facts

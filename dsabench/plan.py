@@ -14,10 +14,10 @@ import torch
 from dsabench.build import (
     check_options,
     method_class,
-    option_defaults,
     option_types,
     recipe,
     regularizer_class,
+    regularizer_options,
 )
 from dsabench.config import Part, Resolved, RunConfig, Scalar, Spec, parse_spec, parse_value
 from dsabench.data import load_dataset
@@ -173,7 +173,7 @@ def configure(request: Request, spec: Spec, seed: int, dataset: Dataset, device:
         deterministic=request.deterministic or device == "cpu",
         resolved=Resolved(
             method={**defaults.options, **pick(given, option_types(method))},
-            regularizer={**option_defaults(regularizer), **spec.regularizer.options},
+            regularizer=regularizer_options(spec.regularizer.name, spec.regularizer.options),
             optimizer=dataclasses.asdict(options) if method.trainable else {},
             views=views,
         ),

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from dsabench.errors import unknown
 
 
 class Entry(NamedTuple):
-    """Where a thing lives (`"module:attribute"`), what it is in one line, and which direction is better."""
+    """Where a thing lives (`"module:attribute"`) and what it is in one line.
+
+    `higher_is_better` says which direction of a metric or probe is; `preset` holds options under which the entry is
+    known by this name, which makes a variant a line of data.
+    """
 
     target: str
     summary: str
     higher_is_better: bool | None = None
+    preset: Mapping[str, bool | int | float | str] = MappingProxyType({})
 
 
 def load(registry: Mapping[str, Entry], kind: str, name: str) -> Any:

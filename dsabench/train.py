@@ -38,7 +38,7 @@ from dsabench.usage import peak_memory_mb, reset_peak_memory
 CHECKPOINT_S = 2.0
 
 # The pair network of DSA learns at this rate whatever the method's optimiser is: LARS would hardly move its scalars.
-REGULARIZER_LR = 2e-3
+REGULARIZER_LR = 1e-2
 
 Watch = Callable[[int, int, float | None, float], None]
 

@@ -82,6 +82,17 @@ class Method(nn.Module):
         """Called after each optimiser step with the share of training done, in [0, 1]: the place for teachers."""
 
 
+class RegularizerFacts(NamedTuple):
+    """What a row says of a regularizer: where its similarity comes from, and whether labels are in it.
+
+    `prior` is `none` where nothing is taken for similar; `labels_used` is `none`, `prior` (an encoder that was trained
+    with labels) or `training`.
+    """
+
+    prior: str
+    labels_used: str
+
+
 class Regularizer(nn.Module):
     """What the loop needs of a regularizer: `forward(output, views, progress) -> {term: ()}`, and these facts.
 
@@ -90,9 +101,8 @@ class Regularizer(nn.Module):
     not None, the pairs of the batch that were taken for similar.
     """
 
-    needs_labels: ClassVar[bool] = False
     smallest_batch: ClassVar[int] = 1
-    prior: ClassVar[str] = "none"
+    needs_labels: bool = False
     diagnostics: dict[str, Tensor]
     similar_pairs: Tensor | None
 
@@ -100,6 +110,11 @@ class Regularizer(nn.Module):
         super().__init__()
         self.diagnostics = {}
         self.similar_pairs = None
+
+    @classmethod
+    def facts(cls, options: Mapping[str, Scalar]) -> RegularizerFacts:
+        """The facts of a regularizer with these options, all of them; raises ValueError for one that cannot be."""
+        return RegularizerFacts("none", "none")
 
     def after_step(self, progress: float) -> None:
         """Called after each optimiser step with the share of training done, in [0, 1]: the place for teachers."""

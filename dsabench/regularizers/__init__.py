@@ -1,10 +1,30 @@
-"""Regularizers: named terms that any method can be trained with."""
+"""Regularizers: named terms that any method can be trained with.
+
+The variants of DSA from `dsa-no-m` on are its ablations: the same module, one option changed.
+"""
 
 from dsabench.registry import Entry
 
+_DSA = "dsabench.regularizers.dsa:DSA"
+
 REGULARIZERS: dict[str, Entry] = {
     "none": Entry("dsabench.regularizers.none:NoRegularizer", "nothing added: the plain method"),
-    "dsa": Entry(
-        "dsabench.regularizers.dsa:DSA", "label-free DSA: shared neighbours of an EMA teacher (arXiv 2407.13541)"
+    "dsa": Entry(_DSA, "label-free DSA: shared neighbours of an EMA teacher (after arXiv 2407.13541)"),
+    "dsa-oracle": Entry(
+        _DSA, "DSA told the labels: the upper bound, not self-supervised", preset={"prior": "labels", "scores": False}
+    ),
+    "dsa-reference": Entry(
+        "dsabench.regularizers.dsa_reference:ReferenceDSA",
+        "the published computation, to measure against; its ImageNet prior: prior=frozen:resnet18.tv_in1k",
+    ),
+    "dsa-no-m": Entry(_DSA, "ablation: nothing learned, M is the prior", preset={"m": "prior"}),
+    "dsa-no-scores": Entry(_DSA, "ablation: every sample weighs the same", preset={"scores": False}),
+    "dsa-no-prior": Entry(_DSA, "ablation: M is never drawn to the prior", preset={"lambda2": 0.0}),
+    "dsa-pull": Entry(_DSA, "ablation: aggregation only", preset={"adjust": "pull"}),
+    "dsa-push": Entry(_DSA, "ablation: separation only", preset={"adjust": "push"}),
+    "dsa-constant": Entry(_DSA, "ablation: no two images are similar", preset={"similarity": "constant"}),
+    "dsa-shuffled": Entry(_DSA, "ablation: the prior of the wrong images", preset={"shuffle": True}),
+    "koleo": Entry(
+        "dsabench.regularizers.koleo:KoLeo", "spreads features evenly; shares nothing with DSA (1806.03198)"
     ),
 }

@@ -8,15 +8,17 @@ in which a product was summed, and ties go to the lower index.
 from __future__ import annotations
 
 import math
-from typing import Self
+from collections.abc import Mapping
 
 import torch
-from lightly.utils.dist import gather, world_size
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dsabench.ema import make_teacher, update_teacher
-from dsabench.types import LabelledViews, MethodOutput, Regularizer, Views
+from dsabench.regularizers.pairs import PairNetwork
+from dsabench.regularizers.priors import build_prior, prior_facts
+from dsabench.regularizers.queue import FeatureQueue
+from dsabench.regularizers.shared import gather_rows, require, require_word
+from dsabench.types import LabelledViews, MethodOutput, Regularizer, RegularizerFacts, Scalar, Views
 
 # Below this squared distance (in units of the type's epsilon) two unit vectors are the same point: what is left
 # of 2 - 2 cos there is rounding, and its square root would be a distance with a gradient of noise.
@@ -30,11 +32,11 @@ def pairwise_distance(x: Tensor, y: Tensor) -> Tensor:
     return torch.where(apart, squared, 1.0).sqrt() * apart
 
 
-def neighbour_matrix(u: Tensor, k: int, *, include_self: bool) -> Tensor:
+def neighbour_matrix(u: Tensor, k: int, *, include_self: bool, first: int | None = None) -> Tensor:
     """The 0/1 matrix (N, N) float32 whose row i marks the k nearest of `u` (N, D) to i by cosine.
 
-    With `include_self` i is one of its k neighbours, without it never is, also where copies of it exist.
-    Raises ValueError unless 1 <= k <= N - 1.
+    With `include_self` i is one of its k neighbours, without it never is, also where copies of it exist. `first` asks
+    for the rows of the first samples alone. Raises ValueError unless 1 <= k <= N - 1.
     """
     if u.ndim != 2:
         raise ValueError(f"expected features of shape (N, D), got {tuple(u.shape)}")
@@ -42,7 +44,7 @@ def neighbour_matrix(u: Tensor, k: int, *, include_self: bool) -> Tensor:
         raise ValueError(f"k = {k} neighbours need at least k + 1 samples and k >= 1, got {len(u)} samples")
     # MPS has no float64; there ties are as exact as float32 leaves them.
     unit = functional.normalize(u if u.device.type == "mps" else u.double(), dim=1)
-    cosine = (unit @ unit.T).mul_(2.0**40).round_()
+    cosine = (unit[:first] @ unit.T).mul_(2.0**40).round_()
     cosine.fill_diagonal_(torch.inf if include_self else -torch.inf)
     last = cosine.topk(k, dim=1).values[:, -1:]
     nearer = cosine > last
@@ -52,17 +54,18 @@ def neighbour_matrix(u: Tensor, k: int, *, include_self: bool) -> Tensor:
 
 
 @torch.no_grad()
-def good_neighbour_scores(u: Tensor, k: int, mu: float) -> Tensor:
+def good_neighbour_scores(u: Tensor, k: int, mu: float, first: int | None = None) -> Tensor:
     """How well connected each sample is, s (N,) in [0, 1]; outliers get little.
 
     `A` is the adjacency of the k nearest neighbours of `u` (N, D), self excluded, and `P = A @ A` counts two-step
-    paths: s_i = (1/k) sum_j A_ij [P_ji > mu]. Raises ValueError unless 1 <= k <= N - 1.
+    paths: s_i = (1/k) sum_j A_ij [P_ji > mu]. `first` asks for the scores of the first samples alone, among all.
+    Raises ValueError unless 1 <= k <= N - 1.
     """
     adjacency = neighbour_matrix(u, k, include_self=False)
     # Counts are below 2^24, so float32 holds them exactly.
-    paths = adjacency @ adjacency
+    paths = adjacency @ adjacency[:, :first]
     connected = paths.T > mu
-    return (adjacency * connected).sum(dim=1).to(u.dtype) / k
+    return (adjacency[:first] * connected).sum(dim=1).to(u.dtype) / k
 
 
 def exponential_similarity(u1: Tensor, u2: Tensor, temperature: float) -> Tensor:
@@ -72,13 +75,14 @@ def exponential_similarity(u1: Tensor, u2: Tensor, temperature: float) -> Tensor
 
 
 @torch.no_grad()
-def shared_neighbour_similarity(u: Tensor, k: int) -> Tensor:
+def shared_neighbour_similarity(u: Tensor, k: int, first: int | None = None) -> Tensor:
     """T (N, N) in [0, 1] from shared neighbours: min(1, 2 J) of the Jaccard index J of k-neighbourhoods, T_ii = 1.
 
     The k nearest neighbours of `u` (N, D) include the sample itself, so that every row of `A` has k ones; with
-    I = A A^T, J = I / (2k - I). Raises ValueError unless 1 <= k <= N - 1.
+    I = A A^T, J = I / (2k - I). `first` asks for the pairs of the first samples alone, by their neighbours among all.
+    Raises ValueError unless 1 <= k <= N - 1.
     """
-    adjacency = neighbour_matrix(u, k, include_self=True)
+    adjacency = neighbour_matrix(u, k, include_self=True, first=first)
     shared = (adjacency @ adjacency.T).to(u.dtype)
     return (2.0 * shared / (2 * k - shared)).clamp(max=1.0)
 
@@ -105,50 +109,30 @@ def adjustment_loss(z: Tensor, similarity: Tensor, scores: Tensor, temperature: 
     return torch.logaddexp(log_mean, torch.zeros_like(log_mean))
 
 
-class PairNetwork(nn.Module):
-    """M (R, R) = sigmoid(a cos(g(z_i), g(z_j)) + b) of embeddings z (R, D): symmetric, one matrix product.
-
-    The published network takes the differences of all pairs, an (R * R, D) tensor; this one is its low-rank sibling.
-    The embeddings are standardised over the batch first: those of BYOL share a large mean, beside which all of their
-    cosines are near 1 and M could not tell one pair from another.
-    """
-
-    WIDTH = 64
-
-    def __init__(self, embedding_dim: int) -> None:
-        super().__init__()
-        self.projection = nn.Linear(embedding_dim, self.WIDTH, bias=False)
-        # M starts near 0 for unrelated pairs and crosses 1/2 at a cosine of 1/2. The parameters are a / 10 and b / 10:
-        # an optimiser moves every parameter by about the same amount, and these have further to go than a weight.
-        self.scale = nn.Parameter(torch.tensor(1.0))
-        self.offset = nn.Parameter(torch.tensor(-0.5))
-
-    def forward(self, z: Tensor) -> Tensor:
-        standard = functional.batch_norm(z, running_mean=None, running_var=None, training=True)
-        g = functional.normalize(self.projection(standard), dim=1)
-        return torch.sigmoid(10.0 * (self.scale * (g @ g.T) + self.offset))
-
-
 class DSA(Regularizer):
-    """Label-free DSA: an EMA teacher's neighbourhoods of the un-augmented anchors say which images are similar.
+    """DSA with a prior that the run itself learns: which images are similar is read off its neighbourhoods.
 
     Terms: `dsa_adjust`, lambda1 times the adjustment loss on the embeddings of both views, and `dsa_prior`, lambda2
     times the root mean square of M - T over the pairs, which trains the pair network alone. Options:
 
     - `lambda1`, `lambda2`: the weights, >= 0; `start`: the share of training before lambda1 is switched on.
-    - `similarity`: `shared` neighbours, or the published `exponential`, of the prior's features.
+    - `prior`: what the neighbourhoods are of (`dsabench.regularizers.priors`); `momentum`: of the `ema` prior.
+    - `similarity`: `nested` neighbours (the mean of the shared-neighbour similarities of k and of k / 2: pairs that
+      only the wider neighbourhood joins are left alone), `shared` neighbours, the published `exponential`, or
+      `constant` (nothing is similar to an image but itself).
+    - `queue`: past features among which neighbours are looked for too, 0 for none.
+    - `k`, `eta`: neighbours for the similarity and for the scores, at most a quarter of the samples; `mu`: the two-step
+      paths that a good neighbour has to exceed.
     - `m`: `learned` by the pair network, or `prior` (M = T, nothing learned).
     - `scores`: whether good-neighbour scores weigh the samples (otherwise all are 1).
-    - `k`, `eta`: neighbours for the similarity and for the scores, at most a quarter of the batch; `mu`: the two-step
-      paths that a good neighbour has to exceed.
+    - `adjust`: `both`, or only `pull` (M >= 1/2) or `push` (M <= 1/2).
+    - `shuffle`: whether T is given to the wrong images, at random: as much structure, none of its meaning.
     - `temperature`, `prior_temperature`: of the adjustment loss and of the exponential similarity.
-    - `momentum`: of the teacher, a copy of `encoder` that is always in eval mode.
 
     Raises ValueError for an option out of its range.
     """
 
     smallest_batch = 5
-    prior = "ema"
 
     def __init__(
         self,
@@ -156,46 +140,50 @@ class DSA(Regularizer):
         feature_dim: int,
         embedding_dim: int,
         *,
-        lambda1: float = 2.0,
+        lambda1: float = 5.0,
         lambda2: float = 1.0,
         start: float = 0.3,
-        similarity: str = "shared",
-        m: str = "learned",
-        scores: bool = True,
+        prior: str = "ema",
+        momentum: float = 0.99,
+        similarity: str = "nested",
+        queue: int = 0,
         k: int = 20,
         eta: int = 20,
         mu: float = 1.0,
+        m: str = "learned",
+        scores: bool = True,
+        adjust: str = "both",
+        shuffle: bool = False,
         temperature: float = 0.5,
         prior_temperature: float = 0.5,
-        momentum: float = 0.99,
     ) -> None:
         super().__init__()
         require(lambda1 >= 0 and lambda2 >= 0, "lambda1 and lambda2 must be >= 0")
         require(0 <= start <= 1 and 0 <= momentum <= 1, "start and momentum must lie in [0, 1]")
-        require(
-            similarity in ("shared", "exponential"), f"similarity must be shared or exponential, got {similarity!r}"
-        )
-        require(m in ("learned", "prior"), f"m must be learned or prior, got {m!r}")
+        require_word("similarity", similarity, ("nested", "shared", "exponential", "constant"))
+        require_word("m", m, ("learned", "prior"))
+        require_word("adjust", adjust, ("both", "pull", "push"))
         require(k >= 1 and eta >= 1, "k and eta must be >= 1")
+        require(queue == 0 or queue >= max(k, eta), f"a queue must hold at least max(k, eta) = {max(k, eta)} features")
+        require(queue == 0 or prior != "labels", "a queue has no use for the labels prior, which compares classes")
         require(temperature > 0 and prior_temperature > 0, "temperature and prior_temperature must be > 0")
-        self.lambda1, self.lambda2, self.start, self.momentum = lambda1, lambda2, start, momentum
+        self.lambda1, self.lambda2, self.start = lambda1, lambda2, start
         self.similarity, self.scores, self.k, self.eta, self.mu = similarity, scores, k, eta, mu
+        self.adjust, self.shuffle = adjust, shuffle
         self.temperature, self.prior_temperature = temperature, prior_temperature
-        # In a tuple, so that the student's parameters do not become the regularizer's own.
-        self.student = (encoder,)
-        self.teacher = make_teacher(encoder).eval()
+        self.needs_labels = prior == "labels"
+        self.prior = build_prior(prior, encoder, feature_dim, momentum)
+        self.queue = FeatureQueue(queue, self.prior.feature_dim) if queue else None
         self.pair_network = PairNetwork(embedding_dim) if m == "learned" else None
 
-    def train(self, mode: bool = True) -> Self:
-        super().train(mode)
-        self.teacher.eval()
-        return self
+    @classmethod
+    def facts(cls, options: Mapping[str, Scalar]) -> RegularizerFacts:
+        return prior_facts(str(options["prior"]))
 
     def forward(self, output: MethodOutput, views: Views | LabelledViews, progress: float) -> dict[str, Tensor]:
-        with torch.no_grad():
-            u = self.teacher(views.anchor)
+        u = self.prior(output, views)
         with torch.autocast(output.z1.device.type, enabled=False):
-            prior, scores = self.prior_of(gather_rows(u.float()))
+            prior, scores = self.relate(gather_rows(u.float()))
             z = torch.cat([gather_rows(output.z1.float()), gather_rows(output.z2.float())])
             prior, scores = prior.repeat(2, 2), scores.repeat(2)
             terms, similarity = {}, prior
@@ -204,6 +192,9 @@ class DSA(Regularizer):
                 # A norm, not a root of a mean, for its subgradient of 0 where M = T.
                 terms["dsa_prior"] = self.lambda2 * torch.linalg.vector_norm(learned - prior) / len(z)
                 similarity = learned.detach()
+            if self.adjust != "both":
+                low, high = (0.5, 1.0) if self.adjust == "pull" else (0.0, 0.5)
+                similarity = similarity.clamp(low, high)
             weight = self.lambda1 if progress >= self.start else 0.0
             # At weight 0 nothing may reach the student, not even a gradient of zeros.
             adjustment = adjustment_loss(z if weight else z.detach(), similarity, scores, self.temperature)
@@ -212,17 +203,30 @@ class DSA(Regularizer):
         return terms
 
     @torch.no_grad()
-    def prior_of(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        """Similarity T (N, N) and scores s (N,) of the teacher's features `u` (N, D) of the global batch."""
-        u = u - u.mean(dim=0)
-        most = max(1, (len(u) - 1) // 4)
+    def relate(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Similarity T (N, N) and scores s (N,) from the prior's features `u` (N, P) of the global batch."""
+        images = len(u)
+        bank = u if self.queue is None else self.queue.bank(u)
+        if self.queue is not None:
+            self.queue.push(u)
+        bank = bank - bank.mean(dim=0)
+        most = max(1, (len(bank) - 1) // 4)
         k, eta = min(self.k, most), min(self.eta, most)
         self.diagnostics = {"dsa_k": torch.tensor(float(k))}
-        if self.similarity == "shared":
-            prior = shared_neighbour_similarity(u, k)
+        if self.needs_labels:
+            # Classes are compared as they are; a centred one would still equal itself, but say less plainly why.
+            prior = (u == u.T).to(u.dtype)
+        elif self.similarity == "constant":
+            prior = torch.eye(images, dtype=u.dtype, device=u.device)
+        elif self.similarity == "exponential":
+            prior = exponential_similarity(bank[:images], bank[:images], self.prior_temperature)
         else:
-            prior = exponential_similarity(u, u, self.prior_temperature)
-        scores = good_neighbour_scores(u, eta, self.mu) if self.scores else u.new_ones(len(u))
+            sizes = (k, max(1, k // 2)) if self.similarity == "nested" else (k,)
+            prior = torch.stack([shared_neighbour_similarity(bank, size, images) for size in sizes]).mean(dim=0)
+        if self.shuffle:
+            order = torch.randperm(images).to(u.device)
+            prior = prior[order][:, order]
+        scores = good_neighbour_scores(bank, eta, self.mu, images) if self.scores else u.new_ones(images)
         return prior, scores
 
     @torch.no_grad()
@@ -242,15 +246,4 @@ class DSA(Regularizer):
         }
 
     def after_step(self, progress: float) -> None:
-        update_teacher(self.student[0], self.teacher, self.momentum)
-
-
-def require(condition: bool, message: str) -> None:
-    """Raise ValueError with `message` unless `condition` holds."""
-    if not condition:
-        raise ValueError(message)
-
-
-def gather_rows(x: Tensor) -> Tensor:
-    """The rows of all processes in rank order, with their gradients; `x` itself where there is one process."""
-    return torch.cat(gather(x)) if world_size() > 1 else x
+        self.prior.after_step()
