@@ -14,8 +14,9 @@ from dsabench.methods.shared import embed, full_precision
 from dsabench.types import Method, MethodOutput, Recipe, Views
 
 RECIPES = {
+    # A teacher of .99 still carries its initialisation after 300 steps: on validation .9 gave kNN .958 against .938.
     "tiny": Recipe(
-        options={"hidden_dim": 128, "output_dim": 64, "predictor_dim": 128, "momentum": 0.99},
+        options={"hidden_dim": 128, "output_dim": 64, "predictor_dim": 128, "momentum": 0.9},
         optimizer={"optimizer": "adamw", "lr": 2e-3, "weight_decay": 1e-4},
         views="digits",
         epochs=60,
