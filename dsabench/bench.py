@@ -18,6 +18,7 @@ from dsabench.features import LAYERS, FeatureStore
 from dsabench.metrics import METRICS
 from dsabench.plan import configured_dataset
 from dsabench.probes import PROBE_VERSION, PROBES
+from dsabench.probes.knn import knn_correct
 from dsabench.progress import Update
 from dsabench.registry import load
 from dsabench.results import SCHEMA_VERSION, Row, canonical_json
@@ -156,6 +157,13 @@ def splits(store: FeatureStore, layer: str, split: str) -> tuple[Features, Featu
     order = torch.from_numpy(numpy_generator("choose", "val").permutation(len(train.y)))
     chosen, fitted = order[: len(order) // 10], order[len(order) // 10 :]
     return take(train, fitted), take(train, chosen), store.get(layer, "val")
+
+
+def knn_per_image(run: Run, what: Evaluation, *, offline: bool) -> torch.Tensor:
+    """Which images of the split the kNN probe gets right, (N,) bool, on the first layer of an evaluation."""
+    store = FeatureStore(run, configured_dataset(run.config, offline=offline))
+    train, _, test = splits(store, what.layers[0], what.split)
+    return knn_correct(train, test)
 
 
 def take(features: Features, index: torch.Tensor) -> Features:

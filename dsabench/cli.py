@@ -240,11 +240,11 @@ def compare(
         )
     limit_threads(threads)
     from dsabench.bench import validate
-    from dsabench.compare import compare_rows, cost_ratios, parse_primary, with_primary
+    from dsabench.compare import compare_rows, cost_ratios, mcnemar_by_seed, parse_primary, with_primary
     from dsabench.config import parse_seeds
     from dsabench.jobs import Job, default_jobs, run_all
     from dsabench.plan import Request, plan
-    from dsabench.report import finding, print_comparisons, print_overview, write_summary
+    from dsabench.report import finding, per_image, print_comparisons, print_overview, write_summary
     from dsabench.results import check_unique, write_csv
     from dsabench.runs import say
     from dsabench.signals import Stop
@@ -282,6 +282,9 @@ def compare(
         out = console()
         print_overview(out, rows, layer=what.layers[0])
         print_comparisons(out, comparisons if len(arms) == 2 else [c for c in comparisons if c.role == "primary"])
+        images = per_image(mcnemar_by_seed(planned, comparisons, what, runs, offline=offline))
+        if images:
+            out.print(images + "\n")
         out.print(sentence)
     say(f"wrote {table} and {summary}")
     failed = [row for row in rows if row.status == "failed"]

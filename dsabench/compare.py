@@ -6,15 +6,17 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean
 
-from dsabench.bench import CROWDING, Evaluation
-from dsabench.config import Part, Scalar, Spec, parse_part, parse_spec
+from dsabench.bench import CROWDING, Evaluation, knn_per_image
+from dsabench.config import Part, RunConfig, Scalar, Spec, parse_part, parse_spec
 from dsabench.errors import NothingToCompare, UsageError, unknown
 from dsabench.metrics import METRICS
 from dsabench.probes import PROBES
 from dsabench.results import Row
-from dsabench.stats import Comparison, MetricKey, summarise
+from dsabench.runs import Run
+from dsabench.stats import Comparison, MetricKey, mcnemar, summarise
 
 # A probe with several accuracies needs these options to name one of them.
 NEEDED_OPTIONS: dict[str, dict[str, Scalar]] = {"fewshot": {"classifier": "centroid", "shots": 1}}
@@ -103,4 +105,29 @@ def cost_ratios(rows: Sequence[Row], comparisons: Sequence[Comparison]) -> dict[
         (spec, against): means[spec] / means[against]
         for spec, against in pairs
         if spec in means and against in means and not math.isclose(means[against], 0.0)
+    }
+
+
+def mcnemar_by_seed(
+    planned: Sequence[RunConfig], comparisons: Sequence[Comparison], what: Evaluation, runs: Path, *, offline: bool
+) -> dict[tuple[str, str], list[float]]:
+    """McNemar's p between the kNN answers of each pair of arms, seed by seed, image by image.
+
+    It stands beside the verdict and is never one: test images are not seeds. Empty where kNN was not asked for.
+    """
+    if "knn" not in what.probes:
+        return {}
+    correct: dict[tuple[str, int], list[bool]] = {}
+    for config in planned:
+        run = Run.at(config, runs)
+        if run.state["status"] == "finished":
+            correct[str(config.spec), config.seed] = knn_per_image(run, what, offline=offline).tolist()
+    seeds = sorted({config.seed for config in planned})
+    return {
+        (spec, against): [
+            mcnemar(correct[spec, seed], correct[against, seed])
+            for seed in seeds
+            if (spec, seed) in correct and (against, seed) in correct
+        ]
+        for spec, against in dict.fromkeys((c.spec, c.against) for c in comparisons)
     }

@@ -24,7 +24,7 @@ Scalar = bool | int | float | str
 PROTOCOL_VERSION = 1
 
 PART = re.compile(r"(?P<name>[A-Za-z0-9_-]+)(\[(?P<options>[^\[\]]*)\])?")
-WORD = re.compile(r"[A-Za-z0-9_.:/-]+")
+WORD = re.compile(r"[A-Za-z0-9_.:/@~-]+")
 
 
 def parse_value(text: str) -> Scalar:

@@ -25,7 +25,9 @@ from dsabench.data.loader import steps_per_epoch
 from dsabench.data.policies import POLICIES
 from dsabench.data.spec import Dataset
 from dsabench.errors import UsageError, unknown
+from dsabench.methods import METHODS
 from dsabench.optim import OptimizerOptions
+from dsabench.regularizers import REGULARIZERS
 
 # Options of a spec's method half that are not its constructor's: how this arm is trained.
 TRAINING_OPTIONS: dict[str, type] = {
@@ -125,10 +127,17 @@ def apply_settings(specs: Sequence[Spec], settings: Iterable[str]) -> list[Spec]
                 check_options(part.name, options, types)
                 done[position] = dataclasses.replace(spec, **{half: Part(part.name, options)})
         if not placed:
-            near = get_close_matches(key, known, n=1, cutoff=0.5)
-            hint = f"did you mean {half}.{near[0]}?" if near else f"they have: {', '.join(sorted(known)) or 'none'}"
-            raise UsageError(f"none of the specs has the option {half}.{key}; {hint}")
+            raise UsageError(f"none of the specs has the option {half}.{key}; {option_hint(half, key, known)}")
     return done
+
+
+def option_hint(half: str, key: str, known: Iterable[str]) -> str:
+    """What to do about an option that no spec has: the nearest that one has, or what does have it."""
+    near = get_close_matches(key, known, n=1, cutoff=0.5)
+    if near:
+        return f"did you mean {half}.{near[0]}?"
+    owners = [name for name in (METHODS if half == "method" else REGULARIZERS) if key in half_options(half, name)]
+    return f"these have it: {', '.join(owners)}" if owners else f"they have: {', '.join(sorted(known)) or 'none'}"
 
 
 def half_options(half: str, name: str) -> dict[str, type]:

@@ -1,4 +1,4 @@
-"""Batches from a data set: two views and the anchor for pretraining, plain images for evaluation.
+"""Batches from a data set: two views, small crops and the anchor for pretraining, plain images for evaluation.
 
 The order of an epoch and every augmentation are drawn by name, so that a run resumed in the middle of an epoch sees
 exactly the batches it would have seen.
@@ -15,7 +15,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from dsabench import rng
 from dsabench.data.augment import augment
-from dsabench.data.policies import POLICIES, ViewPolicy
+from dsabench.data.policies import POLICIES, ViewPolicies
 from dsabench.data.spec import Dataset, ImageSource, Split
 from dsabench.errors import UsageError, unknown
 from dsabench.types import LabelledViews, Views
@@ -112,7 +112,7 @@ def _epoch(n: int, batch_size: int, seed: int, epoch: int, rank: int, world_size
 
 def _views(
     dataset: Dataset,
-    policies: tuple[ViewPolicy, ViewPolicy],
+    policies: ViewPolicies,
     batches: Sequence[Tensor],
     draws: Sequence[tuple[int, str, int, int]],
     rank: int,
@@ -120,12 +120,15 @@ def _views(
     workers: int,
 ) -> Iterator[Views]:
     normalise = _Normaliser(dataset, device)
+    wanted = [(policies.view1, dataset.image_size), (policies.view2, dataset.image_size)]
+    if policies.locals:
+        wanted += [(policies.locals.policy, policies.locals.size(dataset.image_size))] * policies.locals.count
     for index, draw, pixels in zip(batches, draws, _pixels(dataset.train, batches, device, workers), strict=True):
-        view1, view2 = (
-            normalise.unit(augment(pixels, policy, rng.generator(*draw, view, rank)))
-            for view, policy in enumerate(policies)
+        view1, view2, *small = (
+            normalise.unit(augment(pixels, policy, rng.generator(*draw, view, rank), size))
+            for view, (policy, size) in enumerate(wanted)
         )
-        yield Views(normalise.pixels(pixels), view1, view2, index.to(device))
+        yield Views(normalise.pixels(pixels), view1, view2, index.to(device), tuple(small))
 
 
 def _pixels(split: Split, batches: Sequence[Tensor], device: torch.device, workers: int) -> Iterator[Tensor]:

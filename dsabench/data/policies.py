@@ -1,8 +1,9 @@
-"""How a view is drawn from an image: named pairs of policies, the first for view 1 and the second for view 2."""
+"""How views are drawn from an image: by name, a policy for view 1, one for view 2, and the small crops if any."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,29 @@ class ViewPolicy:
     noise_std: float = 0.0
 
 
-def _alike(policy: ViewPolicy) -> tuple[ViewPolicy, ViewPolicy]:
-    return policy, policy
+@dataclass(frozen=True)
+class LocalCrops:
+    """The small crops of multi-crop: `count` of each image, drawn by `policy`, of `share` of the image's side."""
+
+    policy: ViewPolicy
+    count: int
+    share: float
+
+    def size(self, image_size: int) -> int:
+        """The side of a crop in pixels, at least 1."""
+        return max(1, round(self.share * image_size))
+
+
+class ViewPolicies(NamedTuple):
+    """What a name stands for: the laws of both views, and the small crops beside them, if any."""
+
+    view1: ViewPolicy
+    view2: ViewPolicy
+    locals: LocalCrops | None = None
+
+
+def _alike(policy: ViewPolicy, locals: LocalCrops | None = None) -> ViewPolicies:
+    return ViewPolicies(policy, policy, locals)
 
 
 _DIGITS = ViewPolicy(
@@ -42,12 +64,21 @@ _DIGITS = ViewPolicy(
 )
 _ASYMMETRIC = ViewPolicy(jitter=(0.4, 0.4, 0.2, 0.1))
 
+_SYMMETRIC = ViewPolicy(jitter=(0.8, 0.8, 0.8, 0.2), blur_p=0.5)
+
 # "asymmetric", "symmetric" and "weak" are solo-learn's recipes for CIFAR; "dsa" is that of the code published with
-# arXiv 2407.13541; "digits" keeps what makes a written digit itself: no flips, small turns.
-POLICIES: dict[str, tuple[ViewPolicy, ViewPolicy]] = {
+# arXiv 2407.13541; "digits" keeps what makes a written digit itself: no flips, small turns. "multicrop" has the crops
+# of SwAV (arXiv 2006.09882, appendix A: 2 of 224 px, 6 of 96 px) with the colours of "symmetric"; on eight pixels its
+# crops of a twentieth of the area show nothing, so "digits_multicrop" cuts larger ones.
+POLICIES: dict[str, ViewPolicies] = {
     "digits": _alike(_DIGITS),
-    "asymmetric": (_ASYMMETRIC, replace(_ASYMMETRIC, solarize_p=0.2)),
-    "symmetric": _alike(ViewPolicy(jitter=(0.8, 0.8, 0.8, 0.2), blur_p=0.5)),
+    "digits_multicrop": _alike(_DIGITS, LocalCrops(replace(_DIGITS, crop_scale=(0.25, 0.6)), count=4, share=0.5)),
+    "asymmetric": ViewPolicies(_ASYMMETRIC, replace(_ASYMMETRIC, solarize_p=0.2)),
+    "symmetric": _alike(_SYMMETRIC),
     "weak": _alike(ViewPolicy(jitter=(0.4, 0.4, 0.4, 0.1), blur_p=0.5)),
     "dsa": _alike(ViewPolicy(crop_scale=(0.2, 1.0), jitter=(0.4, 0.4, 0.4, 0.1), grey_p=0.1)),
+    "multicrop": _alike(
+        replace(_SYMMETRIC, crop_scale=(0.14, 1.0)),
+        LocalCrops(replace(_SYMMETRIC, crop_scale=(0.05, 0.14)), count=6, share=96 / 224),
+    ),
 }

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from dsabench.report.comparisons import finding, print_comparisons, write_summary
+from dsabench.report.comparisons import finding, per_image, print_comparisons, write_summary
 from dsabench.report.overview import print_listing, print_overview, print_values
 from dsabench.report.wording import label
 
-__all__ = ["finding", "label", "print_comparisons", "print_listing", "print_overview", "print_values", "write_summary"]
+__all__ = [
+    "finding",
+    "label",
+    "per_image",
+    "print_comparisons",
+    "print_listing",
+    "print_overview",
+    "print_values",
+    "write_summary",
+]

@@ -141,6 +141,19 @@ def _sentence(comparison: Comparison) -> str:
     return outcome + (f"{test}, {seeds})." if comparison.can_reach_05 else f"{seeds} cannot reach p < .05).")
 
 
+def per_image(p_values: Mapping[tuple[str, str], Sequence[float]]) -> str:
+    """A line a pair on McNemar's test of the kNN answers, seed by seed; empty where there is none."""
+    lines = []
+    for (spec, against), values in p_values.items():
+        if values:
+            listed = ", ".join(p_text(value) for value in values)
+            low = sum(value < 0.05 for value in values)
+            lines.append(f"{spec} against {against}: p < .05 in {low} of {_seeds(len(values))} ({listed})")
+    if not lines:
+        return ""
+    return "\n".join(["McNemar on the test images' kNN answers (images are not seeds: no verdict):", *lines])
+
+
 def write_summary(comparisons: Iterable[Comparison], path: Path, *, extra: Mapping[str, str]) -> None:
     """Write every field of the comparisons as CSV, after the columns of `extra` (such as `dataset`, `split`).
 

@@ -1,0 +1,22 @@
+"""The forward pass of multi-crop (SwAV, arXiv 2006.09882, section 3.3)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from dsabench.methods.shared import Embedded
+from dsabench.types import Views
+
+
+def embed_crops(backbone: nn.Module, projector: nn.Module, views: Views) -> tuple[Embedded, list[Tensor]]:
+    """`embed` of both views, and the embeddings (B, P) in float32 of every small crop of the batch, if it has any.
+
+    As published, the backbone sees one size at a time and the projector all crops together.
+    """
+    features = [backbone(torch.cat([views.view1, views.view2]))]
+    if views.locals:
+        features.append(backbone(torch.cat(views.locals)))
+    h1, h2 = features[0].float().chunk(2)
+    z1, z2, *small = projector(torch.cat(features)).float().split(len(views.view1))
+    return Embedded(h1, h2, z1, z2), small

@@ -1,0 +1,131 @@
+"""SwAV: Unsupervised Learning of Visual Features by Contrasting Cluster Assignments (Caron et al. 2020, arXiv 2006.09882)."""
+
+from __future__ import annotations
+
+import torch
+from lightly.loss import SwaVLoss
+from lightly.models.modules import SwaVProjectionHead
+from torch import Tensor, nn
+from torch.nn.functional import linear, normalize
+
+from dsabench.methods.crops import embed_crops
+from dsabench.methods.known import KnownInteger
+from dsabench.methods.shared import full_precision
+from dsabench.types import Method, MethodOutput, Recipe, Views
+
+RECIPES = {
+    "tiny": Recipe(
+        options={
+            "hidden_dim": 128,
+            "output_dim": 64,
+            "prototypes": 64,
+            "temperature": 0.1,
+            "epsilon": 0.05,
+            "frozen_share": 0.02,
+            "queue_size": 1024,
+            "queue_start": 0.2,
+        },
+        optimizer={"optimizer": "adamw", "lr": 2e-3, "weight_decay": 1e-4},
+        views="digits",
+        epochs=60,
+    ),
+    # solo-learn's CIFAR recipe; its prototypes are frozen for 2 epochs of 1000 and its queue starts at the 50th.
+    "small": Recipe(
+        options={
+            "hidden_dim": 2048,
+            "output_dim": 128,
+            "prototypes": 3000,
+            "temperature": 0.1,
+            "epsilon": 0.05,
+            "frozen_share": 0.002,
+            "queue_size": 3840,
+            "queue_start": 0.05,
+        },
+        optimizer={"optimizer": "lars", "lr": 0.6, "weight_decay": 1e-6, "warmup_epochs": 10, "scale_lr": True},
+        views="symmetric",
+        epochs=200,
+    ),
+}
+
+
+class SwAV(Method):
+    """Predicts each view's assignment to prototypes, balanced by Sinkhorn-Knopp, from the other crops (eq. 1, 2, 3).
+
+    The prototypes, of unit length, do not move for the first `frozen_share` of training. From `queue_start` on the
+    embeddings of past batches are kept, and once there are `queue_size` they take part in the assignment (section
+    3.1); 0 means no queue. Small crops, where the batch has them, predict and are not predicted (section 3.3).
+    """
+
+    queue: Tensor
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        feature_dim: int,
+        *,
+        hidden_dim: int,
+        output_dim: int,
+        prototypes: int,
+        temperature: float,
+        epsilon: float,
+        frozen_share: float,
+        queue_size: int,
+        queue_start: float,
+    ) -> None:
+        super().__init__()
+        if temperature <= 0 or epsilon <= 0:
+            raise ValueError(f"temperature and epsilon must be > 0, got {temperature} and {epsilon}")
+        if prototypes < 2 or queue_size < 0:
+            raise ValueError(f"prototypes must be >= 2 and queue_size >= 0, got {prototypes} and {queue_size}")
+        if not (0 <= frozen_share < 1 and 0 <= queue_start <= 1):
+            raise ValueError("frozen_share must be in [0, 1) and queue_start in [0, 1]")
+        self.backbone = backbone
+        self.projector = SwaVProjectionHead(feature_dim, hidden_dim, output_dim)
+        # lightly's SwaVPrototypes has biases, which the paper's prototypes have not.
+        self.prototypes = nn.Linear(output_dim, prototypes, bias=False)
+        self.embedding_dim = output_dim
+        self.frozen_share, self.queue_start = frozen_share, queue_start
+        self.frozen = KnownInteger(frozen_share > 0)
+        self.queueing = KnownInteger(queue_start <= 0)
+        self.queued = KnownInteger(0)
+        self.register_buffer("queue", torch.zeros(2, queue_size, output_dim))
+        self.loss = SwaVLoss(
+            temperature=temperature, sinkhorn_epsilon=epsilon, sinkhorn_gather_distributed=True
+        )
+        self.normalize_prototypes()
+
+    def forward(self, views: Views) -> MethodOutput:
+        out, small = embed_crops(self.backbone, self.projector, views)
+        with full_precision(out.z1):
+            weight = self.prototypes.weight
+            # Without a gradient the optimiser leaves them alone: no decay, no momentum.
+            weight = weight.detach() if self.frozen.get() else weight
+            large = [normalize(out.z1), normalize(out.z2)]
+            loss = self.loss(
+                [linear(z, weight) for z in large],
+                [linear(normalize(z), weight) for z in small],
+                [linear(past, weight) for past in self.queue] if self.queue_is_used() else None,
+            )
+        if self.queueing.get():
+            self.enqueue(torch.stack(large).detach())
+        return MethodOutput(loss.squeeze(0), *out)
+
+    def queue_is_used(self) -> bool:
+        """Whether the queue is full; it is never where it has no place for a row."""
+        return self.queued.get() >= self.queue.shape[1] > 0
+
+    def enqueue(self, embeddings: Tensor) -> None:
+        """Put both views' `embeddings` (2, B, P) before the queue; the oldest rows fall out."""
+        size = self.queue.shape[1]
+        self.queue.copy_(torch.cat([embeddings, self.queue], dim=1)[:, :size])
+        self.queued.set(min(self.queued.get() + embeddings.shape[1], size))
+
+    @torch.no_grad()
+    def normalize_prototypes(self) -> None:
+        self.prototypes.weight.copy_(normalize(self.prototypes.weight))
+
+    def after_step(self, progress: float) -> None:
+        if not self.frozen.get():
+            self.normalize_prototypes()
+        self.frozen.set(progress < self.frozen_share)
+        self.queueing.set(progress >= self.queue_start)
