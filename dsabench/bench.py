@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -61,6 +62,9 @@ class Evaluation:
 def prepare(config: RunConfig) -> None:
     """Set this process's threads and determinism to those of a run."""
     torch.set_num_threads(config.threads)
+    if config.deterministic and config.device == "cuda":
+        # cuBLAS repeats itself only with a workspace of a fixed size, which it asks for when it starts.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(config.deterministic and config.device == "cuda")
 
 
@@ -191,7 +195,7 @@ def row(run: Run, *, layer: str, probe: str, score: Score, split: str, n: int | 
         regularizer=config.regularizer,
         backbone=config.backbone,
         seed=config.seed,
-        dataset=config.dataset,
+        dataset=config.title,
         dataset_sha256=state["dataset_sha256"],
         split=split,
         n=n,

@@ -78,6 +78,7 @@ def pretrain(
     ] = "simclr",
     dataset: flags.Dataset = "digits",
     data_dir: flags.DataDir = None,
+    data_name: flags.DataName = None,
     train_images: flags.TrainImages = None,
     image_size: flags.ImageSize = None,
     backbone: flags.Backbone = None,
@@ -105,21 +106,20 @@ def pretrain(
     """
     always = overwriting(overwrite)
     limit_threads(threads)
-    from dsabench.bench import train, validate
+    from dsabench.bench import train
     from dsabench.plan import Request, plan
     from dsabench.progress import Update
     from dsabench.signals import Stop
 
     request = Request(
-        dataset, data_dir, train_images, image_size, backbone, epochs, batch_size, device, precision, threads,
-        deterministic, offline, tuple(settings or ()),
+        dataset, data_dir, data_name, train_images, image_size, backbone, epochs, batch_size, device, precision,
+        threads, deterministic, offline, tuple(settings or ()),
     )  # fmt: skip
     stop = Stop().listen()
     (planned,) = plan(request, [method], [seed])
     if dry_run:
         print_plan([planned], runs, request, as_json)
         return
-    validate(planned, runs, offline=offline)
     if verbose:
         print_configs([planned])
     with progress(1, quiet) as display:
@@ -193,6 +193,7 @@ def compare(
     seeds: Annotated[str, option(TRAINING, "Paired seeds: a list or a range.", env="DSABENCH_SEEDS")] = "0-5",
     dataset: flags.Dataset = "digits",
     data_dir: flags.DataDir = None,
+    data_name: flags.DataName = None,
     train_images: flags.TrainImages = None,
     image_size: flags.ImageSize = None,
     backbone: flags.Backbone = None,
@@ -251,8 +252,8 @@ def compare(
     from dsabench.storage import slug
 
     request = Request(
-        dataset, data_dir, train_images, image_size, backbone, epochs, batch_size, device, precision, threads,
-        deterministic, offline, tuple(settings or ()),
+        dataset, data_dir, data_name, train_images, image_size, backbone, epochs, batch_size, device, precision,
+        threads, deterministic, offline, tuple(settings or ()),
     )  # fmt: skip
     stop = Stop().listen()
     chosen = parse_primary(primary)
@@ -270,11 +271,11 @@ def compare(
     with progress(len(work), quiet) as display:
         rows = run_all(work, jobs or default_jobs(threads, planned[0].device), stop, display)
     check_unique(rows)
-    name = output or str(Path("results") / slug(f"{dataset}-{'-vs-'.join(arms)}"))
+    name = output or str(Path("results") / slug(f"{planned[0].title}-{'-vs-'.join(arms)}"))
     table, summary = Path(f"{name}.csv"), Path(f"{name}-summary.csv")
     write_csv(rows, table)
     comparisons = compare_rows(rows, arms, chosen, what.layers[0])
-    write_summary(comparisons, summary, extra={"dataset": dataset, "split": split})
+    write_summary(comparisons, summary, extra={"dataset": planned[0].title, "split": split})
     sentence = finding(comparisons, cost_ratio=cost_ratios(rows, comparisons))
     if as_json:
         print(json.dumps({"finding": sentence, "rows": str(table), "summary": str(summary)}))
@@ -326,7 +327,7 @@ def listing(kind: str, everything: bool, runs: Path) -> list[dict[str, str]]:
         return [
             {
                 "name": str(run.state["run_id"]),
-                "summary": f"{run.config.label}, {run.config.dataset}, {run.config.backbone}, "
+                "summary": f"{run.config.label}, {run.config.title}, {run.config.backbone}, "
                 f"{run.config.epochs} epochs: {run.state['status']}",
             }
             for run in all_runs(runs)

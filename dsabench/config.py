@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from dsabench.errors import UsageError
 from dsabench.results import canonical_json
+from dsabench.storage import slug
 
 Scalar = bool | int | float | str
 
@@ -135,6 +136,7 @@ class RunConfig(BaseModel):
 
     dataset: str
     data_dir: str | None = None
+    data_name: str | None = None
     train_images: int | None = None
     image_size: int | None = None
     method: str
@@ -158,12 +160,17 @@ class RunConfig(BaseModel):
     @property
     def config_hash(self) -> str:
         """SHA-256 of the canonical JSON of everything but the folder of the data."""
-        return hashlib.sha256(canonical_json(self.model_dump(exclude={"data_dir"})).encode()).hexdigest()
+        return hashlib.sha256(canonical_json(self.model_dump(exclude={"data_dir"}, exclude_none=True)).encode()).hexdigest()
 
     @property
     def run_id(self) -> str:
         """The first 12 characters of the hash."""
         return self.config_hash[:12]
+
+    @property
+    def title(self) -> str:
+        """What tables call the data set."""
+        return self.data_name or self.dataset
 
     @property
     def label(self) -> str:
@@ -173,7 +180,7 @@ class RunConfig(BaseModel):
     def folder(self, runs: Path) -> Path:
         """`<runs>/<dataset>/<method>/s<seed>-<hash>`; options are told apart by the hash."""
         name = str(Spec(Part(self.spec.method.name), Part(self.spec.regularizer.name)))
-        return runs / self.dataset / name / f"s{self.seed}-{self.run_id}"
+        return runs / slug(self.title) / name / f"s{self.seed}-{self.run_id}"
 
     def flags(self) -> dict[str, object]:
         """The run as flags of `pretrain`, for a `config.toml` that `--config` reads back."""

@@ -62,6 +62,9 @@ Dataset = Annotated[str, option(WHAT, "Data set; see: dsabench list datasets.", 
 DataDir = Annotated[
     Path | None, option(WHAT, "Where the images lie, or downloads go.", env="DSABENCH_DATA_DIR", show_default="data")
 ]
+DataName = Annotated[
+    str | None, option(WHAT, "What tables call an image folder.", env="DSABENCH_DATA_NAME", show_default="imagefolder")
+]
 TrainImages = Annotated[
     int | None, option(WHAT, "Train on a fixed stratified subset of so many images.", show_default="all", min=1)
 ]
@@ -91,8 +94,8 @@ Settings = Annotated[
 Device = Annotated[str, option(MACHINE, "auto, cuda, mps or cpu.", env="DSABENCH_DEVICE")]
 Precision = Annotated[str, option(MACHINE, "auto, fp32 or bf16.", env="DSABENCH_PRECISION")]
 Threads = Annotated[int, option(MACHINE, "CPU threads of a run; part of its identity.", env="DSABENCH_THREADS", min=1)]
-Deterministic = Annotated[bool, option(MACHINE, "Exact repetition on CUDA too, at some cost.")]
-Offline = Annotated[bool, option(MACHINE, "Never download.", env="DSABENCH_OFFLINE")]
+Deterministic = Annotated[bool, option(MACHINE, "Exact repetition on CUDA too, at some cost.", "--deterministic")]
+Offline = Annotated[bool, option(MACHINE, "Never download.", "--offline", env="DSABENCH_OFFLINE")]
 Config = Annotated[
     Path | None,
     option(FILES, "A TOML file of flags, such as a run's config.toml.", callback=read_config, is_eager=True),
@@ -105,7 +108,14 @@ Quiet = Annotated[bool, option(OUTPUT, "No progress.", "--quiet", "-q")]
 Verbose = Annotated[bool, option(OUTPUT, "Print each run's resolved configuration first.", "--verbose", "-v")]
 Debug = Annotated[
     bool,
-    option(OUTPUT, "A traceback where there is an error.", callback=set_debug, is_eager=True, env="DSABENCH_DEBUG"),
+    option(
+        OUTPUT,
+        "A traceback where there is an error.",
+        "--debug",
+        callback=set_debug,
+        is_eager=True,
+        env="DSABENCH_DEBUG",
+    ),
 ]
 Probes = Annotated[
     list[str] | None,

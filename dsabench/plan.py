@@ -45,6 +45,7 @@ class Request:
 
     dataset: str = "digits"
     data_dir: Path | None = None
+    data_name: str | None = None
     train_images: int | None = None
     image_size: int | None = None
     backbone: str | None = None
@@ -85,6 +86,8 @@ def plan(request: Request, specs: Sequence[str], seeds: Sequence[int]) -> list[R
     parsed = [parse_spec(text) for text in specs]
     for spec in parsed:
         check_names(spec)
+    if request.data_name is not None and request.dataset != "imagefolder":
+        raise UsageError(f"--data-name names a folder of images; the data set {request.dataset!r} has its name")
     if request.threads < 1:
         raise UsageError(f"--threads must be at least 1, got {request.threads}")
     parsed = apply_settings(parsed, request.settings)
@@ -167,6 +170,7 @@ def configure(request: Request, spec: Spec, seed: int, dataset: Dataset, device:
     config = RunConfig(
         dataset=request.dataset,
         data_dir=str(request.data_dir.resolve()) if request.data_dir else None,
+        data_name=request.data_name,
         train_images=request.train_images,
         image_size=request.image_size,
         method=str(spec.method),
