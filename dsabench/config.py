@@ -6,7 +6,6 @@ Values are numbers, `on`/`off`, or words; the canonical text sorts the keys, and
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from dsabench.errors import UsageError
 from dsabench.results import canonical_json
-from dsabench.storage import slug
+from dsabench.storage import sha256_bytes, slug
 
 Scalar = bool | int | float | str
 
@@ -160,7 +159,9 @@ class RunConfig(BaseModel):
     @property
     def config_hash(self) -> str:
         """SHA-256 of the canonical JSON of everything but the folder of the data."""
-        return hashlib.sha256(canonical_json(self.model_dump(exclude={"data_dir"}, exclude_none=True)).encode()).hexdigest()
+        # An option that is not given is no part of the identity, so that a later version may have more of them.
+        identity = self.model_dump(exclude={"data_dir"}, exclude_none=True)
+        return sha256_bytes(canonical_json(identity).encode())
 
     @property
     def run_id(self) -> str:

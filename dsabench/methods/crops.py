@@ -1,4 +1,4 @@
-"""The forward pass of multi-crop (SwAV, arXiv 2006.09882, section 3.3)."""
+"""The forward pass of multi-crop (SwAV, arXiv 2006.09882, section 3.2)."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from torch.nn.functional import linear, normalize
 from dsabench.ema import make_teacher, update_teacher
 from dsabench.methods.crops import embed_crops
 from dsabench.methods.known import KnownInteger
-from dsabench.methods.schedules import cosine, warmup
+from dsabench.methods.parts import cosine_momentum, require_positive, require_share
 from dsabench.methods.shared import embed, full_precision
 from dsabench.types import Method, MethodOutput, Recipe, Views
 
@@ -82,14 +82,12 @@ class DINO(Method):
         momentum: float,
     ) -> None:
         super().__init__()
-        if min(student_temperature, teacher_temperature, warmup_teacher_temperature) <= 0:
-            raise ValueError("the temperatures of student and teacher must be > 0")
+        require_positive(hidden_dim=hidden_dim, output_dim=output_dim, student_temperature=student_temperature)
+        require_positive(teacher_temperature=teacher_temperature, warmup_teacher_temperature=warmup_teacher_temperature)
+        require_share(warmup_share=warmup_share, frozen_share=frozen_share)
+        require_share(center_momentum=center_momentum, momentum=momentum)
         if prototypes < 2:
             raise ValueError(f"prototypes must be >= 2, got {prototypes}")
-        if not (0 <= warmup_share <= 1 and 0 <= frozen_share < 1):
-            raise ValueError("warmup_share must be in [0, 1] and frozen_share in [0, 1)")
-        if not (0 <= center_momentum <= 1 and 0 <= momentum <= 1):
-            raise ValueError("center_momentum and momentum must be in [0, 1]")
         self.backbone = backbone
         self.projector = head(feature_dim, hidden_dim, output_dim, batch_norm)
         self.last_layer = nn.Linear(output_dim, prototypes, bias=False)
@@ -121,16 +119,17 @@ class DINO(Method):
             weight = weight.detach() if self.frozen.get() else weight
             student = [logits(z, weight) for z in (out.z1, out.z2, *small)]
             with torch.no_grad():
-                teacher = [logits(z, self.teacher_last_layer.weight) for z in (target.z1, target.z2)]
+                teacher = [logits(z, self.teacher_last_layer.get_parameter("weight")) for z in (target.z1, target.z2)]
             loss = self.loss(teacher, student, epoch=0)
         return MethodOutput(loss, *out)
 
     def set_teacher_temperature(self, progress: float) -> None:
         start, end, share = self.teacher_temperatures
-        self.loss.teacher_temp_schedule.fill_(warmup(start, end, share, progress))
+        done = progress / share if progress < share else 1.0
+        self.loss.teacher_temp_schedule.fill_(start + (end - start) * done)
 
     def after_step(self, progress: float) -> None:
-        momentum = cosine(self.momentum, 1.0, progress)
+        momentum = cosine_momentum(self.momentum, 1.0, progress)
         update_teacher(self.backbone, self.teacher_backbone, momentum)
         update_teacher(self.projector, self.teacher_projector, momentum)
         update_teacher(self.last_layer, self.teacher_last_layer, momentum)

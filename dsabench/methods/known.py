@@ -17,7 +17,7 @@ class KnownInteger(nn.Module):
 
     def __init__(self, value: int) -> None:
         super().__init__()
-        self.register_buffer("buffer", torch.tensor(value))
+        self.register_buffer("buffer", torch.tensor(int(value)))
         self.known = value
         self.seen = self.buffer._version
 

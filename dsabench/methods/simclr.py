@@ -37,6 +37,8 @@ class SimCLR(Method):
         self.projector = SimCLRProjectionHead(feature_dim, hidden_dim, output_dim)
         self.embedding_dim = output_dim
         self.loss = NTXentLoss(temperature=temperature, gather_distributed=True)
+        # lightly leaves this buffer of a bank that is not there uninitialised, and the state holds every buffer.
+        self.loss.memory_bank.bank_ptr.zero_()
 
     def forward(self, views: Views) -> MethodOutput:
         out = embed(self.backbone, self.projector, views)

@@ -1,4 +1,4 @@
-"""SwAV: Unsupervised Learning of Visual Features by Contrasting Cluster Assignments (Caron et al. 2020, arXiv 2006.09882)."""
+"""SwAV: Unsupervised Learning ... by Contrasting Cluster Assignments (Caron et al. 2020, arXiv 2006.09882)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch.nn.functional import linear, normalize
 
 from dsabench.methods.crops import embed_crops
 from dsabench.methods.known import KnownInteger
+from dsabench.methods.parts import require_positive, require_share
 from dsabench.methods.shared import full_precision
 from dsabench.types import Method, MethodOutput, Recipe, Views
 
@@ -53,7 +54,7 @@ class SwAV(Method):
 
     The prototypes, of unit length, do not move for the first `frozen_share` of training. From `queue_start` on the
     embeddings of past batches are kept, and once there are `queue_size` they take part in the assignment (section
-    3.1); 0 means no queue. Small crops, where the batch has them, predict and are not predicted (section 3.3).
+    3.1); 0 means no queue. Small crops, where the batch has them, predict and are not predicted (section 3.2).
     """
 
     queue: Tensor
@@ -73,12 +74,10 @@ class SwAV(Method):
         queue_start: float,
     ) -> None:
         super().__init__()
-        if temperature <= 0 or epsilon <= 0:
-            raise ValueError(f"temperature and epsilon must be > 0, got {temperature} and {epsilon}")
+        require_positive(hidden_dim=hidden_dim, output_dim=output_dim, temperature=temperature, epsilon=epsilon)
+        require_share(frozen_share=frozen_share, queue_start=queue_start)
         if prototypes < 2 or queue_size < 0:
             raise ValueError(f"prototypes must be >= 2 and queue_size >= 0, got {prototypes} and {queue_size}")
-        if not (0 <= frozen_share < 1 and 0 <= queue_start <= 1):
-            raise ValueError("frozen_share must be in [0, 1) and queue_start in [0, 1]")
         self.backbone = backbone
         self.projector = SwaVProjectionHead(feature_dim, hidden_dim, output_dim)
         # lightly's SwaVPrototypes has biases, which the paper's prototypes have not.
@@ -89,9 +88,7 @@ class SwAV(Method):
         self.queueing = KnownInteger(queue_start <= 0)
         self.queued = KnownInteger(0)
         self.register_buffer("queue", torch.zeros(2, queue_size, output_dim))
-        self.loss = SwaVLoss(
-            temperature=temperature, sinkhorn_epsilon=epsilon, sinkhorn_gather_distributed=True
-        )
+        self.loss = SwaVLoss(temperature=temperature, sinkhorn_epsilon=epsilon, sinkhorn_gather_distributed=True)
         self.normalize_prototypes()
 
     def forward(self, views: Views) -> MethodOutput:

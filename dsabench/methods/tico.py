@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 from lightly.loss import TiCoLoss
-from lightly.models.modules import TiCoProjectionHead
+from lightly.models.modules.heads import TiCoProjectionHead
 from torch import nn
 
 from dsabench.ema import make_teacher, update_teacher
-from dsabench.methods.schedules import cosine
+from dsabench.methods.parts import cosine_momentum, require_positive, require_share
 from dsabench.methods.shared import embed, full_precision
 from dsabench.types import Method, MethodOutput, Recipe, Views
 
@@ -30,10 +30,10 @@ RECIPES = {
 
 
 class TiCo(Method):
-    """Draws each view to the EMA teacher's other view, and away from where the embeddings of past batches vary (eq. 5).
+    """Draws each view to the EMA teacher's other view, and away from where the embeddings of past batches vary.
 
     `beta` is the memory of the second moment C, `rho` the weight of the contrast with it. Each view is compared with
-    the teacher's other one: the published loss over 2B pairs in the place of B.
+    the teacher's other one: the published loss (algorithm 1) over 2B pairs in the place of B.
     """
 
     def __init__(
@@ -48,8 +48,10 @@ class TiCo(Method):
         momentum: float,
     ) -> None:
         super().__init__()
-        if not 0 <= beta < 1 or rho < 0 or not 0 <= momentum <= 1:
-            raise ValueError("beta must be in [0, 1), rho >= 0, momentum in [0, 1]")
+        require_positive(hidden_dim=hidden_dim, output_dim=output_dim)
+        require_share(beta=beta, momentum=momentum)
+        if rho < 0:
+            raise ValueError(f"rho must be >= 0, got {rho}")
         self.backbone = backbone
         self.projector = TiCoProjectionHead(feature_dim, hidden_dim, output_dim)
         self.teacher_backbone = make_teacher(self.backbone)
@@ -70,6 +72,6 @@ class TiCo(Method):
         return MethodOutput(loss, *out)
 
     def after_step(self, progress: float) -> None:
-        momentum = cosine(self.momentum, 1.0, progress)
+        momentum = cosine_momentum(self.momentum, 1.0, progress)
         update_teacher(self.backbone, self.teacher_backbone, momentum)
         update_teacher(self.projector, self.teacher_projector, momentum)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from lightly.loss.vicreg_loss import invariance_loss, variance_loss
 from lightly.models.modules.heads import ProjectionHead
-from lightly.utils.dist import gather, world_size
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dsabench.methods.parts import gathered, require_positive
 from dsabench.methods.shared import embed, full_precision
 from dsabench.types import Method, MethodOutput, Recipe, Views
 
@@ -72,9 +72,9 @@ class IterNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         with full_precision(x):
-            grouped = x.float().unflatten(1, (self.groups, -1)).transpose(0, 1)
+            grouped = x.float().view(len(x), self.groups, -1).transpose(0, 1)
             mean, whitening = self.statistics(grouped) if self.training else (self.mean, self.whitening)
-            white = ((grouped - mean) @ whitening).transpose(0, 1).flatten(1)
+            white: Tensor = ((grouped - mean) @ whitening).transpose(0, 1).flatten(1)
             return white * self.weight + self.bias
 
     def statistics(self, grouped: Tensor) -> tuple[Tensor, Tensor]:
@@ -115,7 +115,8 @@ class VIbCReg(Method):
         cov_weight: float,
     ) -> None:
         super().__init__()
-        if norm_groups < 1 or output_dim % norm_groups:
+        require_positive(hidden_dim=hidden_dim, output_dim=output_dim, norm_groups=norm_groups)
+        if output_dim % norm_groups:
             raise ValueError(f"norm_groups must divide output_dim, got {norm_groups} and {output_dim}")
         if min(sim_weight, var_weight, cov_weight) < 0:
             raise ValueError("sim_weight, var_weight and cov_weight must be >= 0")
@@ -139,8 +140,7 @@ class VIbCReg(Method):
     def loss(self, z1: Tensor, z2: Tensor) -> Tensor:
         """The weighted sum of the three terms; variance and correlation are those of the global batch."""
         invariance = invariance_loss(z1, z2)
-        if world_size() > 1:
-            z1, z2 = torch.cat(gather(z1)), torch.cat(gather(z2))
+        z1, z2 = gathered(z1), gathered(z2)
         variance = variance_loss(z1) + variance_loss(z2)
         correlation = correlation_loss(z1) + correlation_loss(z2)
         total: Tensor = self.sim_weight * invariance + self.var_weight * variance + self.cov_weight * correlation

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from lightly.loss import VICRegLoss
-from lightly.models.modules import VICRegProjectionHead
+from lightly.models.modules.heads import VICRegProjectionHead
 from torch import nn
 
+from dsabench.methods.parts import require_positive
 from dsabench.methods.shared import embed, full_precision
 from dsabench.types import Method, MethodOutput, Recipe, Views
 
@@ -45,6 +46,7 @@ class VICReg(Method):
         cov_weight: float,
     ) -> None:
         super().__init__()
+        require_positive(hidden_dim=hidden_dim, output_dim=output_dim)
         if min(sim_weight, var_weight, cov_weight) < 0:
             raise ValueError("sim_weight, var_weight and cov_weight must be >= 0")
         self.backbone = backbone

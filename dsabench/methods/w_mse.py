@@ -8,6 +8,7 @@ from lightly.models.modules.heads import ProjectionHead
 from torch import Tensor, nn
 
 from dsabench.errors import UsageError
+from dsabench.methods.parts import require_positive
 from dsabench.methods.shared import embed, full_precision
 from dsabench.types import Method, MethodOutput, Recipe, Views
 
@@ -29,7 +30,7 @@ RECIPES = {
 
 
 def whiten(z: Tensor) -> Tensor:
-    """`z` (..., N, D) with mean 0 and covariance I over N, by the Cholesky factor of its covariance (section 3.1).
+    """`z` (..., N, D) with mean 0 and covariance I over N, by the Cholesky factor of its covariance (section 3).
 
     A covariance that has no factor gives NaN and not an exception, so that the run fails as for any loss.
     """
@@ -43,10 +44,10 @@ def whiten(z: Tensor) -> Tensor:
 
 
 class WMSE(Method):
-    """The squared distance between two views' normalised embeddings, whitened over slices of the batch (eq. 6).
+    """The squared distance between two views' normalised embeddings, whitened over slices of the batch.
 
     A slice holds `whitening_size` images, drawn anew at every step, and `slicings` such partitions are averaged
-    (section 3.2); where that does not divide the batch, slices are as equal as can be and none is smaller.
+    (section 3); where that does not divide the batch, slices are as equal as can be and none is smaller.
     """
 
     def __init__(
@@ -60,10 +61,9 @@ class WMSE(Method):
         slicings: int,
     ) -> None:
         super().__init__()
+        require_positive(hidden_dim=hidden_dim, output_dim=output_dim, slicings=slicings)
         if whitening_size < 2 * output_dim:
             raise ValueError(f"whitening_size must be at least twice output_dim ({output_dim}), got {whitening_size}")
-        if slicings < 1:
-            raise ValueError(f"slicings must be at least 1, got {slicings}")
         self.backbone = backbone
         self.projector = ProjectionHead(
             [

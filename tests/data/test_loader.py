@@ -5,9 +5,12 @@ from typing import Any
 import pytest
 import torch
 
+from dsabench import rng
 from dsabench.data import build as builder
 from dsabench.data import load_dataset
+from dsabench.data.augment import augment
 from dsabench.data.loader import image_batches, labelled_batches, pretraining_batches, steps_per_epoch, unlabelled
+from dsabench.data.policies import POLICIES, LocalCrops
 from dsabench.data.spec import Dataset
 from dsabench.errors import UsageError
 from dsabench.types import Views
@@ -20,13 +23,13 @@ def dataset() -> Dataset:
     return load_dataset("synthetic")
 
 
-def batches(dataset: Dataset, **changes: object) -> list[Views]:
+def batches(dataset: Dataset, policy: str = "asymmetric", **changes: object) -> list[Views]:
     options: dict[str, Any] = {"batch_size": 64, "seed": 3, "epoch": 1, "device": "cpu"} | changes
-    return list(pretraining_batches(dataset, "asymmetric", **options))
+    return list(pretraining_batches(dataset, policy, **options))
 
 
 def equal(a: Views, b: Views) -> bool:
-    return all(torch.equal(x, y) for x, y in zip(a[:4], b[:4], strict=True))
+    return all(torch.equal(x, y) for x, y in zip((*a[:4], *a.locals), (*b[:4], *b.locals), strict=True))
 
 
 def test_steps_drop_the_last_partial_batch_and_a_small_set_is_one() -> None:
@@ -60,6 +63,43 @@ def test_anchor_is_the_normalised_image_and_the_views_differ(dataset: Dataset) -
     assert not torch.equal(first.view1, first.view2)
     # Views are normalised as the anchor is: black is -mean / std.
     assert first.view1.min() >= (-mean / std).min() - 1e-4
+
+
+def test_small_crops_are_a_matter_of_the_policy_and_leave_the_views_alone(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert batches(dataset)[0].locals == ()
+    crops = LocalCrops(POLICIES["symmetric"].view1, count=3, share=0.4)
+    monkeypatch.setitem(POLICIES, "small", POLICIES["asymmetric"]._replace(locals=crops))
+    plain, small = batches(dataset), batches(dataset, "small")
+    for a, b in zip(plain, small, strict=True):
+        assert equal(a, b._replace(locals=()))
+        assert [crop.shape for crop in b.locals] == [(64, 3, 6, 6)] * 3
+    first, second, third = small[0].locals
+    assert not torch.equal(first, second)
+    assert not torch.equal(second, third)
+    # Drawn by name as the views are, so that a resumed run sees the same.
+    assert all(equal(a, b) for a, b in zip(small[2:], batches(dataset, "small", start_step=2), strict=True))
+    labelled = next(labelled_batches(dataset, "small", batch_size=64, seed=3, epoch=1, device="cpu"))
+    assert equal(unlabelled(labelled), small[0])
+
+
+def test_a_small_crop_is_of_its_share_of_the_image_and_cuts_what_its_policy_says(dataset: Dataset) -> None:
+    shares = {name: policies.locals for name, policies in POLICIES.items() if policies.locals}
+    assert {name: (crops.count, crops.size(224)) for name, crops in shares.items()} == {
+        "multicrop": (6, 96),
+        "digits_multicrop": (4, 112),
+    }
+    assert LocalCrops(POLICIES["weak"].view1, count=1, share=0.01).size(8) == 1
+    # The same draw in the same place: a local crop is the view that `augment` gives at that size.
+    batch = batches(dataset, "multicrop")[0]
+    mean, std = (torch.tensor(x)[:, None, None] for x in (dataset.mean, dataset.std))
+    assert isinstance(dataset.train.images, torch.Tensor)
+    pixels = dataset.train.images[batch.index]
+    for position, crop in enumerate(batch.locals):
+        draw = rng.generator(3, "augment", 1, 0, 2 + position, 0)
+        expected = augment(pixels, shares["multicrop"].policy, draw, 7)
+        torch.testing.assert_close(crop, (expected - mean) / std, atol=1e-5, rtol=0)
 
 
 def test_labelled_batches_are_the_same_with_labels(dataset: Dataset) -> None:
