@@ -282,7 +282,9 @@ def compare(
     else:
         out = console()
         print_overview(out, rows, layer=what.layers[0])
-        print_comparisons(out, comparisons if len(arms) == 2 else [c for c in comparisons if c.role == "primary"])
+        if len(arms) == 2:
+            # Of more arms the sentences below say what carries a verdict; the summary has the rest.
+            print_comparisons(out, comparisons)
         images = per_image(mcnemar_by_seed(planned, comparisons, what, runs, offline=offline))
         if images:
             out.print(images + "\n")

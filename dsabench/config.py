@@ -186,4 +186,7 @@ class RunConfig(BaseModel):
     def flags(self) -> dict[str, object]:
         """The run as flags of `pretrain`, for a `config.toml` that `--config` reads back."""
         flags = self.model_dump(exclude={"method", "regularizer", "resolved", "protocol"}, exclude_none=True)
+        if self.epochs == 0:
+            # What is not trained has no epochs, and the flag takes no 0.
+            del flags["epochs"]
         return {"method": str(self.spec), **flags}
