@@ -88,7 +88,7 @@ def train(
         return run, True
     fabric = make_fabric(config)
     validated = Trainer(config, dataset, run, fabric)
-    with run.locked():
+    with run.locked(stop):
         # Another process may have trained it while this one waited.
         run.reload()
         if overwrite:

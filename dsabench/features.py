@@ -27,11 +27,7 @@ BATCH_SIZE = 512
 
 def load_method(run: Run, dataset: Dataset) -> Method:
     """A finished run's method in eval mode; raises DataError where data, weights or their hash are not the run's."""
-    if run.state["dataset_sha256"] != dataset.sha256:
-        raise DataError(
-            f"the run {run.folder} was trained on other data: {dataset.name} has the hash {dataset.sha256[:12]}, "
-            f"the run's had {str(run.state['dataset_sha256'])[:12]}"
-        )
+    check_data(run, dataset)
     method = build_method(run.config, dataset)
     tensors, _ = read_checkpoint(run.final_checkpoint())
     restore_module(method, "method", tensors)
@@ -40,10 +36,24 @@ def load_method(run: Run, dataset: Dataset) -> Method:
     return method.eval()
 
 
+def check_data(run: Run, dataset: Dataset) -> None:
+    """Raise DataError where a run was trained on other data."""
+    if run.state["dataset_sha256"] != dataset.sha256:
+        raise DataError(
+            f"the run {run.folder} was trained on other data: {dataset.name} has the hash {dataset.sha256[:12]}, "
+            f"the run's had {str(run.state['dataset_sha256'])[:12]}"
+        )
+
+
 class FeatureStore:
-    """The features of one run on one data set; `method` is loaded when a layer is not stored yet."""
+    """The features of one finished run on its data set; the method is loaded when a layer is not stored yet.
+
+    Raises DataError for a run that is not finished or was trained on other data.
+    """
 
     def __init__(self, run: Run, dataset: Dataset) -> None:
+        run.check_finished()
+        check_data(run, dataset)
         self.run, self.dataset = run, dataset
         self._method: Method | None = None
 

@@ -6,7 +6,7 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,13 @@ from pydantic import ValidationError
 from dsabench.config import RunConfig
 from dsabench.errors import DataError, StorageError, UsageError
 from dsabench.results import csv_text
+from dsabench.signals import Stop
 from dsabench.storage import read_json, sha256_file, to_toml, write_atomic
 
 GENERATIONS = 2
+
+# How often a process that waits for another one looks for signals, in seconds.
+WAIT_S = 0.5
 
 
 def utc_now() -> str:
@@ -45,10 +49,17 @@ class Run:
 
     @classmethod
     def at(cls, config: RunConfig, runs: Path) -> Run:
-        """The run of a configuration, as it is on disk, or new; nothing is written yet."""
+        """The run of a configuration, as it is on disk, or new; nothing is written yet.
+
+        Raises DataError where the folder holds a damaged run or another one.
+        """
         folder = config.folder(runs)
         if (folder / "run.json").exists():
-            return cls.load(folder)
+            known = cls.load(folder)
+            if known.config.config_hash != config.config_hash:
+                raise DataError(f"{folder} holds another run, {known.config.run_id}; move it out of the way")
+            # The folder of the data is the one that was asked for: they may have moved since.
+            return cls(folder, config, known.state)
         state = {"run_id": config.run_id, "config_hash": config.config_hash, "spec": str(config.spec), "status": "new"}
         return cls(folder, config, state | {"checkpoints": []})
 
@@ -116,10 +127,14 @@ class Run:
                 wrong = "damaged" if path.exists() else "missing"
                 say(f"warning: the checkpoint {path} is {wrong}; using the one before")
 
-    def final_checkpoint(self) -> Path:
-        """The checkpoint of a finished run; raises DataError where the run is not finished or the file is damaged."""
+    def check_finished(self) -> None:
+        """Raise DataError where the run is not finished."""
         if self.state["status"] != "finished":
             raise DataError(f"the run {self.folder} is not finished ({self.state['status']}); run pretrain again first")
+
+    def final_checkpoint(self) -> Path:
+        """The checkpoint of a finished run; raises DataError where the run is not finished or the file is damaged."""
+        self.check_finished()
         saved = self.state["checkpoints"][-1]
         path = self.folder / "checkpoints" / str(saved["file"])
         if not path.exists() or sha256_file(path) != saved["sha256"]:
@@ -129,8 +144,11 @@ class Run:
         return path
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the run against other processes; waits, and says so, while another one trains it."""
+    def locked(self, stop: Stop) -> Iterator[None]:
+        """Hold the run against other processes; waits, and says so, while another one trains it.
+
+        Raises Interrupted where a signal came first.
+        """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.folder / ".lock")
@@ -138,7 +156,10 @@ class Run:
                 lock.acquire(timeout=0)
             except Timeout:
                 say(f"waiting: another process works on {self.folder}")
-                lock.acquire()
+                while not lock.is_locked:
+                    stop.check()
+                    with suppress(Timeout):
+                        lock.acquire(timeout=WAIT_S)
         except OSError as error:
             raise StorageError(f"cannot write {self.folder}: {error.strerror or error}") from error
         try:

@@ -7,6 +7,7 @@ from lightly.models.modules import BarlowTwinsProjectionHead
 from torch import nn
 
 from dsabench.methods.shared import embed, full_precision
+from dsabench.shared import require_positive
 from dsabench.types import Method, MethodOutput, Recipe, Views
 
 RECIPES = {
@@ -40,6 +41,7 @@ class BarlowTwins(Method):
         scale: float,
     ) -> None:
         super().__init__()
+        require_positive(hidden_dim=hidden_dim, output_dim=output_dim, lambda_param=lambda_param, scale=scale)
         self.backbone = backbone
         self.projector = BarlowTwinsProjectionHead(feature_dim, hidden_dim, output_dim)
         self.embedding_dim = output_dim

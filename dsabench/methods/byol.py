@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from lightly.loss import NegativeCosineSimilarity
 from lightly.models.modules import BYOLPredictionHead, BYOLProjectionHead
 from torch import nn
 
 from dsabench.ema import make_teacher, update_teacher
+from dsabench.methods.parts import cosine_momentum
 from dsabench.methods.shared import embed, full_precision
+from dsabench.shared import require_positive, require_share
 from dsabench.types import Method, MethodOutput, Recipe, Views
 
 RECIPES = {
@@ -49,6 +49,8 @@ class BYOL(Method):
         momentum: float,
     ) -> None:
         super().__init__()
+        require_positive(hidden_dim=hidden_dim, output_dim=output_dim, predictor_dim=predictor_dim)
+        require_share(momentum=momentum)
         self.backbone = backbone
         self.projector = BYOLProjectionHead(feature_dim, hidden_dim, output_dim)
         self.predictor = BYOLPredictionHead(output_dim, predictor_dim, output_dim)
@@ -68,6 +70,6 @@ class BYOL(Method):
         return MethodOutput(loss, *out)
 
     def after_step(self, progress: float) -> None:
-        momentum = 1.0 - (1.0 - self.momentum) * (1.0 + math.cos(math.pi * progress)) / 2.0
+        momentum = cosine_momentum(self.momentum, 1.0, progress)
         update_teacher(self.backbone, self.teacher_backbone, momentum)
         update_teacher(self.projector, self.teacher_projector, momentum)

@@ -11,8 +11,9 @@ from torch.nn.functional import linear, normalize
 from dsabench.ema import make_teacher, update_teacher
 from dsabench.methods.crops import embed_crops
 from dsabench.methods.known import KnownInteger
-from dsabench.methods.parts import cosine_momentum, require_positive, require_share
+from dsabench.methods.parts import cosine_momentum
 from dsabench.methods.shared import embed, full_precision
+from dsabench.shared import require_positive, require_share
 from dsabench.types import Method, MethodOutput, Recipe, Views
 
 RECIPES = {
@@ -28,7 +29,7 @@ RECIPES = {
             "warmup_share": 0.05,
             "center_momentum": 0.9,
             "frozen_share": 0.02,
-            "momentum": 0.99,
+            "momentum": 0.9,
         },
         optimizer={"optimizer": "adamw", "lr": 2e-3, "weight_decay": 1e-4},
         views="digits",

@@ -7,6 +7,7 @@ from lightly.models.modules import SimCLRProjectionHead
 from torch import nn
 
 from dsabench.methods.shared import embed, full_precision
+from dsabench.shared import require_positive
 from dsabench.types import Method, MethodOutput, Recipe, Views
 
 RECIPES = {
@@ -33,6 +34,7 @@ class SimCLR(Method):
         self, backbone: nn.Module, feature_dim: int, *, hidden_dim: int, output_dim: int, temperature: float
     ) -> None:
         super().__init__()
+        require_positive(hidden_dim=hidden_dim, output_dim=output_dim, temperature=temperature)
         self.backbone = backbone
         self.projector = SimCLRProjectionHead(feature_dim, hidden_dim, output_dim)
         self.embedding_dim = output_dim

@@ -10,8 +10,8 @@ from torch.nn.functional import linear, normalize
 
 from dsabench.methods.crops import embed_crops
 from dsabench.methods.known import KnownInteger
-from dsabench.methods.parts import require_positive, require_share
 from dsabench.methods.shared import full_precision
+from dsabench.shared import require_positive, require_share
 from dsabench.types import Method, MethodOutput, Recipe, Views
 
 RECIPES = {

@@ -8,13 +8,14 @@ from lightly.models.modules.heads import TiCoProjectionHead
 from torch import nn
 
 from dsabench.ema import make_teacher, update_teacher
-from dsabench.methods.parts import cosine_momentum, require_positive, require_share
+from dsabench.methods.parts import cosine_momentum
 from dsabench.methods.shared import embed, full_precision
+from dsabench.shared import require_positive, require_share
 from dsabench.types import Method, MethodOutput, Recipe, Views
 
 RECIPES = {
     "tiny": Recipe(
-        options={"hidden_dim": 128, "output_dim": 64, "beta": 0.9, "rho": 8.0, "momentum": 0.99},
+        options={"hidden_dim": 128, "output_dim": 64, "beta": 0.9, "rho": 8.0, "momentum": 0.9},
         optimizer={"optimizer": "adamw", "lr": 2e-3, "weight_decay": 1e-4},
         views="digits",
         epochs=60,

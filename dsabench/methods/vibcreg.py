@@ -8,8 +8,8 @@ from lightly.models.modules.heads import ProjectionHead
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dsabench.methods.parts import gathered, require_positive
 from dsabench.methods.shared import embed, full_precision
+from dsabench.shared import gather_rows, require_positive
 from dsabench.types import Method, MethodOutput, Recipe, Views
 
 RECIPES = {
@@ -140,7 +140,7 @@ class VIbCReg(Method):
     def loss(self, z1: Tensor, z2: Tensor) -> Tensor:
         """The weighted sum of the three terms; variance and correlation are those of the global batch."""
         invariance = invariance_loss(z1, z2)
-        z1, z2 = gathered(z1), gathered(z2)
+        z1, z2 = gather_rows(z1), gather_rows(z2)
         variance = variance_loss(z1) + variance_loss(z2)
         correlation = correlation_loss(z1) + correlation_loss(z2)
         total: Tensor = self.sim_weight * invariance + self.var_weight * variance + self.cov_weight * correlation

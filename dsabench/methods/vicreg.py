@@ -6,8 +6,8 @@ from lightly.loss import VICRegLoss
 from lightly.models.modules.heads import VICRegProjectionHead
 from torch import nn
 
-from dsabench.methods.parts import require_positive
 from dsabench.methods.shared import embed, full_precision
+from dsabench.shared import require_positive
 from dsabench.types import Method, MethodOutput, Recipe, Views
 
 RECIPES = {

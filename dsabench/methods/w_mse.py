@@ -8,13 +8,13 @@ from lightly.models.modules.heads import ProjectionHead
 from torch import Tensor, nn
 
 from dsabench.errors import UsageError
-from dsabench.methods.parts import require_positive
 from dsabench.methods.shared import embed, full_precision
+from dsabench.shared import require_positive
 from dsabench.types import Method, MethodOutput, Recipe, Views
 
 RECIPES = {
     "tiny": Recipe(
-        options={"hidden_dim": 128, "output_dim": 32, "whitening_size": 64, "slicings": 1},
+        options={"hidden_dim": 128, "output_dim": 32, "whitening_size": 64, "slicings": 4},
         optimizer={"optimizer": "adamw", "lr": 2e-3, "weight_decay": 1e-4},
         views="digits",
         epochs=60,

@@ -17,7 +17,7 @@ from torch.nn import functional
 from dsabench.regularizers.pairs import PairNetwork
 from dsabench.regularizers.priors import build_prior, prior_facts
 from dsabench.regularizers.queue import FeatureQueue
-from dsabench.regularizers.shared import gather_rows, require, require_word
+from dsabench.shared import gather_rows, require, require_word
 from dsabench.types import LabelledViews, MethodOutput, Regularizer, RegularizerFacts, Scalar, Views
 
 # Below this squared distance (in units of the type's epsilon) two unit vectors are the same point: what is left

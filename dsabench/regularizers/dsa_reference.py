@@ -11,7 +11,7 @@ from torch.nn import functional
 from dsabench.regularizers.dsa import adjustment_loss, exponential_similarity, good_neighbour_scores
 from dsabench.regularizers.pairs import DifferenceNetwork
 from dsabench.regularizers.priors import build_prior, prior_facts
-from dsabench.regularizers.shared import gather_rows, require
+from dsabench.shared import gather_rows, require
 from dsabench.types import LabelledViews, MethodOutput, Regularizer, RegularizerFacts, Scalar, Views
 
 PairFunction = Callable[[Tensor, Tensor], Tensor]

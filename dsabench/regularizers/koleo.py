@@ -6,7 +6,7 @@ import torch
 from lightly.loss import KoLeoLoss
 from torch import Tensor, nn
 
-from dsabench.regularizers.shared import gather_rows, require
+from dsabench.shared import gather_rows, require
 from dsabench.types import LabelledViews, MethodOutput, Regularizer, Views
 
 

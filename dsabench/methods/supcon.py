@@ -1,0 +1,78 @@
+"""SupCon: Supervised Contrastive Learning (Khosla et al. 2020, arXiv 2004.11362). It trains with labels."""
+
+from __future__ import annotations
+
+import torch
+from lightly.models.modules import SimCLRProjectionHead
+from lightly.utils import dist
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dsabench.methods.shared import embed, full_precision
+from dsabench.shared import gather_rows, require_positive
+from dsabench.types import LabelledViews, Method, MethodOutput, Recipe
+
+RECIPES = {
+    "tiny": Recipe(
+        options={"hidden_dim": 128, "output_dim": 64, "temperature": 0.2},
+        optimizer={"optimizer": "adamw", "lr": 2e-3, "weight_decay": 1e-4},
+        views="digits",
+        epochs=60,
+    ),
+    # solo-learn's CIFAR recipe.
+    "small": Recipe(
+        options={"hidden_dim": 2048, "output_dim": 256, "temperature": 0.2},
+        optimizer={"optimizer": "sgd", "lr": 0.4, "weight_decay": 1e-5, "warmup_epochs": 10, "scale_lr": True},
+        views="symmetric",
+        epochs=200,
+    ),
+}
+
+
+def supcon_loss(z: Tensor, labels: Tensor, temperature: float) -> Tensor:
+    """The mean over anchors z (N, P), labels (N,), of the loss `out`, (), with the rows of all processes.
+
+    Every anchor needs another row of its class, as two views of an image give it. Source: arXiv 2004.11362, eq. 2.
+    """
+    z = functional.normalize(z, dim=1)
+    others, other_labels = gather_rows(z), gather_rows(labels)
+    rows = torch.arange(len(z), device=z.device)
+    itself = torch.zeros(len(z), len(others), dtype=torch.bool, device=z.device)
+    itself[rows, rows + dist.rank() * len(z)] = True
+    logits = (z @ others.T / temperature).masked_fill(itself, -torch.inf)
+    log_share = logits - logits.logsumexp(dim=1, keepdim=True)
+    positives = (labels[:, None] == other_labels) & ~itself
+    return -(log_share.where(positives, 0.0).sum(dim=1) / positives.sum(dim=1)).mean()
+
+
+class SupCon(Method):
+    """Each view is drawn to all others of its class against the rest of the global batch (eq. 2).
+
+    The published second stage, a classifier on the frozen backbone, is a probe here. Labels are only compared, so
+    that `num_classes` is not needed.
+    """
+
+    needs_labels = True
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        feature_dim: int,
+        *,
+        num_classes: int,
+        hidden_dim: int,
+        output_dim: int,
+        temperature: float,
+    ) -> None:
+        super().__init__()
+        require_positive(hidden_dim=hidden_dim, output_dim=output_dim, temperature=temperature)
+        self.backbone = backbone
+        self.projector = SimCLRProjectionHead(feature_dim, hidden_dim, output_dim)
+        self.embedding_dim = output_dim
+        self.temperature = temperature
+
+    def forward(self, views: LabelledViews) -> MethodOutput:
+        out = embed(self.backbone, self.projector, views)
+        with full_precision(out.z1):
+            loss = supcon_loss(torch.cat([out.z1, out.z2]), views.labels.repeat(2), self.temperature)
+        return MethodOutput(loss, *out)

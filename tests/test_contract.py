@@ -1,0 +1,378 @@
+"""What every method and every regularizer keeps to; a new line in a registry is tested by being there."""
+
+import math
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from dsabench.bench import Evaluation, evaluate, facts
+from dsabench.build import method_class, option_types, regularizer_class
+from dsabench.checkpoint import read_checkpoint, tensors_sha256
+from dsabench.config import RunConfig, parse_spec
+from dsabench.data.spec import Dataset
+from dsabench.errors import Interrupted, RunFailed, UsageError
+from dsabench.features import FeatureStore
+from dsabench.methods import METHODS
+from dsabench.optim import OPTIMIZERS
+from dsabench.plan import Request, plan, requested_dataset
+from dsabench.regularizers import REGULARIZERS
+from dsabench.runs import Run
+from dsabench.signals import Stop
+from dsabench.train import Trainer, make_fabric, pretrain
+from dsabench.types import LabelledViews, MethodOutput, Views
+
+# Three steps an epoch, two epochs: a stop after two steps is inside an epoch, one after four beyond its end.
+REQUEST = Request(
+    dataset="synthetic",
+    backbone="resnet8w16",
+    epochs=2,
+    batch_size=16,
+    train_images=48,
+    image_size=8,
+    device="cpu",
+    offline=True,
+)
+# For defaults that a batch this small does not allow.
+SETTINGS = {"w_mse": ("method.whitening_size=8", "method.output_dim=4")}
+STEPS = 6
+TIMES = ("wall_s", "images_per_s")
+
+TRAINABLE = [name for name in METHODS if method_class(name).trainable]
+PAIRS = [
+    pytest.param(method, regularizer, id=f"{method}+{regularizer}")
+    for method in TRAINABLE
+    for regularizer in REGULARIZERS
+]
+# Where two or three runs are needed: every method with and without DSA, every regularizer with one method.
+SPECS = list(
+    dict.fromkeys(
+        [*TRAINABLE, *(f"{method}+dsa" for method in TRAINABLE), *(f"simclr+{name}" for name in REGULARIZERS)]
+    )
+)
+REGULARIZED = [spec for spec in SPECS if "+" in spec and not spec.endswith("+none")]
+
+
+@pytest.fixture(autouse=True)
+def _no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Nothing here is about power cuts, and a busy disk takes longer than the training.
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)
+
+
+def weights_of(regularizer: str) -> list[str]:
+    """The options of a regularizer that weigh its terms."""
+    return [name for name in option_types(regularizer_class(regularizer)) if re.fullmatch(r"lambda\d*|weight", name)]
+
+
+def planned(spec: str, seed: int = 0) -> tuple[RunConfig, Dataset]:
+    request = replace(REQUEST, settings=SETTINGS.get(parse_spec(spec).method.name, ()))
+    (config,) = plan(request, [spec], [seed])
+    return config, requested_dataset(request)
+
+
+def make_trainer(spec: str, runs: Path, seed: int = 0) -> Trainer:
+    """A trainer as `dsabench.bench.train` makes it, of the run as it is on disk."""
+    config, dataset = planned(spec, seed)
+    run = Run.at(config, runs)
+    run.begin(**facts(config, dataset, 1, None))
+    return Trainer(config, dataset, run, make_fabric(config))
+
+
+def snapshot(trainer: Trainer) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in trainer.tensors().items()}
+
+
+def log_of(trainer: Trainer) -> list[dict[str, float]]:
+    """The log without its time columns."""
+    return [{name: value for name, value in row.items() if name not in TIMES} for row in trainer.position.log]
+
+
+@dataclass
+class Outcome:
+    """What a run left behind, and what its modules were given."""
+
+    run: Run
+    before: dict[str, Tensor]
+    after: dict[str, Tensor]
+    log: list[dict[str, float]]
+    losses: list[float | None] = field(default_factory=list)
+    given_to_method: set[type] = field(default_factory=set)
+    given_to_regularizer: set[type] = field(default_factory=set)
+
+
+def train(spec: str, runs: Path, seed: int = 0, stops: tuple[int, ...] = ()) -> Outcome:
+    """Train to the end; at each of `stops`, a count of steps, with a fresh trainer that starts from the disk."""
+    losses: list[float | None] = []
+    given: tuple[set[type], set[type]] = set(), set()
+    before: dict[str, Tensor] = {}
+    for last in (*stops, STEPS):
+        trainer = make_trainer(spec, runs, seed)
+        before = before or snapshot(trainer)
+        trainer.method.register_forward_pre_hook(lambda _, inputs: given[0].add(type(inputs[0])))
+        trainer.regularizer.register_forward_pre_hook(lambda _, inputs: given[1].add(type(inputs[1])))
+        stop = Stop()
+
+        def watch(step: int, total: int, loss: float | None, speed: float, last: int = last, stop: Stop = stop) -> None:
+            assert total == STEPS
+            losses.append(loss)
+            if step == last < total:
+                stop.exit_code = 143
+
+        # Nothing may depend on the state of the global generator.
+        torch.manual_seed(len(losses) + 77)
+        if last < STEPS:
+            with pytest.raises(Interrupted):
+                pretrain(trainer, stop, watch)
+            assert trainer.run.state["status"] == "interrupted"
+            assert trainer.run.state["step"] == last
+        else:
+            pretrain(trainer, stop, watch)
+    return Outcome(trainer.run, before, snapshot(trainer), log_of(trainer), losses, *given)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Outcome]]:
+    """Train a spec once for all tests of this file that need it."""
+    known: dict[tuple[str, int], Outcome] = {}
+
+    def outcome(spec: str, seed: int = 0) -> Outcome:
+        found = known.get((spec, seed)) or train(spec, tmp_path_factory.mktemp("runs"), seed)
+        if spec in SPECS:
+            known[spec, seed] = found
+        return found
+
+    yield outcome
+    known.clear()
+
+
+def assert_same(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
+    """Bit for bit."""
+    assert ours.keys() == theirs.keys()
+    different = [name for name, tensor in ours.items() if not torch.equal(tensor, theirs[name])]
+    assert not different
+
+
+def part(tensors: dict[str, Tensor], *names: str) -> dict[str, Tensor]:
+    """The tensors of the method, or of other parts of the state, by the beginning of their names."""
+    return {name: tensor for name, tensor in tensors.items() if name.startswith(tuple(f"{one}." for one in names))}
+
+
+@pytest.mark.parametrize(("method", "regularizer"), PAIRS)
+def test_every_pair_trains_and_labels_reach_those_alone_that_declare_it(
+    method: str, regularizer: str, trained: Callable[..., Outcome]
+) -> None:
+    outcome = trained(f"{method}+{regularizer}")
+    assert len(outcome.losses) == STEPS
+    assert all(loss is not None and math.isfinite(loss) for loss in outcome.losses)
+    assert outcome.run.state["status"] == "finished"
+    assert [row["epoch"] for row in outcome.log] == [1.0, 2.0]
+    for row in outcome.log:
+        assert all(math.isfinite(value) for value in row.values()), row
+        terms = [value for name, value in row.items() if name in ("ssl", "dsa_adjust", "dsa_prior", "koleo")]
+        assert row["loss"] == pytest.approx(sum(terms), rel=1e-5)
+    assert (regularizer == "none") == (set(outcome.log[0]) == {"epoch", "loss", "lr", "ssl"})
+    assert all(tensor.isfinite().all() for tensor in outcome.after.values() if tensor.is_floating_point())
+    backbone = part(outcome.after, "method.backbone")
+    assert backbone
+    still = [name for name, tensor in backbone.items() if torch.equal(tensor, outcome.before[name])]
+    assert not still
+
+    by_method, by_regularizer = method in ("supervised", "supcon"), regularizer == "dsa-oracle"
+    assert outcome.given_to_method == {LabelledViews if by_method else Views}
+    assert outcome.given_to_regularizer == {LabelledViews if by_regularizer else Views}
+    assert method_class(method).needs_labels == by_method
+    assert outcome.run.state["labels_used"] == ("training" if by_method or by_regularizer else "none")
+
+
+@pytest.mark.parametrize("method", TRAINABLE)
+def test_arms_of_one_seed_start_alike_and_see_the_same_views(method: str, tmp_path: Path) -> None:
+    plain = make_trainer(method, tmp_path)
+    views = next(iter(plain.batches(0, 0)))
+    for regularizer in REGULARIZERS:
+        arm = make_trainer(f"{method}+{regularizer}", tmp_path)
+        assert_same(part(plain.tensors(), "method"), part(arm.tensors(), "method"))
+        assert all(torch.equal(a, b) for a, b in zip(views[:4], next(iter(arm.batches(0, 0)))[:4], strict=True))
+    other = make_trainer(method, tmp_path, seed=1)
+    assert not torch.equal(views.view1, next(iter(other.batches(0, 0))).view1)
+    weights = [name for name, p in plain.method.named_parameters() if p.ndim > 1]
+    same = [name for name in weights if torch.equal(plain.method.get_parameter(name), other.method.get_parameter(name))]
+    assert not same
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_a_seed_names_a_run_and_another_seed_another(
+    spec: str, trained: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    ours, again, other = trained(spec), train(spec, tmp_path), trained(spec, 1)
+    assert_same(ours.after, again.after)
+    assert ours.log == again.log
+    assert ours.losses == again.losses
+    assert ours.run.state["weights_sha256"] == again.run.state["weights_sha256"]
+    assert ours.run.state["weights_sha256"] != other.run.state["weights_sha256"]
+    assert ours.losses[0] != other.losses[0]
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_a_resumed_run_is_the_uninterrupted_one(spec: str, trained: Callable[..., Outcome], tmp_path: Path) -> None:
+    whole, resumed = trained(spec), train(spec, tmp_path, stops=(2, 4))
+    assert_same(whole.after, resumed.after)
+    assert whole.log == resumed.log
+    assert whole.losses == resumed.losses
+    assert whole.run.state["weights_sha256"] == resumed.run.state["weights_sha256"]
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("schedule", ["cosine", "step", "constant"])
+def test_every_optimiser_and_schedule_resumes(optimizer: str, schedule: str, tmp_path: Path) -> None:
+    spec = f"simclr[optimizer={optimizer},schedule={schedule},warmup_epochs=1,lr=0.01]+dsa"
+    whole = train(spec, tmp_path / "whole")
+    resumed = train(spec, tmp_path / "resumed", stops=(1, 5))
+    assert_same(whole.after, resumed.after)
+    assert whole.log == resumed.log
+
+
+@pytest.mark.parametrize("spec", REGULARIZED)
+def test_at_weight_0_the_method_is_the_plain_one(spec: str, trained: Callable[..., Outcome], tmp_path: Path) -> None:
+    method, _, regularizer = spec.partition("+")
+    weights = weights_of(regularizer)
+    assert weights
+    plain, arm = trained(method), train(f"{spec}[{','.join(f'{name}=0' for name in weights)}]", tmp_path)
+    assert_same(part(plain.after, "method", "optimizer"), part(arm.after, "method", "optimizer"))
+    assert part(arm.after, "optimizer")
+    assert plain.run.state["weights_sha256"] == arm.run.state["weights_sha256"]
+    assert plain.losses == arm.losses
+    for expected, row in zip(plain.log, arm.log, strict=True):
+        assert {name: row[name] for name in expected} == expected
+        assert all(math.isfinite(value) for value in row.values())
+
+
+@pytest.mark.parametrize("spec", REGULARIZED)
+def test_at_its_own_weights_it_is_not(spec: str, trained: Callable[..., Outcome]) -> None:
+    plain, arm = trained(spec.partition("+")[0]), trained(spec)
+    assert plain.run.state["weights_sha256"] != arm.run.state["weights_sha256"]
+
+
+@pytest.mark.parametrize("method", TRAINABLE)
+def test_before_its_start_dsa_changes_nothing(method: str, trained: Callable[..., Outcome], tmp_path: Path) -> None:
+    plain, arm = trained(method), train(f"{method}+dsa[start=1]", tmp_path)
+    assert_same(part(plain.after, "method", "optimizer"), part(arm.after, "method", "optimizer"))
+    assert [row["ssl"] for row in plain.log] == [row["ssl"] for row in arm.log]
+    assert all(row["dsa_adjust"] == 0 and row["dsa_prior"] > 0 for row in arm.log)
+
+
+def test_dsa_is_switched_on_at_its_start_and_not_a_step_later(tmp_path: Path) -> None:
+    trainers = [make_trainer(spec, tmp_path) for spec in ("simclr", "simclr+dsa[start=0.5]")]
+    apart = []
+    for step in range(STEPS):
+        for trainer in trainers:
+            trainer.step(next(iter(trainer.batches(*divmod(step, 3)))))
+        plain, arm = (part(trainer.tensors(), "method", "optimizer") for trainer in trainers)
+        apart.append(any(not torch.equal(tensor, arm[name]) for name, tensor in plain.items()))
+    assert apart == [False, False, False, True, True, True]
+
+
+def test_at_weight_0_the_rows_are_those_of_the_plain_method(tmp_path: Path) -> None:
+    what = Evaluation(("knn5", "crowding"), ("backbone", "projector"))
+    rows = [
+        evaluate(train(spec, tmp_path).run, what, offline=True, stop=Stop())
+        for spec in ("simclr", "simclr+dsa[lambda1=0,lambda2=0]", "simclr+dsa")
+    ]
+    names = ("seed", "dataset", "split", "n", "layer", "probe", "probe_params", "metric", "higher_is_better")
+    keys, values = (
+        [[tuple(getattr(row, name) for name in columns) for row in of_run] for of_run in rows]
+        for columns in (names, ("value",))
+    )
+    assert keys[0] == keys[1] == keys[2]
+    assert values[0] == values[1] != values[2]
+
+
+@pytest.mark.parametrize("method", TRAINABLE)
+def test_teachers_follow_their_students(method: str, trained: Callable[..., Outcome]) -> None:
+    outcome = trained(method)
+    prefix = "method.teacher_"
+    taught = {name: "method." + name.removeprefix(prefix) for name in outcome.after if name.startswith(prefix)}
+    assert bool(taught) == (prefix + "backbone.network.stem.weight" in outcome.after)
+    assert taught or method != "byol"
+    parameters = {f"method.{name}" for name, _ in make_trainer(method, outcome.run.folder).method.named_parameters()}
+    for teacher, student in taught.items():
+        moved, target = outcome.after[teacher], outcome.after[student]
+        if teacher in parameters:
+            assert not torch.equal(moved, outcome.before[teacher]), teacher
+            assert not torch.equal(moved, target), teacher
+        elif moved.is_floating_point():
+            assert torch.equal(moved, target), teacher
+
+
+@pytest.mark.parametrize("spec", ["simclr", "byol+dsa"])
+def test_the_last_checkpoint_holds_the_whole_state(spec: str, trained: Callable[..., Outcome]) -> None:
+    outcome = trained(spec)
+    tensors, meta = read_checkpoint(outcome.run.final_checkpoint())
+    assert_same(tensors, outcome.after)
+    assert meta["step"] == STEPS
+    assert outcome.run.state["weights_sha256"] == tensors_sha256(part(tensors, "method"))
+    assert outcome.run.state["images_seen"] == STEPS * REQUEST.batch_size
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("source", ["method", "regularizer"])
+def test_a_loss_that_is_not_finite_stops_the_run_before_the_update(source: str, bad: float, tmp_path: Path) -> None:
+    trainer = make_trainer("byol+dsa", tmp_path)
+    method_step, regularizer_step = trainer.method_step, trainer.regularizer_step
+    before: dict[str, Tensor] = {}
+
+    def watch(step: int, total: int, loss: float | None, speed: float) -> None:
+        before.update(snapshot(trainer))
+
+    def bad_method(views: Views) -> MethodOutput:
+        output: MethodOutput = method_step(views)
+        return output._replace(loss=output.loss * bad) if trainer.position.step == 2 else output
+
+    def bad_regularizer(output: MethodOutput, views: Views, progress: float) -> dict[str, Tensor]:
+        terms: dict[str, Tensor] = regularizer_step(output, views, progress)
+        return terms | ({"dsa_prior": terms["dsa_prior"] * bad} if trainer.position.step == 2 else {})
+
+    if source == "method":
+        trainer.method_step = bad_method  # type: ignore[assignment]
+    else:
+        trainer.regularizer_step = bad_regularizer  # type: ignore[assignment]
+    with pytest.raises(RunFailed, match=r"byol\+dsa s0: the loss is not finite at step 2"):
+        pretrain(trainer, Stop(), watch)
+
+    assert trainer.position.step == 2
+    parameters = {f"method.{name}" for name, _ in trainer.method.named_parameters()}
+    parameters |= {f"regularizer.{name}" for name, _ in trainer.regularizer.named_parameters()}
+    after = trainer.tensors()
+    unchanged = {name for name in before if name in parameters or not name.startswith(("method.", "regularizer."))}
+    assert_same({name: before[name] for name in unchanged}, {name: after[name] for name in unchanged})
+    saved = Run.load(trainer.run.folder)
+    assert saved.state["status"] == "failed"
+    assert "not finite" in saved.state["error"]
+    assert saved.state["checkpoints"] == []
+
+
+def test_the_random_method_has_features_and_no_steps(tmp_path: Path) -> None:
+    trainer = make_trainer("random", tmp_path)
+    before = snapshot(trainer)
+    pretrain(trainer, Stop(), lambda *_: pytest.fail("a step was taken"))
+    assert trainer.config.epochs == 0
+    assert trainer.run.state["status"] == "finished"
+    assert trainer.run.state["labels_used"] == "none"
+    assert_same(before, read_checkpoint(trainer.run.final_checkpoint())[0])
+    features = FeatureStore(trainer.run, trainer.dataset).get("backbone", "test")
+    assert features.x.shape == (64, trainer.feature_dim)
+    assert features.x.isfinite().all()
+    assert features.x.std() > 0
+    # A random encoder is the one that the trained methods start from.
+    started = make_trainer("simclr", tmp_path)
+    for name, p in trainer.method.backbone.named_parameters():
+        assert torch.equal(p, started.method.backbone.get_parameter(name)), name
+
+
+@pytest.mark.parametrize("regularizer", [name for name in REGULARIZERS if name != "none"])
+def test_what_is_not_trained_cannot_be_regularized(regularizer: str) -> None:
+    with pytest.raises(UsageError, match="nothing to act on"):
+        planned(f"random+{regularizer}")
