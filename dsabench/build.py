@@ -14,9 +14,9 @@ from dsabench.config import RunConfig
 from dsabench.data.spec import Dataset
 from dsabench.errors import UsageError
 from dsabench.methods import METHODS
-from dsabench.registry import load
+from dsabench.registry import Scalar, load
 from dsabench.regularizers import REGULARIZERS
-from dsabench.types import Method, Recipe, Regularizer, RegularizerFacts, Scalar
+from dsabench.types import Method, Recipe, Regularizer, RegularizerFacts
 
 
 def method_class(name: str) -> type[Method]:

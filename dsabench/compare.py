@@ -10,10 +10,11 @@ from pathlib import Path
 from statistics import fmean
 
 from dsabench.bench import CROWDING, Evaluation, knn_per_image
-from dsabench.config import Part, RunConfig, Scalar, Spec, parse_part, parse_spec
+from dsabench.config import Part, RunConfig, Spec, parse_part, parse_spec
 from dsabench.errors import NothingToCompare, UsageError, unknown
 from dsabench.metrics import METRICS
 from dsabench.probes import PROBES
+from dsabench.registry import Scalar
 from dsabench.results import Row
 from dsabench.runs import Run
 from dsabench.stats import Comparison, MetricKey, mcnemar, summarise

@@ -15,10 +15,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from dsabench.errors import UsageError
+from dsabench.registry import Scalar
 from dsabench.results import canonical_json
 from dsabench.storage import sha256_bytes, slug
-
-Scalar = bool | int | float | str
 
 # Raised when the same configuration would train to other weights; part of every run's identity.
 PROTOCOL_VERSION = 1

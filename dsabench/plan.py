@@ -19,7 +19,7 @@ from dsabench.build import (
     regularizer_class,
     regularizer_options,
 )
-from dsabench.config import Part, Resolved, RunConfig, Scalar, Spec, parse_spec, parse_value
+from dsabench.config import Part, Resolved, RunConfig, Spec, parse_spec, parse_value
 from dsabench.data import load_dataset
 from dsabench.data.loader import steps_per_epoch
 from dsabench.data.policies import POLICIES
@@ -27,6 +27,7 @@ from dsabench.data.spec import Dataset
 from dsabench.errors import UsageError, unknown
 from dsabench.methods import METHODS
 from dsabench.optim import OptimizerOptions
+from dsabench.registry import Scalar
 from dsabench.regularizers import REGULARIZERS
 
 # Options of a spec's method half that are not its constructor's: how this arm is trained.

@@ -9,6 +9,9 @@ from typing import Any, NamedTuple
 
 from dsabench.errors import unknown
 
+# The value of an option, in a spec or a constructor.
+Scalar = bool | int | float | str
+
 
 class Entry(NamedTuple):
     """Where a thing lives (`"module:attribute"`) and what it is in one line.
@@ -20,7 +23,7 @@ class Entry(NamedTuple):
     target: str
     summary: str
     higher_is_better: bool | None = None
-    preset: Mapping[str, bool | int | float | str] = MappingProxyType({})
+    preset: Mapping[str, Scalar] = MappingProxyType({})
 
 
 def load(registry: Mapping[str, Entry], kind: str, name: str) -> Any:

@@ -93,6 +93,9 @@ class Run:
 
     def begin(self, **facts: Any) -> None:
         """Write down what the run is, before its first step."""
+        # A kill in the middle of a write leaves a temporary file, and the lock says that nobody is writing now.
+        for stale in self.folder.rglob(".*.tmp"):
+            stale.unlink(missing_ok=True)
         write_atomic(self.folder / "config.toml", to_toml(self.config.flags()))
         self.update(status="running", error=None, **facts)
 

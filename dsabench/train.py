@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -140,7 +140,7 @@ class Trainer:
                         # Writing is no training, and a slow disk must not look like a slow method.
                         saved = clock = time.monotonic()
 
-    def batches(self, epoch: int, start: int) -> Any:
+    def batches(self, epoch: int, start: int) -> Iterator[Views] | Iterator[LabelledViews]:
         """The epoch's batches from a step on; with labels only where an entry declares that it needs them."""
         labelled = self.method.needs_labels or self.regularizer.needs_labels
         source = labelled_batches if labelled else pretraining_batches

@@ -8,7 +8,7 @@ from typing import ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
-Scalar = bool | int | float | str
+from dsabench.registry import Scalar
 
 
 class Views(NamedTuple):

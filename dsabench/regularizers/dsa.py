@@ -14,11 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dsabench.registry import Scalar
 from dsabench.regularizers.pairs import PairNetwork
 from dsabench.regularizers.priors import build_prior, prior_facts
 from dsabench.regularizers.queue import FeatureQueue
 from dsabench.shared import gather_rows, require, require_word
-from dsabench.types import LabelledViews, MethodOutput, Regularizer, RegularizerFacts, Scalar, Views
+from dsabench.types import LabelledViews, MethodOutput, Regularizer, RegularizerFacts, Views
 
 # Below this squared distance (in units of the type's epsilon) two unit vectors are the same point: what is left
 # of 2 - 2 cos there is rounding, and its square root would be a distance with a gradient of noise.

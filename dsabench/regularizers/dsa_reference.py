@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dsabench.registry import Scalar
 from dsabench.regularizers.dsa import adjustment_loss, exponential_similarity, good_neighbour_scores
 from dsabench.regularizers.pairs import DifferenceNetwork
 from dsabench.regularizers.priors import build_prior, prior_facts
 from dsabench.shared import gather_rows, require
-from dsabench.types import LabelledViews, MethodOutput, Regularizer, RegularizerFacts, Scalar, Views
+from dsabench.types import LabelledViews, MethodOutput, Regularizer, RegularizerFacts, Views
 
 PairFunction = Callable[[Tensor, Tensor], Tensor]
 

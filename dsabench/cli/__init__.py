@@ -1,0 +1,72 @@
+"""The command line: words and flags. What a command computes is imported when it runs, so that help is instant."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from typing import Annotated
+
+import typer
+
+from dsabench import __version__
+from dsabench.cli import flags
+from dsabench.cli.compare import compare
+from dsabench.cli.evaluate import evaluate
+from dsabench.cli.listing import list_entries, show
+from dsabench.cli.pretrain import pretrain
+from dsabench.errors import DsabenchError, Interrupted
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("pretrain")(pretrain)
+app.command("eval")(evaluate)
+app.command("compare")(compare)
+app.command("list")(list_entries)
+app.command("show")(show)
+
+
+def main() -> None:
+    """Run the command line: one clear line and the exit code for whatever goes wrong."""
+    try:
+        app(prog_name="dsabench")
+    except DsabenchError as error:
+        end(error, error.exit_code)
+    except KeyboardInterrupt:
+        end(Interrupted("interrupted", 130), 130)
+    except BrokenPipeError:
+        # The reader of a pipe has gone, as `head` does; nothing is left to say, to it or in a last flush.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def end(error: BaseException, code: int) -> None:
+    """Print an error on stderr and leave."""
+    if flags.DEBUG["on"]:
+        traceback.print_exception(error)
+    print(f"dsabench: {error}", file=sys.stderr)
+    sys.exit(code)
+
+
+def show_version(value: bool) -> None:
+    """Print the version and leave."""
+    if value:
+        typer.echo(f"dsabench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="The version.")
+    ] = False,
+) -> None:
+    """How crowded are self-supervised features, and what removes the crowding?
+
+    Example: dsabench compare simclr simclr+dsa
+    """

@@ -1,0 +1,5 @@
+"""`python -m dsabench.cli`."""
+
+from dsabench.cli import main
+
+main()

@@ -1,0 +1,87 @@
+"""`dsabench list` and `dsabench show`: what there is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dsabench.cli import flags
+from dsabench.cli.flags import OUTPUT, option
+from dsabench.cli.output import console
+from dsabench.errors import unknown
+
+
+def list_entries(
+    kind: Annotated[str, typer.Argument(help="methods, datasets, backbones, probes, metrics, regularizers or runs.")],
+    everything: Annotated[bool, option(OUTPUT, "With backbones: every model of timm.", "--all")] = False,
+    runs: flags.Runs = Path("runs"),
+    as_json: flags.Json = False,
+    debug: flags.Debug = False,
+) -> None:
+    """List what there is: dsabench list methods"""
+    entries = listing(kind, everything, runs)
+    if as_json:
+        print(json.dumps(entries))
+        return
+    from dsabench.report import print_listing
+
+    print_listing(console(), kind, entries)
+
+
+def listing(kind: str, everything: bool, runs: Path) -> list[dict[str, str]]:
+    """Names and summaries of a kind."""
+    from dsabench.backbones import BACKBONES, timm_names
+    from dsabench.data import DATASETS
+    from dsabench.methods import METHODS
+    from dsabench.metrics import METRICS
+    from dsabench.probes import PROBES
+    from dsabench.regularizers import REGULARIZERS
+
+    if kind == "runs":
+        from dsabench.runs import all_runs
+
+        return [
+            {
+                "name": str(run.state["run_id"]),
+                "summary": f"{run.config.label}, {run.config.title}, {run.config.backbone}, "
+                f"{run.config.epochs} epochs: {run.state['status']}",
+            }
+            for run in all_runs(runs)
+        ]
+    registries = {
+        "methods": METHODS,
+        "datasets": DATASETS,
+        "backbones": BACKBONES,
+        "probes": PROBES,
+        "metrics": METRICS,
+        "regularizers": REGULARIZERS,
+    }
+    if kind not in registries:
+        raise unknown("kind", kind, [*registries, "runs"])
+    entries = [{"name": name, "summary": entry.summary} for name, entry in registries[kind].items()]
+    if kind == "backbones" and everything:
+        entries += [{"name": name, "summary": "timm"} for name in timm_names() if name not in BACKBONES]
+    return entries
+
+
+def show(
+    run: Annotated[str, typer.Argument(help="A run's id, the beginning of it, or its folder.")],
+    runs: flags.Runs = Path("runs"),
+    as_json: flags.Json = False,
+    debug: flags.Debug = False,
+) -> None:
+    """Show a run, its configuration and where it came from: dsabench show 3f2a"""
+    from dsabench.runs import find_run
+    from dsabench.storage import to_toml
+
+    found = find_run(runs, run)
+    content: dict[str, Any] = {"run_dir": str(found.folder), **found.state}
+    if as_json:
+        print(json.dumps(content))
+        return
+    saved = content.pop("checkpoints")
+    content["checkpoints"] = [entry["file"] for entry in saved]
+    print(to_toml(content), end="")

@@ -1,0 +1,77 @@
+"""What commands print, and the words of theirs that must be checked before anything heavy is imported."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dsabench.errors import unknown
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from dsabench.bench import Evaluation
+    from dsabench.config import RunConfig
+    from dsabench.progress import ProgressDisplay
+
+
+def console() -> Console:
+    """The console for data, on stdout."""
+    from dsabench.progress import make_console
+
+    return make_console(stderr=False)
+
+
+def progress(total: int, quiet: bool) -> ProgressDisplay:
+    """The display of progress, on stderr."""
+    from dsabench.progress import ProgressDisplay, make_console
+
+    return ProgressDisplay(make_console(stderr=True), total, quiet=quiet)
+
+
+def evaluation(probes: Sequence[str] | None, layers: Sequence[str] | None, split: str) -> Evaluation:
+    """What to measure, checked."""
+    from dsabench.bench import Evaluation
+
+    given = {"probes": tuple(dict.fromkeys(probes or ())), "layers": tuple(dict.fromkeys(layers or ()))}
+    what = Evaluation(split=split, **{name: values for name, values in given.items() if values})
+    what.check()
+    return what
+
+
+def overwriting(word: str) -> bool:
+    """Whether finished runs are trained again."""
+    if word not in ("never", "always"):
+        raise unknown("value of --overwrite", word, ("never", "always"))
+    return word == "always"
+
+
+def limit_threads(threads: int) -> None:
+    """Bound the threads of every numerical library, before the first of them is imported."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
+        os.environ[name] = str(threads)
+
+
+def print_configs(planned: Sequence[RunConfig]) -> None:
+    """The resolved configurations, on stderr."""
+    from dsabench.runs import say
+    from dsabench.storage import to_toml
+
+    for one in planned:
+        say(f"# {one.label}, run {one.run_id}\n{to_toml(one.model_dump())}")
+
+
+def print_plan(planned: Sequence[RunConfig], runs: Path, offline: bool, as_json: bool) -> None:
+    """What would be trained, and what it would take."""
+    from dsabench.estimate import estimates
+
+    plans = estimates(planned, runs, offline=offline)
+    if as_json:
+        print(json.dumps(plans))
+        return
+    from dsabench.report import print_listing
+
+    print_listing(console(), "plans", [{key: str(value) for key, value in one.items()} for one in plans])
