@@ -70,15 +70,16 @@ class Run:
         if not path.exists():
             raise DataError(f"{folder} is no run: it has no run.json; see: dsabench list runs")
         state = read_json(path)
+        missing = {"config", "config_hash", "run_id", "status", "checkpoints"} - state.keys()
+        if missing:
+            raise DataError(f"{path} is not of this version of dsabench: it has no {', '.join(sorted(missing))}")
         try:
             config = RunConfig.model_validate(state["config"])
-            known = state["config_hash"]
-        except (KeyError, ValidationError) as error:
+        except ValidationError as error:
             raise DataError(f"{path} is not of this version of dsabench: {error}") from error
-        if config.config_hash != known:
-            raise DataError(
-                f"{path} was changed by hand: its configuration has the hash {config.run_id}, not {known[:12]}"
-            )
+        if config.config_hash != state["config_hash"]:
+            known = str(state["config_hash"])[:12]
+            raise DataError(f"{path} was changed by hand: its configuration has the hash {config.run_id}, not {known}")
         return cls(folder, config, state)
 
     def reload(self) -> None:
@@ -122,13 +123,14 @@ class Run:
 
     def sound_checkpoints(self) -> Iterator[Path]:
         """The checkpoints whose bytes are those that were written, newest first; a damaged one is named."""
-        for saved in reversed(self.state["checkpoints"]):
+        for older, saved in reversed(list(enumerate(self.state["checkpoints"]))):
             path = self.folder / "checkpoints" / saved["file"]
             if path.exists() and sha256_file(path) == saved["sha256"]:
                 yield path
             else:
                 wrong = "damaged" if path.exists() else "missing"
-                say(f"warning: the checkpoint {path} is {wrong}; using the one before")
+                then = "using the one before" if older else "starting from the beginning"
+                say(f"warning: the checkpoint {path} is {wrong}; {then}")
 
     def check_finished(self) -> None:
         """Raise DataError where the run is not finished."""
@@ -216,4 +218,5 @@ def newest_finished(runs: Path) -> Run:
     finished = [run for run in all_runs(runs) if run.state["status"] == "finished"]
     if not finished:
         raise DataError(f"no finished run in {runs}; train one with: dsabench pretrain --runs {runs}")
-    return max(finished, key=lambda run: str(run.state["finished_utc"]))
+    # Of runs that finished within one second, the one that was written last.
+    return max(finished, key=lambda run: (run.state["finished_utc"], (run.folder / "run.json").stat().st_mtime_ns))

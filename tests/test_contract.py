@@ -307,6 +307,17 @@ def test_teachers_follow_their_students(method: str, trained: Callable[..., Outc
             assert torch.equal(moved, target), teacher
 
 
+@pytest.mark.parametrize("method", TRAINABLE)
+def test_teachers_have_a_say_in_the_loss(method: str, tmp_path: Path) -> None:
+    plain, other = make_trainer(method, tmp_path), make_trainer(method, tmp_path)
+    taught = [p for name, p in other.method.named_parameters() if name.startswith("teacher_")]
+    with torch.no_grad():
+        for p in taught:
+            p.add_(torch.randn(p.shape, generator=torch.Generator().manual_seed(1)))
+    losses = [trainer.step(next(iter(trainer.batches(0, 0)))) for trainer in (plain, other)]
+    assert (losses[0] != losses[1]) == bool(taught)
+
+
 @pytest.mark.parametrize("spec", ["simclr", "byol+dsa"])
 def test_the_last_checkpoint_holds_the_whole_state(spec: str, trained: Callable[..., Outcome]) -> None:
     outcome = trained(spec)
