@@ -44,6 +44,15 @@ def write_atomic(path: Path, data: bytes | str) -> None:
             temporary.unlink()
 
 
+def check_writable(path: Path) -> None:
+    """Raise StorageError where a later `write_atomic` to `path` would be refused; writes and makes nothing."""
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if not folder.is_dir():
+        raise StorageError(f"cannot write {path}: {folder} is no folder; write somewhere else")
+    if path.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise StorageError(f"cannot write {path}: it is a folder, or {folder} is not writable; write somewhere else")
+
+
 def _sync_folder(folder: Path) -> None:
     """Make a rename inside `folder` survive a power cut."""
     if os.name != "posix":

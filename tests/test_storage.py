@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dsabench.errors import DataError, StorageError
-from dsabench.storage import read_json, sha256_bytes, sha256_file, slug, to_toml, write_atomic
+from dsabench.storage import check_writable, read_json, sha256_bytes, sha256_file, slug, to_toml, write_atomic
 
 SCALARS = st.one_of(
     st.text(), st.integers(-(2**63), 2**63 - 1), st.booleans(), st.floats(allow_nan=False, allow_infinity=True)
@@ -183,3 +183,13 @@ def test_read_json_reads_and_names_a_missing_file(tmp_path: Path) -> None:
         read_json(path)
     write_atomic(path, '{"state": "done"}')
     assert read_json(path) == {"state": "done"}
+
+
+def test_what_cannot_be_written_is_known_before_and_nothing_is_made(tmp_path: Path) -> None:
+    check_writable(tmp_path / "new" / "deep" / "table.csv")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="is no folder"):
+        check_writable(tmp_path / "file" / "table.csv")
+    with pytest.raises(StorageError, match="it is a folder"):
+        check_writable(tmp_path)

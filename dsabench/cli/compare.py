@@ -75,7 +75,7 @@ def compare(
     from dsabench.results import check_unique, write_csv
     from dsabench.runs import say
     from dsabench.signals import Stop
-    from dsabench.storage import slug
+    from dsabench.storage import check_writable, slug
 
     request = Request(
         dataset, data_dir, data_name, train_images, image_size, backbone, epochs, batch_size, device, precision,
@@ -89,6 +89,10 @@ def compare(
     if dry_run:
         print_plan(planned, runs, offline, as_json)
         return
+    name = output or str(Path("results") / slug(f"{planned[0].title}-{'-vs-'.join(arms)}"))
+    table, summary = Path(f"{name}.csv"), Path(f"{name}-summary.csv")
+    for path in (table, summary):
+        check_writable(path)
     for one in planned[: len(arms)]:
         validate(one, runs, offline=offline)
     if verbose:
@@ -97,8 +101,6 @@ def compare(
     with progress(len(work), quiet) as display:
         rows = run_all(work, jobs or default_jobs(threads, planned[0].device), stop, display)
     check_unique(rows)
-    name = output or str(Path("results") / slug(f"{planned[0].title}-{'-vs-'.join(arms)}"))
-    table, summary = Path(f"{name}.csv"), Path(f"{name}-summary.csv")
     write_csv(rows, table)
     comparisons = compare_rows(rows, arms, chosen, what.layers[0])
     write_summary(comparisons, summary, extra={"dataset": planned[0].title, "split": split})

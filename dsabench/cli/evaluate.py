@@ -42,7 +42,10 @@ def evaluate(
     from dsabench.report import print_values
     from dsabench.results import check_unique, write_csv
     from dsabench.signals import Stop
+    from dsabench.storage import check_writable
 
+    if output:
+        check_writable(output)
     what = evaluation(probe, layer, split)
     stop = Stop().listen()
     rows = [row for one in found for row in evaluate_run(one, what, data_dir=data_dir, offline=offline, stop=stop)]
