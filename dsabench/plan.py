@@ -158,7 +158,9 @@ def configure(request: Request, spec: Spec, seed: int, dataset: Dataset, device:
     method, regularizer = method_class(spec.method.name), regularizer_class(spec.regularizer.name)
     defaults = recipe(spec.method.name, dataset.scale)
     given = spec.method.options
-    optimizer: Mapping[str, Scalar] = {**defaults.optimizer, **pick(given, OptimizerOptions.__dataclass_fields__)}
+    # A name that both have, such as the momentum of a teacher and of SGD, is the method's.
+    training = OptimizerOptions.__dataclass_fields__.keys() - option_types(method)
+    optimizer: Mapping[str, Scalar] = {**defaults.optimizer, **pick(given, training)}
     try:
         options = OptimizerOptions(**optimizer)  # type: ignore[arg-type]
     except ValueError as error:

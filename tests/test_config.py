@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from dsabench.config import Part, Resolved, RunConfig, Scalar, Spec, parse_part, parse_seeds, parse_spec, parse_value
 from dsabench.errors import UsageError
+from dsabench.plan import Request, plan
 from dsabench.storage import to_toml
 
 CONFIG = RunConfig(
@@ -298,3 +299,10 @@ def test_what_is_wrong_with_a_file_is_said_in_a_line(
     assert result.err.startswith(f"dsabench: {message.format(file=file)}")
     assert result.err.count("\n") == 1
     assert not (tmp_path / "runs").exists()
+
+
+def test_an_option_that_method_and_optimizer_both_have_is_the_methods() -> None:
+    (config,) = plan(Request(dataset="synthetic"), ["byol[momentum=0.5,optimizer=sgd]"], [0])
+    assert (config.resolved.method["momentum"], config.resolved.optimizer["momentum"]) == (0.5, 0.9)
+    (config,) = plan(Request(dataset="synthetic"), ["simclr[momentum=0.5,optimizer=sgd]"], [0])
+    assert config.resolved.optimizer["momentum"] == 0.5
