@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dsabench.build import build_method
 from dsabench.checkpoint import module_state, read_checkpoint, restore_module, tensors_sha256
-from dsabench.data.loader import image_batches
+from dsabench.data.loader import image_batches, reading_workers
 from dsabench.data.spec import Dataset, Split
 from dsabench.errors import DataError
 from dsabench.results import canonical_json
@@ -88,7 +88,8 @@ class FeatureStore:
 
     def _pixels(self, split: Split) -> Tensor:
         mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (self.dataset.mean, self.dataset.std))
-        batches = image_batches(split, self.dataset, batch_size=BATCH_SIZE, device="cpu")
+        workers = reading_workers(split)
+        batches = image_batches(split, self.dataset, batch_size=BATCH_SIZE, device="cpu", workers=workers)
         return torch.cat([(images * std + mean).flatten(1) for images in batches])
 
 
@@ -97,7 +98,8 @@ def extract(method: Method, layer: str, split: Split, dataset: Dataset, device: 
     """Features (N, D) float32 of a split, in order, from a method in eval mode, whose buffers stay as they are."""
     assert not method.training, "features are read in eval mode"
     rows = []
-    for images in image_batches(split, dataset, batch_size=BATCH_SIZE, device=torch.device(device)):
+    workers = reading_workers(split)
+    for images in image_batches(split, dataset, batch_size=BATCH_SIZE, device=torch.device(device), workers=workers):
         h = method.backbone(images)
         rows.append((method.projector(h) if layer == "projector" else h).float().cpu())
     return torch.cat(rows)

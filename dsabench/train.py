@@ -25,7 +25,7 @@ from dsabench.checkpoint import (
     write_checkpoint,
 )
 from dsabench.config import RunConfig
-from dsabench.data.loader import labelled_batches, pretraining_batches, steps_per_epoch, unlabelled
+from dsabench.data.loader import labelled_batches, pretraining_batches, reading_workers, steps_per_epoch, unlabelled
 from dsabench.data.spec import Dataset
 from dsabench.errors import Interrupted, RunFailed
 from dsabench.optim import OptimizerOptions, build_optimizer, learning_rate
@@ -154,6 +154,7 @@ class Trainer:
             device=self.fabric.device,
             rank=self.fabric.global_rank,
             world_size=self.fabric.world_size,
+            workers=reading_workers(self.dataset.train),
         )
 
     def step(self, views: Views | LabelledViews) -> float:

@@ -6,6 +6,7 @@ exactly the batches it would have seen.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -19,6 +20,8 @@ from dsabench.data.policies import POLICIES, ViewPolicies
 from dsabench.data.spec import Dataset, ImageSource, Split
 from dsabench.errors import UsageError, unknown
 from dsabench.types import LabelledViews, Views
+
+MOST_WORKERS = 8
 
 
 def steps_per_epoch(n: int, batch_size: int) -> int:
@@ -82,6 +85,11 @@ def labelled_batches(
     )
     labels = dataset.train.on(device).labels
     return (LabelledViews(v.anchor, v.view1, v.view2, v.index, labels[v.index], v.locals) for v in batches)
+
+
+def reading_workers(split: Split) -> int:
+    """Processes to read a split with: none where it is resident, else one a core up to eight. No result depends on it."""
+    return 0 if isinstance(split.images, Tensor) else min(MOST_WORKERS, os.cpu_count() or 1)
 
 
 def unlabelled(views: LabelledViews) -> Views:
