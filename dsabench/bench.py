@@ -84,7 +84,7 @@ def train(
     dataset = configured_dataset(config, offline=offline)
     run = Run.at(config, runs)
     check_same_data(run, dataset, overwrite)
-    if run.state["status"] == "finished" and not overwrite:
+    if run.is_complete() and not overwrite:
         return run, True
     fabric = make_fabric(config)
     validated = Trainer(config, dataset, run, fabric)
@@ -93,7 +93,7 @@ def train(
         run.reload()
         if overwrite:
             run.erase()
-        elif run.state["status"] == "finished":
+        elif run.is_complete():
             return run, True
         run.begin(**facts(config, dataset, fabric.world_size, run.state.get("started_utc")))
         last = 0.0

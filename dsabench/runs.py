@@ -132,6 +132,14 @@ class Run:
                 then = "using the one before" if older else "starting from the beginning"
                 say(f"warning: the checkpoint {path} is {wrong}; {then}")
 
+    def is_complete(self) -> bool:
+        """Whether the run is finished and its last checkpoint is still the one that was written."""
+        if self.state["status"] != "finished":
+            return False
+        saved = self.state["checkpoints"][-1]
+        path = self.folder / "checkpoints" / str(saved["file"])
+        return path.exists() and sha256_file(path) == str(saved["sha256"])
+
     def check_finished(self) -> None:
         """Raise DataError where the run is not finished."""
         if self.state["status"] != "finished":
@@ -140,13 +148,11 @@ class Run:
     def final_checkpoint(self) -> Path:
         """The checkpoint of a finished run; raises DataError where the run is not finished or the file is damaged."""
         self.check_finished()
-        saved = self.state["checkpoints"][-1]
-        path = self.folder / "checkpoints" / str(saved["file"])
-        if not path.exists() or sha256_file(path) != saved["sha256"]:
+        if not self.is_complete():
             raise DataError(
-                f"the checkpoint {path} is missing or damaged; pretrain with --overwrite always makes it again"
+                f"the checkpoint {self.checkpoint} is missing or damaged; the same pretrain command mends it"
             )
-        return path
+        return self.folder / "checkpoints" / str(self.state["checkpoints"][-1]["file"])
 
     @contextmanager
     def locked(self, stop: Stop) -> Iterator[None]:

@@ -222,15 +222,17 @@ def test_without_a_sound_checkpoint_a_run_begins_again(interrupted: Path, whole:
     assert_same_run(interrupted, whole, tmp_path)
 
 
-def test_a_finished_run_whose_checkpoint_is_damaged_is_not_evaluated(tmp_path: Path) -> None:
+def test_a_finished_run_whose_checkpoint_is_damaged_is_not_evaluated_and_is_mended_by_pretrain(tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     assert dsabench("pretrain", *SHORT, "--runs", runs).code == 0
     weights = state_of(runs)["weights_sha256"]
     one_bit_flipped(checkpoints(runs)[-1])
     result = dsabench("eval", "--runs", runs, "--probe", "knn5")
     assert result.code == 3
-    assert "is missing or damaged; pretrain with --overwrite always makes it again" in result.err
-    assert dsabench("pretrain", *SHORT, "--runs", runs, "--overwrite", "always").code == 0
+    assert "is missing or damaged; the same pretrain command mends it" in result.err
+    mended = dsabench("pretrain", *SHORT, "--runs", runs)
+    assert mended.code == 0
+    assert "is damaged; starting from the beginning" in mended.err
     assert state_of(runs)["weights_sha256"] == weights
     assert dsabench("eval", "--runs", runs, "--probe", "knn5").code == 0
 

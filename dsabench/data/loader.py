@@ -88,7 +88,8 @@ def labelled_batches(
 
 
 def reading_workers(split: Split) -> int:
-    """Processes to read a split with: none where it is resident, else one a core up to eight. No result depends on it."""
+    """Processes to read a split with: none where it is resident, else one a core, at most eight."""
+    # No number depends on it: the order of the batches is drawn before they are read.
     return 0 if isinstance(split.images, Tensor) else min(MOST_WORKERS, os.cpu_count() or 1)
 
 
