@@ -215,7 +215,7 @@ class DSA(Regularizer):
         k, eta = min(self.k, most), min(self.eta, most)
         self.diagnostics = {"dsa_k": torch.tensor(float(k))}
         if self.needs_labels:
-            # Classes are compared as they are; a centred one would still equal itself, but say less plainly why.
+            # The classes themselves, not the centred ones of the bank.
             prior = (u == u.T).to(u.dtype)
         elif self.similarity == "constant":
             prior = torch.eye(images, dtype=u.dtype, device=u.device)
