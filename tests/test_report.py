@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from dsabench.report import finding, label, print_comparisons, print_listing, print_overview, write_summary
+from dsabench.report import finding, label, per_image, print_comparisons, print_listing, print_overview, write_summary
 from dsabench.report.wording import Scale, broken, p_text, short_names, spread
 from dsabench.results import SCHEMA_VERSION, Row, canonical_json
 from dsabench.stats import Comparison, MetricKey
@@ -275,3 +275,10 @@ def test_short_texts() -> None:
     assert broken("barlow_twins+dsa", 16) == "barlow_twins+dsa"
     assert short_names("a[x=1]+dsa", "a[x=1]") == ("a+dsa", "a")
     assert short_names("a+dsa[x=1]", "a+dsa[x=2]") == ("spec", "against")
+
+
+def test_mcnemar_is_a_line_a_pair_and_never_a_verdict() -> None:
+    text = per_image({("a+dsa", "a"): [0.01, 0.5, 0.0004], ("b", "a"): []})
+    assert text.splitlines()[1:] == ["a+dsa against a: p < .05 in 2 of 3 seeds (0.010, 0.500, <.001)"]
+    assert "no verdict" in text
+    assert per_image({("b", "a"): []}) == ""

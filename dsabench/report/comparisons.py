@@ -151,7 +151,7 @@ def per_image(p_values: Mapping[tuple[str, str], Sequence[float]]) -> str:
             lines.append(f"{spec} against {against}: p < .05 in {low} of {_seeds(len(values))} ({listed})")
     if not lines:
         return ""
-    return "\n".join(["McNemar on the test images' kNN answers (images are not seeds: no verdict):", *lines])
+    return "\n".join(["McNemar on the kNN answers, image by image (images are not seeds: no verdict):", *lines])
 
 
 def write_summary(comparisons: Iterable[Comparison], path: Path, *, extra: Mapping[str, str]) -> None:
