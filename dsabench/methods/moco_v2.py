@@ -18,10 +18,10 @@ RECIPES = {
         options={
             "hidden_dim": 128,
             "output_dim": 64,
-            "temperature": 0.2,
+            "temperature": 0.5,
             "queue_size": 1024,
             "momentum": 0.9,
-            "final_momentum": 0.99,
+            "final_momentum": 0.9,
             "key_splits": 4,
         },
         optimizer={"optimizer": "adamw", "lr": 2e-3, "weight_decay": 1e-4},

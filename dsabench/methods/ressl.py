@@ -21,7 +21,7 @@ RECIPES = {
             "output_dim": 64,
             "temperature": 0.1,
             "teacher_temperature": 0.04,
-            "queue_size": 1024,
+            "queue_size": 256,
             "momentum": 0.9,
             "final_momentum": 0.9,
         },
