@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dsabench.registry import Scalar
-from dsabench.regularizers.dsa import adjustment_loss, exponential_similarity, good_neighbour_scores
+from dsabench.regularizers.adjustment import adjustment_loss, exponential_similarity
+from dsabench.regularizers.neighbours import good_neighbour_scores, most_neighbours, nearest
 from dsabench.regularizers.pairs import DifferenceNetwork
 from dsabench.regularizers.priors import build_prior, prior_facts
 from dsabench.shared import gather_rows, require
@@ -80,8 +81,8 @@ class ReferenceDSA(Regularizer):
                 # At weight 0 nothing may reach the student, not even a gradient of zeros.
                 z1, z2 = z1.detach(), z2.detach()
             u, u1, u2 = (gather_rows(x) for x in (u, u1, u2))
-            eta = min(self.eta, max(1, (len(u) - 1) // 4))
-            scores = good_neighbour_scores(u, eta, self.mu).repeat(2)
+            near = nearest(u, min(self.eta, most_neighbours(len(u))))
+            scores = good_neighbour_scores(near[:, 1:], self.mu).repeat(2)
             prior = self.blocks(lambda a, b: exponential_similarity(a, b, self.prior_temperature), u1, u2)
             similarity = self.blocks(self.pair_network, z1, z2)
             images = len(u)

@@ -26,9 +26,13 @@ class PairNetwork(nn.Module):
         self.offset = nn.Parameter(torch.tensor(-0.5))
 
     def forward(self, z: Tensor) -> Tensor:
+        g, slope, offset = self.parts(z)
+        return torch.sigmoid(slope * (g @ g.T) + offset)
+
+    def parts(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Unit rows g (R, `WIDTH`), and the scalars a and b."""
         standard = functional.batch_norm(z, running_mean=None, running_var=None, training=True)
-        g = functional.normalize(self.projection(standard), dim=1)
-        return torch.sigmoid(10.0 * (self.scale * (g @ g.T) + self.offset))
+        return functional.normalize(self.projection(standard), dim=1), 10.0 * self.scale, 10.0 * self.offset
 
 
 class DifferenceNetwork(nn.Module):

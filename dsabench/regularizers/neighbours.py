@@ -1,0 +1,82 @@
+"""Who is near whom: the neighbourhoods that DSA reads similarity from, as pure functions of positions.
+
+Neighbours are ranked by cosine in float64, rounded to 2^-40: images that are copies of each other then tie exactly,
+whatever the order in which a product was summed, and ties go to the lower index.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+# Cosines (float64) that are held at once: 64 MiB of them.
+BLOCK = 2**23
+
+
+def nearest(u: Tensor, k: int) -> Tensor:
+    """Positions (N, k + 1) int64: each sample of `u` (N, D) itself, then its k nearest by cosine, nearest first.
+
+    Copies of a sample never take its own place. Raises ValueError unless 1 <= k <= N - 1.
+    """
+    if u.ndim != 2:
+        raise ValueError(f"expected features of shape (N, D), got {tuple(u.shape)}")
+    n = len(u)
+    if not 1 <= k <= n - 1:
+        raise ValueError(f"k = {k} neighbours need at least k + 1 samples and k >= 1, got {n} samples")
+    if u.device.type == "mps":
+        # No float64 there: a stable sort of float32, and ties are as exact as that leaves them.
+        cosine = functional.normalize(u, dim=1)
+        cosine = (cosine @ cosine.T).fill_diagonal_(torch.inf)
+        return cosine.argsort(dim=1, descending=True, stable=True)[:, : k + 1]
+    # The rounded cosine and the position share the 52 bits of a float64, so that no two keys of a row are equal and
+    # one topk gives one order.
+    position_bits = max(1, (n - 1).bit_length())
+    cosine_bits = min(40, 52 - position_bits)
+    unit = functional.normalize(u.double(), dim=1)
+    position = torch.arange(n, dtype=torch.float64, device=u.device)
+    rows = max(1, BLOCK // n)
+    blocks = []
+    for start in range(0, n, rows):
+        cosine = ((unit[start : start + rows] * 2.0**cosine_bits) @ unit.T).round_()
+        key = torch.add(-position, cosine, alpha=2.0**position_bits)
+        key.diagonal(start).fill_(torch.inf)
+        blocks.append(key.topk(k + 1, dim=1).indices)
+    return torch.cat(blocks)
+
+
+@torch.no_grad()
+def good_neighbour_scores(near: Tensor, mu: float, first: int | None = None) -> Tensor:
+    """How well connected each sample is, s (N,) float32 in [0, 1]; outliers get little.
+
+    `near` (N, k) are the positions of the k nearest of each sample, self excluded. With `A` their adjacency and
+    `P = A @ A`, which counts two-step paths, s_i = (1/k) sum_j A_ij [P_ji > mu]. `first` asks for the scores of the
+    first samples alone, among all.
+    """
+    n, first = len(near), len(near) if first is None else first
+    # Column i of A, for the samples asked for; one column more takes the neighbours that are not.
+    points_to = torch.zeros(n, first + 1, dtype=torch.bool, device=near.device)
+    points_to.scatter_(1, near.clamp(max=first), True)
+    # P_ji = sum over the neighbours l of j of A_li, needed for the neighbours j of i alone.
+    through = near[near[:first]]
+    sample = torch.arange(first, device=near.device)[:, None, None]
+    return (points_to[through, sample].sum(dim=2) > mu).float().mean(dim=1)
+
+
+@torch.no_grad()
+def shared_neighbour_similarity(near: Tensor, samples: int) -> Tensor:
+    """T (N, N) float32 in [0, 1] from shared neighbours: min(1, 2 J) of the Jaccard index J of k-neighbourhoods.
+
+    `near` (N, k) are positions among `samples`, each sample itself one of its k: with A their adjacency and
+    I = A A^T, J = I / (2k - I), and T_ii = 1.
+    """
+    k = near.shape[1]
+    adjacency = torch.zeros(len(near), samples, device=near.device).scatter_(1, near, 1.0)
+    # Counts are below 2^24, so float32 holds them exactly.
+    shared = adjacency @ adjacency.T
+    return shared.mul(2.0).div_(shared.neg_().add_(2.0 * k)).clamp_(max=1.0)
+
+
+def most_neighbours(samples: int) -> int:
+    """The most neighbours that a neighbourhood among so many samples should have: a quarter of the others."""
+    return max(1, (samples - 1) // 4)
