@@ -15,8 +15,12 @@ if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
 
 
+# By blocks, for features may be larger than memory.
+CHECKED_ROWS = 8192
+
+
 def numbered(train: Features, **others: Features) -> list[Features]:
-    """`train` and `others` with float64 features (N, D) and classes renumbered 0..C-1 in the order of train's labels.
+    """`train` and `others`, checked, their classes renumbered 0..C-1 in the order of train's labels.
 
     Raises ValueError for shapes that do not fit, features that are not finite, an empty split and a class that
     `train` has no sample of, each with the name of the split.
@@ -24,7 +28,7 @@ def numbered(train: Features, **others: Features) -> list[Features]:
     classes = torch.unique(train.y)
     checked = []
     for name, features in {"train": train, **others}.items():
-        x, y = features.x.double(), features.y
+        x, y = features
         if x.ndim != 2 or y.shape != x.shape[:1] or x.shape[1:] != train.x.shape[1:]:
             raise ValueError(
                 f"{name} features {tuple(x.shape)} and classes {tuple(y.shape)} do not fit (N, D) and (N,) "
@@ -32,7 +36,7 @@ def numbered(train: Features, **others: Features) -> list[Features]:
             )
         if len(x) == 0:
             raise ValueError(f"there are no {name} features")
-        if not x.isfinite().all():
+        if not all(bool(rows.isfinite().all()) for rows in torch.split(x, CHECKED_ROWS)):
             raise ValueError(f"{name} features must be finite; some are NaN or infinite")
         missing = sorted(set(y.tolist()) - set(classes.tolist()))
         if missing:
@@ -42,8 +46,8 @@ def numbered(train: Features, **others: Features) -> list[Features]:
 
 
 def unit_rows(x: Tensor) -> Tensor:
-    """L2-normalised rows of `x` (N, D); a row of zeros stays one."""
-    norms = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+    """L2-normalised rows of `x` (..., D); a row of zeros stays one."""
+    norms = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
     return x / torch.where(norms == 0, 1.0, norms)
 
 

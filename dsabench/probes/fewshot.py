@@ -30,7 +30,7 @@ def fewshot(train: Features, val: Features, test: Features, *, seed: int) -> lis
     counts = torch.bincount(train.y)
     if len(counts) < 2:
         raise ValueError("the fewshot probe needs at least 2 classes in the training features; got 1")
-    x_train, x_test = unit_rows(train.x), unit_rows(test.x)
+    x_train, x_test = unit_rows(train.x.double()), unit_rows(test.x.double())
     scores = []
     for shots in SHOTS:
         if int(counts.min()) < shots:

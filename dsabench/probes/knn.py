@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor
 
-from dsabench.probes.common import accuracy, numbered, unit_rows
+from dsabench.probes.common import accuracy, numbered
+from dsabench.probes.neighbours import nearest
 from dsabench.types import Features, Score
-
-WORKSPACE_BYTES = 128 * 2**20
 
 # Neighbours and temperature of the weighted vote.
 K, TEMPERATURE = 20, 0.07
@@ -29,10 +26,9 @@ def knn(train: Features, val: Features, test: Features, *, seed: int) -> list[Sc
 def knn_correct(train: Features, test: Features) -> Tensor:
     """Whether the vote of `knn` is right, (N,) bool, image by image."""
     train, test = numbered(train, test=test)
-    bank, queries = unit_rows(train.x), unit_rows(test.x)
     predicted = [
-        _vote(train.y[nearest], torch.exp(similarity / TEMPERATURE))
-        for similarity, nearest in _search(queries, bank, torch.zeros(len(bank), dtype=bank.dtype), K)
+        _vote(train.y[found], torch.exp(similarity / TEMPERATURE))
+        for similarity, found in nearest(test.x, train.x, K, "cosine")
     ]
     return torch.cat(predicted) == test.y
 
@@ -45,21 +41,10 @@ def knn5(train: Features, val: Features, test: Features, *, seed: int) -> list[S
     """
     k = 5
     train, test = numbered(train, test=test)
-    # -||q - t||^2 / 2 = q.t - ||t||^2 / 2 - ||q||^2 / 2, and the last term is the same for all t.
-    offset = -train.x.square().sum(dim=1) / 2
     predicted = [
-        _vote(train.y[nearest], torch.ones_like(similarity))
-        for similarity, nearest in _search(test.x, train.x, offset, k)
+        _vote(train.y[found], torch.ones_like(score)) for score, found in nearest(test.x, train.x, k, "euclidean")
     ]
     return [Score("accuracy", accuracy(torch.cat(predicted), test.y), {"k": k, "metric": "euclidean"})]
-
-
-def _search(queries: Tensor, bank: Tensor, offset: Tensor, k: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Blocks of the k largest q.t + offset_t, descending: values (B, k) and positions in the bank (B, k)."""
-    rows = max(1, WORKSPACE_BYTES // (len(bank) * bank.element_size()))
-    for start in range(0, len(queries), rows):
-        values, nearest = torch.addmm(offset, queries[start : start + rows], bank.T).topk(min(k, len(bank)), dim=1)
-        yield values, nearest
 
 
 def _vote(labels: Tensor, weights: Tensor) -> Tensor:

@@ -29,6 +29,7 @@ def linear(train: Features, val: Features, test: Features, *, seed: int) -> list
     train, val, test = numbered(train, val=val, test=test)
     if int(train.y.max()) == 0:
         raise ValueError("the linear probe needs at least 2 classes in the training features; got 1")
+    train, val, test = (Features(split.x.double(), split.y) for split in (train, val, test))
     mean, std = train.x.mean(dim=0), train.x.std(dim=0, correction=0)
     # A spread below the last digit of a float32 is rounding, and dividing by it would blow it up.
     scale = torch.where(std <= torch.finfo(torch.float32).eps * mean.abs(), 1.0, std)

@@ -9,7 +9,6 @@ import pytest
 import torch
 from sklearn.neighbors import KNeighborsClassifier
 
-import dsabench.probes.knn as module
 from dsabench.probes.knn import knn, knn5
 from dsabench.types import Features
 
@@ -61,13 +60,6 @@ def test_knn5_gives_a_tie_to_the_class_of_the_nearer_neighbour() -> None:
     train = Features(torch.tensor([[1.0], [2.0], [3.0], [4.0], [5.0], [60.0]]), torch.tensor([0, 2, 1, 1, 2, 0]))
     test = Features(torch.tensor([[0.0]]), torch.tensor([2]))
     assert knn5(train, test, test, seed=0)[0].value == 1
-
-
-@pytest.mark.parametrize("probe", [knn, knn5])
-def test_blocks_do_not_matter(probe: type, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = probe(TRAIN, TEST, TEST, seed=0)
-    monkeypatch.setattr(module, "WORKSPACE_BYTES", 7 * 300 * 8)
-    assert probe(TRAIN, TEST, TEST, seed=0) == whole
 
 
 def test_a_sample_finds_itself_first() -> None:
