@@ -18,6 +18,9 @@ from dsabench.registry import Scalar, load
 from dsabench.regularizers import REGULARIZERS
 from dsabench.types import Method, Recipe, Regularizer, RegularizerFacts
 
+# Keywords of constructors that are facts of the data and not options.
+FACTS = ("num_classes", "num_images")
+
 
 def method_class(name: str) -> type[Method]:
     """A method by name; raises UsageError for an unknown one."""
@@ -42,9 +45,7 @@ def option_types(target: Any) -> dict[str, type]:
     types = get_type_hints(target.__init__)
     parameters = inspect.signature(target.__init__).parameters.values()
     options = {p.name: types[p.name] for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
-    # The number of classes is a fact of the data and not an option.
-    options.pop("num_classes", None)
-    return options
+    return {name: kind for name, kind in options.items() if name not in FACTS}
 
 
 def option_defaults(target: Any) -> dict[str, Scalar]:
@@ -86,12 +87,15 @@ def build_method(config: RunConfig, dataset: Dataset) -> Method:
             raise UsageError(f"{config.method}: {error}") from error
 
 
-def build_regularizer(config: RunConfig, method: Method, feature_dim: int) -> Regularizer:
+def build_regularizer(config: RunConfig, method: Method, feature_dim: int, dataset: Dataset) -> Regularizer:
     """The regularizer at its initialisation, from draws of its own; raises UsageError for a value out of range."""
     kind: Any = regularizer_class(config.spec.regularizer.name)
+    wanted = "num_images" in inspect.signature(kind.__init__).parameters
+    facts = {"num_images": len(dataset.train)} if wanted else {}
+    arguments: dict[str, Any] = {**facts, **config.resolved.regularizer}
     with rng.forked(config.seed, "init", "regularizer"):
         try:
-            built: Regularizer = kind(method.backbone, feature_dim, method.embedding_dim, **config.resolved.regularizer)
+            built: Regularizer = kind(method.backbone, feature_dim, method.embedding_dim, **arguments)
         except ValueError as error:
             raise UsageError(f"{config.regularizer}: {error}") from error
     return built

@@ -43,8 +43,11 @@ class OptimizerOptions:
             raise ValueError("lr must be > 0, weight_decay and warmup_epochs >= 0, momentum in [0, 1)")
 
 
-def build_optimizer(module: nn.Module, options: OptimizerOptions) -> torch.optim.Optimizer:
-    """The optimiser of a method's trainable parameters; biases and norms are not decayed, nor scaled by LARS."""
+def build_optimizer(module: nn.Module, options: OptimizerOptions, *, fused: bool = False) -> torch.optim.Optimizer:
+    """The optimiser of a method's trainable parameters; biases and norms are not decayed, nor scaled by LARS.
+
+    `fused` asks for one kernel for all parameters, where the optimiser has one (all but LARS); it rounds differently.
+    """
     decayed, plain = get_weight_decay_parameters([module])
     groups = [
         {"params": [p for p in decayed if p.requires_grad], "weight_decay": options.weight_decay},
@@ -52,11 +55,11 @@ def build_optimizer(module: nn.Module, options: OptimizerOptions) -> torch.optim
     ]
     match options.optimizer:
         case "sgd":
-            return torch.optim.SGD(groups, lr=options.lr, momentum=options.momentum)
+            return torch.optim.SGD(groups, lr=options.lr, momentum=options.momentum, fused=fused)
         case "adam":
-            return torch.optim.Adam(groups, lr=options.lr)
+            return torch.optim.Adam(groups, lr=options.lr, fused=fused)
         case "adamw":
-            return torch.optim.AdamW(groups, lr=options.lr)
+            return torch.optim.AdamW(groups, lr=options.lr, fused=fused)
         case _:
             lars: torch.optim.Optimizer = LARS(
                 groups, lr=options.lr, momentum=options.momentum, trust_coefficient=options.eta

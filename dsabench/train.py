@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ from dsabench.errors import Interrupted, RunFailed
 from dsabench.optim import OptimizerOptions, build_optimizer, learning_rate
 from dsabench.runs import Run, utc_now
 from dsabench.signals import Stop
+from dsabench.tally import Position, Tally
 from dsabench.types import LabelledViews, Views
 from dsabench.usage import peak_memory_mb, reset_peak_memory
 
@@ -39,6 +39,9 @@ CHECKPOINT_S = 2.0
 
 # The pair network of DSA learns at this rate whatever the method's optimiser is: LARS would hardly move its scalars.
 REGULARIZER_LR = 1e-2
+
+# Steps whose losses are looked at together on an accelerator, where asking for a value waits for all work before it.
+LOOK_EVERY = 50
 
 Watch = Callable[[int, int, float | None, float], None]
 
@@ -49,16 +52,6 @@ def make_fabric(config: RunConfig) -> Fabric:
     return Fabric(accelerator=config.device, devices=1, precision=precision)  # type: ignore[arg-type]
 
 
-@dataclass
-class Position:
-    """How far a run has come: steps done, seconds spent, the sums of the epoch under way, the rows of past ones."""
-
-    step: int
-    wall_s: float
-    sums: dict[str, float]
-    log: list[dict[str, float]]
-
-
 class Trainer:
     """The modules, optimisers and position of one run."""
 
@@ -66,21 +59,26 @@ class Trainer:
         self.config, self.dataset, self.run, self.fabric = config, dataset, run, fabric
         self.method = build_method(config, dataset)
         self.feature_dim: int = self.method.backbone.feature_dim  # type: ignore[assignment]
-        self.regularizer = build_regularizer(config, self.method, self.feature_dim)
+        self.regularizer = build_regularizer(config, self.method, self.feature_dim, dataset)
         self.options = OptimizerOptions(**config.resolved.optimizer)  # type: ignore[arg-type]
         self.steps_per_epoch = steps_per_epoch(len(dataset.train.labels), config.batch_size)
         self.images_per_step = min(config.batch_size, len(dataset.train.labels))
         self.total = config.epochs * self.steps_per_epoch
+        self.look_every = 1 if fabric.device.type == "cpu" else LOOK_EVERY
         self.position = Position(step=0, wall_s=0.0, sums={}, log=[])
+        self.tally = Tally(self.position, fabric.device)
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
         self.labels = dataset.train.labels.to(fabric.device)
-        if self.method.trainable:
-            self.optimizers["optimizer"] = build_optimizer(self.method, self.options)
-        own = [p for p in self.regularizer.parameters() if p.requires_grad]
-        if own:
-            self.optimizers["regularizer_optimizer"] = torch.optim.AdamW(own, lr=REGULARIZER_LR, weight_decay=0.0)
         self.method.to(fabric.device)
         self.regularizer.to(fabric.device)
+        fused = fabric.device.type == "cuda"
+        if self.method.trainable:
+            self.optimizers["optimizer"] = build_optimizer(self.method, self.options, fused=fused)
+        own = [p for p in self.regularizer.parameters() if p.requires_grad]
+        if own:
+            self.optimizers["regularizer_optimizer"] = torch.optim.AdamW(
+                own, lr=REGULARIZER_LR, weight_decay=0.0, fused=fused
+            )
         # A wrapper of several processes wants something to synchronise.
         self.method_step = fabric.setup_module(self.method) if self.optimizers else self.method
         self.regularizer_step = fabric.setup_module(self.regularizer) if own else self.regularizer
@@ -105,9 +103,12 @@ class Trainer:
         for name, optimizer in self.optimizers.items():
             restore_optimizer(optimizer, name, tensors)
         self.position = Position(**meta)
+        self.tally = Tally(self.position, self.fabric.device)
 
     def save(self, **changes: Any) -> Path:
         """Write a checkpoint, the log, and what else changes in the run's state with it."""
+        self.look()
+        self.position.sums = self.tally.sums()
         path = self.run.folder / "checkpoints" / f"step-{self.position.step:08d}.safetensors"
         if self.fabric.is_global_zero:
             sha256 = write_checkpoint(path, self.tensors(), vars(self.position))
@@ -125,12 +126,15 @@ class Trainer:
             while self.position.step < self.total:
                 epoch, start = divmod(self.position.step, self.steps_per_epoch)
                 for views in self.batches(epoch, start):
-                    loss = self.step(views)
+                    self.step(views)
+                    ends = self.position.step % self.steps_per_epoch == 0
+                    if ends or self.tally.unseen >= self.look_every:
+                        self.look()
                     now = time.monotonic()
                     self.position.wall_s += now - clock
-                    watch(self.position.step, self.total, loss, self.images_per_step / max(now - clock, 1e-9))
                     clock = now
-                    if self.position.step % self.steps_per_epoch == 0:
+                    watch(self.position.step, self.total, self.tally.last_loss, self.speed())
+                    if ends:
                         self.close_epoch()
                     if stop.requested and self.position.step < self.total:
                         self.save(**self.cost())
@@ -157,8 +161,8 @@ class Trainer:
             workers=reading_workers(self.dataset.train),
         )
 
-    def step(self, views: Views | LabelledViews) -> float:
-        """One optimiser step; returns the loss, which is checked before the update."""
+    def step(self, views: Views | LabelledViews) -> Tensor:
+        """One optimiser step; returns the loss (). On the CPU it is checked before the update, elsewhere by `look`."""
         step, position = self.position.step, self.position
         lr = learning_rate(self.options, step, self.total, self.config.epochs, self.config.batch_size)
         for group in self.optimizers["optimizer"].param_groups:
@@ -172,10 +176,9 @@ class Trainer:
         extra = self.regularizer_step(output, views if self.regularizer.needs_labels else plain, step / self.total)
         terms: dict[str, Tensor] = {"ssl": output.loss, **extra}
         total = torch.stack(list(terms.values())).sum() if extra else output.loss
-        loss = float(total.detach())
-        if not math.isfinite(loss):
-            values = ", ".join(f"{name} {float(term.detach()):.4g}" for name, term in terms.items())
-            raise RunFailed(f"{self.config.label}: the loss is not finite at step {step} ({values}); try a smaller lr")
+        self.tally.add(step, {"loss": total, **terms, **self.regularizer.diagnostics, **self.precision(plain)}, lr)
+        if self.look_every == 1:
+            self.look()
         self.fabric.backward(total)
         for optimizer in self.optimizers.values():
             optimizer.step()
@@ -183,42 +186,56 @@ class Trainer:
         position.step += 1
         self.method.after_step(position.step / self.total)
         self.regularizer.after_step(position.step / self.total)
-        self.record({"loss": loss, "lr": lr}, terms, plain)
-        return loss
+        return total.detach()
+
+    def look(self) -> None:
+        """Wait for the losses of the steps since the last look; raise RunFailed for the first that is not finite."""
+        for step, values in self.tally.look():
+            if not math.isfinite(values["loss"]):
+                terms = ", ".join(f"{name} {values[name]:.4g}" for name in values if name != "loss")
+                raise RunFailed(
+                    f"{self.config.label}: the loss is not finite at step {step} ({terms}); try a smaller lr"
+                )
 
     @torch.no_grad()
-    def record(self, values: dict[str, float], terms: dict[str, Tensor], views: Views) -> None:
-        """Add a step to the sums of its epoch."""
-        values |= {name: float(term) for name, term in (terms | self.regularizer.diagnostics).items()}
+    def precision(self, views: Views) -> dict[str, Tensor]:
+        """For the log alone: the share of similar pairs that share a class, and whether there are such pairs."""
         pairs = self.regularizer.similar_pairs
-        if pairs is not None and len(pairs) == len(views.index) and bool(pairs.any()):
-            # For the log alone: nothing that trains reads these labels.
-            labels = self.labels[views.index]
-            values["similar_precision"] = float((labels[:, None] == labels)[pairs].float().mean())
-            values["similar_steps"] = 1.0
-        for name, value in values.items():
-            self.position.sums[name] = self.position.sums.get(name, 0.0) + value
+        if pairs is None or len(pairs) != len(views.index):
+            return {}
+        # Nothing that trains reads these labels.
+        labels = self.labels[views.index]
+        count = pairs.sum()
+        hits = ((labels[:, None] == labels) & pairs).sum()
+        return {"similar_precision": hits / count.clamp(min=1), "similar_steps": (count > 0).float()}
 
     def close_epoch(self) -> None:
         """Turn the epoch's sums into a row of the log."""
-        sums, steps = self.position.sums, self.steps_per_epoch
-        measured = sums.pop("similar_steps", 0.0)
+        sums, steps = self.tally.sums(), self.steps_per_epoch
+        measured = max(1.0, sums.pop("similar_steps", 0.0))
         means = {name: value / (measured if name == "similar_precision" else steps) for name, value in sums.items()}
         row = {"epoch": float(self.position.step // steps), **means, "wall_s": self.position.wall_s}
-        row["images_per_s"] = self.images_seen() / max(self.position.wall_s, 1e-9)
+        row["images_per_s"] = self.speed()
         self.position.log.append(row)
-        self.position.sums = {}
+        self.tally.clear()
 
     def images_seen(self) -> int:
         """Images so far, each with its two views counted once."""
         return self.position.step * self.images_per_step
 
+    def speed(self) -> float:
+        """Images a second so far."""
+        return self.images_seen() / max(self.position.wall_s, 1e-9)
+
     def cost(self) -> dict[str, Any]:
         """What the run has cost so far."""
-        seen, wall_s = self.images_seen(), self.position.wall_s
-        speed = seen / wall_s if wall_s > 0 else 0.0
         memory = max(peak_memory_mb(self.fabric.device), self.run.state.get("peak_mem_mb") or 0.0)
-        return {"images_seen": seen, "wall_s": wall_s, "images_per_s": speed, "peak_mem_mb": memory}
+        return {
+            "images_seen": self.images_seen(),
+            "wall_s": self.position.wall_s,
+            "images_per_s": self.speed(),
+            "peak_mem_mb": memory,
+        }
 
     def finish(self) -> None:
         """Write the last checkpoint and mark the run as finished, in one change of its state."""
@@ -229,8 +246,9 @@ class Trainer:
 def pretrain(trainer: Trainer, stop: Stop, watch: Watch) -> None:
     """Train a run to its end, from its last sound checkpoint if it has one.
 
-    `watch(step, total, loss, images_per_s)` is called after every step. Raises RunFailed, with nothing updated, for a
-    loss that is not finite, and Interrupted, after a checkpoint, when `stop` was requested.
+    `watch(step, total, loss, images_per_s)` is called after every step, with the last loss that is known. Raises
+    RunFailed for a loss that is not finite, with nothing after it saved (on the CPU with nothing updated either), and
+    Interrupted, after a checkpoint, when `stop` was requested.
     """
     reset_peak_memory(trainer.fabric.device)
     try:

@@ -96,9 +96,10 @@ class RegularizerFacts(NamedTuple):
 class Regularizer(nn.Module):
     """What the loop needs of a regularizer: `forward(output, views, progress) -> {term: ()}`, and these facts.
 
-    Built as `Regularizer(encoder, feature_dim, embedding_dim, **options)`. Terms are weighted already and are added
-    to the loss. After a forward pass `diagnostics` holds scalars for the log, and `similar_pairs` (B, B) bool, if
-    not None, the pairs of the batch that were taken for similar.
+    Built as `Regularizer(encoder, feature_dim, embedding_dim, **options)`, with `num_images=` of the training split
+    too where its constructor takes that. Terms are weighted already and are added to the loss. After a forward pass
+    `diagnostics` holds scalars for the log, the same each time, and `similar_pairs` (B, B) bool, if not None, the
+    pairs of the batch that were taken for similar.
     """
 
     smallest_batch: ClassVar[int] = 1

@@ -13,7 +13,7 @@ from torch import Tensor
 from dsabench.bench import Evaluation, evaluate, facts
 from dsabench.build import method_class, option_types, regularizer_class
 from dsabench.checkpoint import read_checkpoint, tensors_sha256
-from dsabench.config import RunConfig, parse_spec
+from dsabench.config import Part, RunConfig, Spec, parse_spec
 from dsabench.data.spec import Dataset
 from dsabench.errors import Interrupted, RunFailed, UsageError
 from dsabench.features import FeatureStore
@@ -51,7 +51,12 @@ PAIRS = [
 # Where two or three runs are needed: every method with and without DSA, every regularizer with one method.
 SPECS = list(
     dict.fromkeys(
-        [*TRAINABLE, *(f"{method}+dsa" for method in TRAINABLE), *(f"simclr+{name}" for name in REGULARIZERS)]
+        [
+            *TRAINABLE,
+            *(f"{method}+dsa" for method in TRAINABLE),
+            *(f"simclr+{name}" for name in REGULARIZERS),
+            "simclr+dsa[ema_every=3,queue=40]",
+        ]
     )
 )
 REGULARIZED = [spec for spec in SPECS if "+" in spec and not spec.endswith("+none")]
@@ -237,10 +242,11 @@ def test_every_optimiser_and_schedule_resumes(optimizer: str, schedule: str, tmp
 
 @pytest.mark.parametrize("spec", REGULARIZED)
 def test_at_weight_0_the_method_is_the_plain_one(spec: str, trained: Callable[..., Outcome], tmp_path: Path) -> None:
-    method, _, regularizer = spec.partition("+")
-    weights = weights_of(regularizer)
+    whole = parse_spec(spec)
+    weights = dict.fromkeys(weights_of(whole.regularizer.name), 0)
     assert weights
-    plain, arm = trained(method), train(f"{spec}[{','.join(f'{name}=0' for name in weights)}]", tmp_path)
+    unweighted = Part(whole.regularizer.name, {**whole.regularizer.options, **weights})
+    plain, arm = trained(str(whole.method)), train(str(Spec(whole.method, unweighted)), tmp_path)
     assert_same(part(plain.after, "method", "optimizer"), part(arm.after, "method", "optimizer"))
     assert part(arm.after, "optimizer")
     assert plain.run.state["weights_sha256"] == arm.run.state["weights_sha256"]
@@ -326,6 +332,38 @@ def test_the_last_checkpoint_holds_the_whole_state(spec: str, trained: Callable[
     assert meta["step"] == STEPS
     assert outcome.run.state["weights_sha256"] == tensors_sha256(part(tensors, "method"))
     assert outcome.run.state["images_seen"] == STEPS * REQUEST.batch_size
+
+
+def test_losses_that_are_looked_at_later_are_the_same_and_so_is_all_else(tmp_path: Path) -> None:
+    here, later = make_trainer("byol+dsa", tmp_path / "here"), make_trainer("byol+dsa", tmp_path / "later")
+    later.look_every = 4
+    seen: list[float | None] = []
+    pretrain(here, Stop(), lambda *_: None)
+    pretrain(later, Stop(), lambda step, total, loss, speed: seen.append(loss))
+    assert_same(snapshot(here), snapshot(later))
+    timed = {"wall_s", "images_per_s"}
+    for ours, theirs in zip(here.position.log, later.position.log, strict=True):
+        assert {key: ours[key] for key in ours.keys() - timed} == {key: theirs[key] for key in theirs.keys() - timed}
+    # Nobody knows a loss before somebody looks.
+    assert seen[0] is None
+    assert seen[-1] is not None
+
+
+def test_a_bad_loss_that_is_seen_later_is_named_and_nothing_after_it_is_saved(tmp_path: Path) -> None:
+    trainer = make_trainer("byol+dsa", tmp_path)
+    trainer.look_every = 4
+    method_step = trainer.method_step
+
+    def bad(views: Views) -> MethodOutput:
+        output: MethodOutput = method_step(views)
+        return output._replace(loss=output.loss * math.nan) if trainer.position.step == 1 else output
+
+    trainer.method_step = bad  # type: ignore[assignment]
+    with pytest.raises(RunFailed, match="not finite at step 1 "):
+        pretrain(trainer, Stop(), lambda *_: None)
+    saved = Run.load(trainer.run.folder)
+    assert saved.state["status"] == "failed"
+    assert saved.state["checkpoints"] == []
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])

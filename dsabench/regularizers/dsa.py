@@ -33,7 +33,8 @@ class DSA(Regularizer):
     times the root mean square of M - T over the pairs, which trains the pair network alone. Options:
 
     - `lambda1`, `lambda2`: the weights, >= 0; `start`: the share of training before lambda1 is switched on.
-    - `prior`: what the neighbourhoods are of (`dsabench.regularizers.priors`); `momentum`: of the `ema` prior.
+    - `prior`: what the neighbourhoods are of (`dsabench.regularizers.priors`); `momentum`: of the `ema` prior, whose
+      teacher looks at each image every `ema_every`-th time only.
     - `similarity`: `nested` neighbours (the mean of the shared-neighbour similarities of k and of k / 2: pairs that
       only the wider neighbourhood joins are left alone), `shared` neighbours, the published `exponential`, or
       `constant` (nothing is similar to an image but itself).
@@ -62,6 +63,7 @@ class DSA(Regularizer):
         start: float = 0.3,
         prior: str = "ema",
         momentum: float = 0.99,
+        ema_every: int = 1,
         similarity: str = "nested",
         queue: int = 0,
         k: int = 20,
@@ -73,6 +75,7 @@ class DSA(Regularizer):
         shuffle: bool = False,
         temperature: float = 0.5,
         prior_temperature: float = 0.5,
+        num_images: int = 0,
     ) -> None:
         super().__init__()
         require(lambda1 >= 0 and lambda2 >= 0, "lambda1 and lambda2 must be >= 0")
@@ -83,13 +86,16 @@ class DSA(Regularizer):
         require(k >= 1 and eta >= 1, "k and eta must be >= 1")
         require(queue == 0 or queue >= max(k, eta), f"a queue must hold at least max(k, eta) = {max(k, eta)} features")
         require(queue == 0 or prior != "labels", "a queue has no use for the labels prior, which compares classes")
+        require(1 <= ema_every <= 100, f"ema_every must lie in 1 to 100, got {ema_every}")
+        require(ema_every == 1 or prior == "ema", "ema_every is an option of the ema prior")
+        require(ema_every == 1 or num_images > 0, "ema_every above 1 needs num_images, to keep the features of each")
         require(temperature > 0 and prior_temperature > 0, "temperature and prior_temperature must be > 0")
         self.lambda1, self.lambda2, self.start = lambda1, lambda2, start
         self.similarity, self.scores, self.k, self.eta, self.mu = similarity, scores, k, eta, mu
         self.adjust, self.shuffle = adjust, shuffle
         self.temperature, self.prior_temperature = temperature, prior_temperature
         self.needs_labels = prior == "labels"
-        self.prior = build_prior(prior, encoder, feature_dim, momentum)
+        self.prior = build_prior(prior, encoder, feature_dim, momentum, every=ema_every, num_images=num_images)
         self.queue = FeatureQueue(queue, self.prior.feature_dim) if queue else None
         self.pair_network = PairNetwork(embedding_dim) if m == "learned" else None
 

@@ -32,11 +32,16 @@ def prior_facts(name: str) -> RegularizerFacts:
     raise ValueError(f"prior must be ema, self, random, labels or frozen:MODEL, got {name!r}")
 
 
-def build_prior(name: str, encoder: nn.Module, feature_dim: int, momentum: float) -> Prior:
-    """The prior called `name` for a student `encoder`; raises ValueError for an unknown one or missing weights."""
+def build_prior(
+    name: str, encoder: nn.Module, feature_dim: int, momentum: float, *, every: int = 1, num_images: int = 0
+) -> Prior:
+    """The prior called `name` for a student `encoder`; raises ValueError for an unknown one or missing weights.
+
+    Above 1, `every` says how seldom the `ema` teacher looks at an image of the `num_images` in the training split.
+    """
     prior_facts(name)
     if name == "ema":
-        return EmaPrior(encoder, feature_dim, momentum)
+        return EmaPrior(encoder, feature_dim, momentum, every=every, num_images=num_images)
     if name == "self":
         return SelfPrior(feature_dim)
     if name == "random":
@@ -64,18 +69,46 @@ class Prior(nn.Module):
 
 
 class EmaPrior(Prior):
-    """An exponential moving average of the student, on the un-augmented anchors."""
+    """An exponential moving average of the student, on the un-augmented anchors.
 
-    def __init__(self, encoder: nn.Module, feature_dim: int, momentum: float) -> None:
+    With `every` k above 1 the teacher looks at 1/k of each batch, those whose features are oldest, and the others keep
+    the features that it gave them the last time, at half precision. An image that it has not seen yet, in the first k
+    epochs, has the mean of the student's features of both views.
+    """
+
+    # The age, in visits, of features that are not there yet.
+    NEVER = 2**15 - 1
+
+    def __init__(
+        self, encoder: nn.Module, feature_dim: int, momentum: float, *, every: int = 1, num_images: int = 0
+    ) -> None:
         super().__init__(feature_dim)
         # In a tuple, so that the student's parameters do not become the prior's own.
         self.student = (encoder,)
         self.teacher = make_teacher(encoder).eval()
-        self.momentum = momentum
+        self.momentum, self.every = momentum, every
+        if every > 1:
+            self.stored: Tensor
+            self.age: Tensor
+            self.register_buffer("stored", torch.zeros(num_images, feature_dim, dtype=torch.float16))
+            self.register_buffer("age", torch.full((num_images,), self.NEVER, dtype=torch.int16))
 
     @torch.no_grad()
     def forward(self, output: MethodOutput, views: Views | LabelledViews) -> Tensor:
-        u: Tensor = self.teacher(views.anchor)
+        if self.every == 1:
+            fresh: Tensor = self.teacher(views.anchor)
+            return fresh
+        age = self.age[views.index]
+        u = torch.where((age == self.NEVER)[:, None], 0.5 * (output.h1 + output.h2), self.stored[views.index].float())
+        # A share of a fixed size, so that nothing waits for the device to say how many there are.
+        oldest = age.argsort(descending=True, stable=True)[: -(-len(age) // self.every)]
+        u[oldest] = self.teacher(views.anchor[oldest]).float()
+        age = torch.where(age == self.NEVER, age, age.add(1).clamp_(max=self.NEVER - 1))
+        age[oldest] = 1
+        self.age[views.index] = age
+        largest = torch.finfo(torch.float16).max
+        seen = views.index[oldest]
+        self.stored[seen] = u[oldest].clamp(-largest, largest).half()
         return u
 
     def after_step(self) -> None:

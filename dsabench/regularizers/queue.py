@@ -15,10 +15,14 @@ class FeatureQueue(nn.Module):
         self.filled: Tensor
         self.register_buffer("features", torch.zeros(size, feature_dim))
         self.register_buffer("filled", torch.zeros((), dtype=torch.int64))
+        # A full queue stays full, and asking a GPU how full it is would make every step wait for it.
+        self.full = False
 
     def bank(self, u: Tensor) -> Tensor:
         """The batch `u` (N, P) over what the queue holds, newest first."""
-        return torch.cat([u, self.features[: int(self.filled)]])
+        filled = len(self.features) if self.full else int(self.filled)
+        self.full = filled == len(self.features)
+        return torch.cat([u, self.features[:filled]])
 
     @torch.no_grad()
     def push(self, u: Tensor) -> None:

@@ -352,9 +352,45 @@ def test_a_queue_widens_the_search_and_forgets_the_oldest(student: Student) -> N
     assert torch.equal(dsa.queue.features, torch.cat([*reversed(batches)])[:60])
 
 
+def test_a_teacher_that_looks_seldom_keeps_what_it_saw(student: Student) -> None:
+    images, every = 40, 3
+    dsa = make_dsa(student, ema_every=every, num_images=images)
+    prior, visits = dsa.prior, torch.zeros(images, dtype=torch.int64)
+    known: dict[int, Tensor] = {}
+    for step in range(12):
+        views = make_views(16, seed=step)
+        index = torch.randperm(images, generator=rng.generator("order", step))[:16]
+        views = views._replace(index=index)
+        output = student.output(views)
+        u = prior(output, views)
+        fresh = prior.teacher(views.anchor)
+        looked = torch.tensor([torch.allclose(u[i], fresh[i], rtol=1e-4, atol=1e-5) for i in range(16)])
+        # A third of the batch, rounded up, and those that waited longest.
+        assert int(looked.sum()) == 6
+        assert visits[index[looked]].min() >= visits[index[~looked]].max()
+        for i in (~looked).nonzero().flatten().tolist():
+            image = int(index[i])
+            if image in known:
+                torch.testing.assert_close(u[i], known[image], rtol=1e-3, atol=1e-3)
+            else:
+                torch.testing.assert_close(u[i], 0.5 * (output.h1[i] + output.h2[i]))
+        visits[index[~looked & torch.tensor([int(i) in known for i in index])]] += 1
+        for i in looked.nonzero().flatten().tolist():
+            known[int(index[i])] = fresh[i].detach()
+            visits[index[i]] = 0
+        for image in range(images):
+            if image not in known:
+                visits[image] = 1000
+    assert len(known) == images
+    assert prior.stored.dtype == torch.float16
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"ema_every": 0}, "ema_every"),
+        ({"ema_every": 2, "prior": "self"}, "ema_every"),
+        ({"ema_every": 2}, "num_images"),
         ({"lambda1": -0.1}, "lambda1"),
         ({"lambda2": -1.0}, "lambda2"),
         ({"start": 1.1}, "start"),
