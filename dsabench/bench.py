@@ -222,6 +222,7 @@ def row(run: Run, *, layer: str, probe: str, score: Score, split: str, n: int | 
         precision=config.precision,
         threads=config.threads,
         deterministic=config.deterministic,
+        augment=config.augment or "batched",
         prior=state["prior"],
         labels_used=state["labels_used"],
         started_utc=state["started_utc"],

@@ -39,6 +39,9 @@ TRAINING_OPTIONS: dict[str, type] = {
 
 DEFAULT_BACKBONE = {"tiny": "resnet8", "small": "resnet18", "large": "resnet18"}
 
+# How views are computed: whole batches on the run's device, or image by image through torchvision.
+AUGMENTS = ("batched", "reference")
+
 
 @dataclass(frozen=True)
 class Request:
@@ -58,6 +61,7 @@ class Request:
     deterministic: bool = False
     offline: bool = False
     settings: tuple[str, ...] = ()
+    augment: str = "batched"
 
 
 @functools.lru_cache(maxsize=1)
@@ -91,6 +95,8 @@ def plan(request: Request, specs: Sequence[str], seeds: Sequence[int]) -> list[R
         raise UsageError(f"--data-name names a folder of images; the data set {request.dataset!r} has its name")
     if request.threads < 1:
         raise UsageError(f"--threads must be at least 1, got {request.threads}")
+    if request.augment not in AUGMENTS:
+        raise unknown("value of --augment", request.augment, AUGMENTS)
     parsed = apply_settings(parsed, request.settings)
     repeated = [str(spec) for spec in parsed if parsed.count(spec) > 1]
     if repeated:
@@ -187,6 +193,7 @@ def configure(request: Request, spec: Spec, seed: int, dataset: Dataset, device:
         threads=request.threads,
         # One thread count on one machine computes the same bits on a CPU; a GPU does where it is told to.
         deterministic=request.deterministic or device == "cpu",
+        augment="reference" if request.augment == "reference" else None,
         resolved=Resolved(
             method={**defaults.options, **pick(given, option_types(method))},
             regularizer=regularizer_options(spec.regularizer.name, spec.regularizer.options),

@@ -17,7 +17,7 @@ from typing import Any, get_args, get_type_hints
 from dsabench.errors import DataError
 from dsabench.storage import write_atomic
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +60,7 @@ class Row:
     precision: str
     threads: int
     deterministic: bool
+    augment: str
     prior: str
     labels_used: str
     started_utc: str

@@ -159,6 +159,7 @@ class Trainer:
             rank=self.fabric.global_rank,
             world_size=self.fabric.world_size,
             workers=reading_workers(self.dataset.train),
+            reference=self.config.augment == "reference",
         )
 
     def step(self, views: Views | LabelledViews) -> Tensor:

@@ -92,6 +92,7 @@ def test_version() -> None:
         (("pretrain", "--device", "gpu"), 2, "unknown device 'gpu'"),
         (("pretrain", "--precision", "fp8"), 2, "unknown precision 'fp8'"),
         (("pretrain", "--overwrite", "yes"), 2, "unknown value of --overwrite 'yes'"),
+        (("pretrain", "--augment", "batch"), 2, "unknown value of --augment 'batch'; did you mean 'batched'?"),
         (("pretrain", "--batch-size", "1"), 2, "--batch-size must be at least 2, got 1"),
         (("pretrain", "--method", "simclr+dsa", "--batch-size", "4"), 2, "dsa needs batches of at least 5 images"),
         (("pretrain", "--train-images", "100000"), 2, "100000 training images asked for"),
@@ -236,6 +237,7 @@ def test_eval_rows_are_tidy(store: Path, tmp_path: Path) -> None:
         assert row.config_hash.startswith(run_id)
         assert row.labels_used == "none"
         assert row.prior == "ema"
+        assert row.augment == "batched"
         assert row.wall_s is not None
         assert row.images_seen == 256
     for metric, entry in METRICS.items():

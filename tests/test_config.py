@@ -54,6 +54,7 @@ OTHER: dict[str, Any] = {
     "precision": "fp32",
     "threads": 1,
     "deterministic": False,
+    "augment": "reference",
     "protocol": 2,
 }
 OTHER_RESOLVED: dict[str, Any] = {
@@ -229,6 +230,7 @@ def planned(*arguments: object, env: dict[str, str] | None = None) -> dict[str, 
         ("--method", "byol[lr=1e-4,epochs=2]+dsa[scores=off]", "--seed", "7", "--set", "method.momentum=0.5"),
         ("--method", "simclr+dsa", "--set", "regularizer.similarity=shared", "--train-images", "64"),
         ("--method", "random", "--precision", "bf16", "--deterministic"),
+        ("--method", "simclr+dsa", "--augment", "reference"),
     ],
 )
 def test_a_runs_config_toml_is_the_run_again(arguments: tuple[str, ...], tmp_path: Path) -> None:
@@ -281,7 +283,7 @@ def test_a_list_in_the_file_is_a_flag_given_more_than_once(tmp_path: Path) -> No
     [
         ("epoch = 3\n", 2, "unknown key 'epoch' in {file}; did you mean 'epochs'?"),
         ('config = "x.toml"\n', 2, "unknown key 'config' in {file}"),
-        ("zzzzz = 1\n", 2, "unknown key 'zzzzz' in {file}; known: backbone, "),
+        ("zzzzz = 1\n", 2, "unknown key 'zzzzz' in {file}; known: augment, backbone, "),
         ("epochs = \n", 3, "the configuration {file} is not valid TOML"),
         (None, 3, "cannot read the configuration {file}: No such file or directory"),
         ('method = "simcrl"\n', 2, "unknown method 'simcrl'; did you mean 'simclr'?"),

@@ -43,8 +43,8 @@ def row(spec: str, seed: int, **changes: Any) -> Row:
         probe="crowding", probe_version="1", probe_params="{}", metric="cdnv", value=0.1, higher_is_better=False,
         status="ok", epochs=60, images_seen=77_580, wall_s=61.2, images_per_s=None, peak_mem_mb=None, config_hash="",
         git_sha="", git_dirty=None, dsabench_version="", torch_version="", device="cpu", n_devices=1, precision="32",
-        threads=1, deterministic=True, prior="none", labels_used="training" if method == "supervised" else "none",
-        started_utc="",
+        threads=1, deterministic=True, augment="batched", prior="none",
+        labels_used="training" if method == "supervised" else "none", started_utc="",
     )  # fmt: skip
     return replace(plain, **changes)
 

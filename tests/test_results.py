@@ -27,7 +27,7 @@ PROMISED = (
     "schema_version, run_id, method, regularizer, backbone, seed, dataset, dataset_sha256, split, n, layer, probe, "
     "probe_version, probe_params, metric, value, higher_is_better, status, epochs, images_seen, wall_s, images_per_s, "
     "peak_mem_mb, config_hash, git_sha, git_dirty, dsabench_version, torch_version, device, n_devices, precision, "
-    "threads, deterministic, prior, labels_used, started_utc"
+    "threads, deterministic, augment, prior, labels_used, started_utc"
 )
 ROW = Row(
     schema_version=SCHEMA_VERSION,
@@ -63,6 +63,7 @@ ROW = Row(
     precision="32",
     threads=1,
     deterministic=True,
+    augment="batched",
     prior="self",
     labels_used="none",
     started_utc="2025-01-02T03:04:05Z",
@@ -131,11 +132,11 @@ def test_no_cell_can_run_as_a_formula(tmp_path: Path) -> None:
     [
         ("schema_version,run_id", "schema_version,run", "missing: run_id; unexpected: run"),
         ("run_id,method", "method,run_id", "another order"),
-        ("\n1,", "\n7,", "schema_version 7, this dsabench reads 1"),
+        ("\n2,", "\n7,", "schema_version 7, this dsabench reads 2"),
         (",true,ok,", ",TRUE,ok,", "row 1: higher_is_better cannot be 'TRUE'"),
         (",0.30000000000000004,", ",0.3O,", "row 1: value cannot be '0.3O'"),
         (",resnet-small,3,", ",resnet-small,,", "row 1: seed cannot be ''"),
-        (",resnet-small,3,", ",resnet-small,", "row 1 has 35 cells instead of 36"),
+        (",resnet-small,3,", ",resnet-small,", "row 1 has 36 cells instead of 37"),
         ('"{""classifier', '"{"classifier', "no table of dsabench"),
     ],
 )

@@ -364,3 +364,25 @@ def test_a_process_that_waits_for_another_one_can_be_stopped(interrupted: Path) 
     assert result.code == 143
     assert f"waiting: another process works on {only_run(interrupted)}" in result.err
     assert dsabench("pretrain", *SHORT, "--runs", interrupted).code == 0
+
+
+def test_a_run_with_the_reference_augmentation_resumes_exactly_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ("pretrain", *SHORT, "--augment", "reference", "--runs")
+    record = train.Trainer.step
+
+    def step(trainer: train.Trainer, views: Any) -> float:
+        loss = record(trainer, views)
+        if trainer.position.step == 6:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return loss
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train.Trainer, "step", step)
+        assert dsabench(*arguments, tmp_path / "runs").code == 143
+    assert steps_saved(tmp_path / "runs") == 6
+    assert dsabench(*arguments, tmp_path / "runs").code == 0
+    assert dsabench(*arguments, tmp_path / "whole").code == 0
+    assert_same_run(tmp_path / "runs", tmp_path / "whole", tmp_path)
+    assert {row.augment for row in read_csv(tmp_path / "ours.csv")} == {"reference"}

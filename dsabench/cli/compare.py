@@ -26,6 +26,7 @@ def compare(
     epochs: flags.Epochs = None,
     batch_size: flags.BatchSize = None,
     settings: flags.Settings = None,
+    augment: flags.Augment = "batched",
     probe: flags.Probes = None,
     primary: Annotated[str, option(WHAT, "The one metric that carries the verdict.")] = "cdnv",
     split: Annotated[str, option(WHAT, "test or val.")] = "test",
@@ -79,7 +80,7 @@ def compare(
 
     request = Request(
         dataset, data_dir, data_name, train_images, image_size, backbone, epochs, batch_size, device, precision,
-        threads, deterministic, offline, tuple(settings or ()),
+        threads, deterministic, offline, tuple(settings or ()), augment,
     )  # fmt: skip
     stop = Stop().listen()
     chosen = parse_primary(primary)

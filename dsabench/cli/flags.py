@@ -91,6 +91,9 @@ Settings = Annotated[
         metavar="KEY=VALUE",
     ),
 ]
+Augment = Annotated[
+    str, option(TRAINING, "batched, or reference: torchvision's image by image.", env="DSABENCH_AUGMENT")
+]
 Device = Annotated[str, option(MACHINE, "auto, cuda, mps or cpu.", env="DSABENCH_DEVICE")]
 Precision = Annotated[str, option(MACHINE, "auto, fp32 or bf16.", env="DSABENCH_PRECISION")]
 Threads = Annotated[int, option(MACHINE, "CPU threads of a run; part of its identity.", env="DSABENCH_THREADS", min=1)]

@@ -25,6 +25,7 @@ def pretrain(
     batch_size: flags.BatchSize = None,
     seed: Annotated[int, option(TRAINING, "Names every random draw.", env="DSABENCH_SEED", min=0)] = 0,
     settings: flags.Settings = None,
+    augment: flags.Augment = "batched",
     device: flags.Device = "auto",
     precision: flags.Precision = "auto",
     threads: flags.Threads = 1,
@@ -52,7 +53,7 @@ def pretrain(
 
     request = Request(
         dataset, data_dir, data_name, train_images, image_size, backbone, epochs, batch_size, device, precision,
-        threads, deterministic, offline, tuple(settings or ()),
+        threads, deterministic, offline, tuple(settings or ()), augment,
     )  # fmt: skip
     stop = Stop().listen()
     (planned,) = plan(request, [method], [seed])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from dsabench import rng
 from dsabench.data import colour
-from dsabench.data.geometry import Boxes, blur_weights, random_boxes, resample, resize_weights, rotate
+from dsabench.data.geometry import Boxes, blur_weights, draw_boxes, random_boxes, resample, resize_weights, rotate
 from dsabench.data.policies import ViewPolicy
 
 _JITTER: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (
@@ -20,6 +22,18 @@ _JITTER: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (
 _COLOUR_ONLY = (colour.saturation, colour.hue)
 
 
+class ViewDraw(NamedTuple):
+    """One view of one batch: its law, its side in pixels, and the name of its draws."""
+
+    policy: ViewPolicy
+    size: int
+    name: tuple[int | str, ...]
+
+    def generator(self) -> torch.Generator:
+        """The generator that the name stands for, at its beginning."""
+        return rng.generator(*self.name)
+
+
 def augment(images: Tensor, policy: ViewPolicy, generator: torch.Generator, size: int | None = None) -> Tensor:
     """One view of every image: (B, C, H, W), uint8 or float in [0, 1], to float32 (B, C, size, size) in [0, 1].
 
@@ -28,12 +42,23 @@ def augment(images: Tensor, policy: ViewPolicy, generator: torch.Generator, size
     drawn once for the batch: an approximation of torchvision's ColorJitter. A step whose strength or probability is
     0 draws nothing. Images of one channel skip saturation, hue and grey. `size` defaults to H.
     """
-    batch, channels, height, width = images.shape
-    size = size or height
-    device = images.device
+    batch, _, height, width = images.shape
     boxes = random_boxes(batch, height, width, policy.crop_scale, policy.crop_ratio, generator)
     flips = torch.rand(batch, generator=generator) < policy.flip_p
-    views = _crop(images, boxes, flips, size)
+    return _after_flip(_crop(images, boxes, flips, size or height), policy, generator)
+
+
+def augment_crops(crops: Tensor, policy: ViewPolicy, generator: torch.Generator) -> Tensor:
+    """`augment` of images whose crops were cut before, uint8 (B, C, size, size), by `draw_boxes` of the same draws."""
+    draw_boxes(len(crops), generator)
+    flips = (torch.rand(len(crops), generator=generator) < policy.flip_p).to(crops.device)
+    views = torch.where(flips[:, None, None, None], crops.flip(3), crops).float().div_(255.0)
+    return _after_flip(views, policy, generator)
+
+
+def _after_flip(views: Tensor, policy: ViewPolicy, generator: torch.Generator) -> Tensor:
+    batch, channels, size, _ = views.shape
+    device = views.device
     if policy.rotate_degrees > 0:
         degrees = _uniform(batch, -policy.rotate_degrees, policy.rotate_degrees, generator)
         views = rotate(views, degrees.to(device))

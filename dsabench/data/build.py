@@ -81,8 +81,8 @@ def fingerprint(classes: tuple[str, ...], splits: dict[str, Split], size: int) -
     """SHA-256 over the classes and, split by split, the labels and the content of the images.
 
     Content is the pixels where they are resident. Where they stream it is each file's path below the split's folder
-    and its size in bytes, in the fixed order of the split (reading every pixel would cost an epoch), and the
-    `size` in pixels that they are decoded to.
+    and its size in bytes, in the fixed order of the split (reading every pixel would cost an epoch), the `size` in
+    pixels that they are decoded to, and that views are cut from the images as the files have them.
     """
     digest = hashlib.sha256()
     digest.update(json.dumps(classes).encode())
@@ -93,7 +93,7 @@ def fingerprint(classes: tuple[str, ...], splits: dict[str, Split], size: int) -
             digest.update(json.dumps(["pixels", size, split.images.shape[1]]).encode())
             digest.update(split.images.contiguous().numpy().data)
         else:
-            digest.update(json.dumps(["files", size]).encode())
+            digest.update(json.dumps(["files", size, "cut"]).encode())
             for entry in split.images.listing():
                 digest.update(json.dumps(entry).encode())
     return digest.hexdigest()

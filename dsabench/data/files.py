@@ -1,4 +1,4 @@
-"""Reading image files: their common size, and decoding to one size, all at once or batch by batch."""
+"""Reading image files: their common size, and decoding: all at once to one size, or a batch at a time."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torchvision.transforms.v2.functional import pil_to_tensor
 
-from dsabench.data.spec import Files
+from dsabench.data.spec import Files, Picture
 from dsabench.errors import DataError
 
 LARGEST_COMMON_SIZE = 128
@@ -36,8 +37,16 @@ class FileSource:
 
     def read(self, index: Tensor) -> Tensor:
         """The images at `index` (B,) as uint8 (B, 3, size, size); DataError names a file that cannot be read."""
-        pixels = [_decode(self.files.root / self.files.paths[i], self.size) for i in index.tolist()]
+        pixels = [np.asarray(_square(image, self.size)) for image in self._decoded(index)]
         return torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).contiguous()
+
+    def pictures(self, index: Tensor) -> Iterator[Picture]:
+        """The images at `index` (B,) one after another, in RGB; DataError names a file that cannot be read."""
+        for image in self._decoded(index):
+            yield Picture(pil_to_tensor(image), pil_to_tensor(_square(image, self.size)))
+
+    def _decoded(self, index: Tensor) -> Iterator[Image.Image]:
+        return (_decode(self.files.root / self.files.paths[i]) for i in index.tolist())
 
     def listing(self) -> Iterator[tuple[str, int]]:
         """Every image's path below the root and its size in bytes, in order."""
@@ -78,20 +87,23 @@ def _header(path: Path) -> tuple[int, int]:
         raise _unreadable(path, error) from error
 
 
-def _decode(path: Path, size: int) -> np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]:
+def _decode(path: Path) -> Image.Image:
     try:
         with Image.open(path) as opened:
-            image = opened.convert("RGB")
+            return opened.convert("RGB")
     except _BAD_IMAGE as error:
         raise _unreadable(path, error) from error
+
+
+def _square(image: Image.Image, size: int) -> Image.Image:
     width, height = image.size
-    if (width, height) != (size, size):
-        shorter = min(width, height)
-        width, height = round(width * size / shorter), round(height * size / shorter)
-        image = image.resize((width, height), Image.Resampling.BILINEAR)
-        left, top = (width - size) // 2, (height - size) // 2
-        image = image.crop((left, top, left + size, top + size))
-    return np.asarray(image)
+    if (width, height) == (size, size):
+        return image
+    shorter = min(width, height)
+    width, height = round(width * size / shorter), round(height * size / shorter)
+    image = image.resize((width, height), Image.Resampling.BILINEAR)
+    left, top = (width - size) // 2, (height - size) // 2
+    return image.crop((left, top, left + size, top + size))
 
 
 def _unreadable(path: Path, error: BaseException) -> DataError:

@@ -25,6 +25,23 @@ class Boxes(NamedTuple):
     width: Tensor
 
 
+class BoxDraws(NamedTuple):
+    """The uniform numbers that crops are made from, before any size is known: `shape` (2, 10, B), `corner` (2, B)."""
+
+    shape: Tensor
+    corner: Tensor
+
+    def of(self, image: int) -> BoxDraws:
+        """Those of one image of the batch."""
+        return BoxDraws(self.shape[:, :, image : image + 1], self.corner[:, image : image + 1])
+
+
+def draw_boxes(batch: int, generator: torch.Generator) -> BoxDraws:
+    """All attempts of all images at once."""
+    shape = torch.rand(2, ATTEMPTS, batch, generator=generator)
+    return BoxDraws(shape, torch.rand(2, batch, generator=generator))
+
+
 def random_boxes(
     batch: int,
     height: int,
@@ -33,11 +50,17 @@ def random_boxes(
     ratio: tuple[float, float],
     generator: torch.Generator,
 ) -> Boxes:
-    """Draw crops by the law of torchvision's RandomResizedCrop.get_params, all attempts of all images at once."""
-    draws = torch.rand(2, ATTEMPTS, batch, generator=generator)
-    area = height * width * (scale[0] + (scale[1] - scale[0]) * draws[0])
+    """Draw crops of images of one size by the law of torchvision's RandomResizedCrop.get_params."""
+    return fit_boxes(draw_boxes(batch, generator), height, width, scale, ratio)
+
+
+def fit_boxes(
+    draws: BoxDraws, height: int, width: int, scale: tuple[float, float], ratio: tuple[float, float]
+) -> Boxes:
+    """The crops that `draws` stand for in images of `height` x `width` pixels."""
+    area = height * width * (scale[0] + (scale[1] - scale[0]) * draws.shape[0])
     low, high = math.log(ratio[0]), math.log(ratio[1])
-    root_aspect = torch.exp(0.5 * (low + (high - low) * draws[1]))
+    root_aspect = torch.exp(0.5 * (low + (high - low) * draws.shape[1]))
     root_area = area.sqrt()
     w, h = (root_area * root_aspect).round(), (root_area / root_aspect).round()
     fits = (w >= 1) & (w <= width) & (h >= 1) & (h <= height)
@@ -46,10 +69,11 @@ def random_boxes(
     central_h, central_w = _central(height, width, ratio)
     h = torch.where(found, h.gather(0, first)[0], torch.full((), float(central_h)))
     w = torch.where(found, w.gather(0, first)[0], torch.full((), float(central_w)))
-    corner = torch.rand(2, batch, generator=generator)
     # A float32 just below 1 times the range can round up to the range itself, one past the last place.
-    top = torch.where(found, (corner[0] * (height - h + 1)).floor().minimum(height - h), ((height - h) / 2).floor())
-    left = torch.where(found, (corner[1] * (width - w + 1)).floor().minimum(width - w), ((width - w) / 2).floor())
+    top = torch.where(
+        found, (draws.corner[0] * (height - h + 1)).floor().minimum(height - h), ((height - h) / 2).floor()
+    )
+    left = torch.where(found, (draws.corner[1] * (width - w + 1)).floor().minimum(width - w), ((width - w) / 2).floor())
     return Boxes(top, left, h, w)
 
 

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
-from torch.utils.data import Dataset as TorchDataset
 
 from dsabench import rng
-from dsabench.data.augment import augment
-from dsabench.data.policies import POLICIES, ViewPolicies
+from dsabench.data.augment import ViewDraw, augment, augment_crops
+from dsabench.data.policies import POLICIES, ViewPolicies, ViewPolicy
+from dsabench.data.reading import Batch, cut, in_order
+from dsabench.data.reference import reference_views
 from dsabench.data.spec import Dataset, ImageSource, Split
 from dsabench.errors import UsageError, unknown
 from dsabench.types import LabelledViews, Views
@@ -43,18 +44,24 @@ def pretraining_batches(
     rank: int = 0,
     world_size: int = 1,
     workers: int = 0,
+    reference: bool = False,
 ) -> Iterator[Views]:
     """The batches of one epoch from `start_step` on, on `device`, without labels.
 
     `batch_size` counts the images of all ranks together; each of `world_size` gets an equal share of every batch.
-    `workers` processes read a data set that streams. Raises UsageError for an unknown policy or a batch that the
-    ranks cannot share.
+    `workers` processes read a data set that streams; `reference` draws views image by image through torchvision.
+    Raises UsageError for an unknown policy or a batch that the ranks cannot share.
     """
     if policy_name not in POLICIES:
         raise unknown("view policy", policy_name, POLICIES)
-    batches = _epoch(len(dataset.train), batch_size, seed, epoch, rank, world_size)[start_step:]
-    draws = [(seed, "augment", epoch, start_step + i) for i in range(len(batches))]
-    return _views(dataset, POLICIES[policy_name], batches, draws, rank, torch.device(device), workers)
+    wanted = _wanted(POLICIES[policy_name], dataset.image_size)
+    parts = _epoch(len(dataset.train), batch_size, seed, epoch, rank, world_size)[start_step:]
+    batches = []
+    for step, index in enumerate(parts, start=start_step):
+        name = (seed, "augment", epoch, step)
+        draws = (ViewDraw(policy, size, (*name, view, rank)) for view, (policy, size) in enumerate(wanted))
+        batches.append((index, tuple(draws)))
+    return _views(dataset, batches, torch.device(device), workers, reference)
 
 
 def labelled_batches(
@@ -69,6 +76,7 @@ def labelled_batches(
     rank: int = 0,
     world_size: int = 1,
     workers: int = 0,
+    reference: bool = False,
 ) -> Iterator[LabelledViews]:
     """The batches of `pretraining_batches`, with labels: for entries that declare `needs_labels` alone."""
     batches = pretraining_batches(
@@ -82,6 +90,7 @@ def labelled_batches(
         rank=rank,
         world_size=world_size,
         workers=workers,
+        reference=reference,
     )
     labels = dataset.train.on(device).labels
     return (LabelledViews(v.anchor, v.view1, v.view2, v.index, labels[v.index], v.locals) for v in batches)
@@ -104,8 +113,17 @@ def image_batches(
     """All images of `split` in order, un-augmented, as float32 (B, C, H, W) normalised by `dataset`'s mean and std."""
     device = torch.device(device)
     normalise = _Normaliser(dataset, device)
-    for pixels in _pixels(split, torch.split(torch.arange(len(split)), batch_size), device, workers):
+    parts = torch.split(torch.arange(len(split)), batch_size)
+    if isinstance(images := split.on(device).images, Tensor):
+        for index in parts:
+            yield normalise.pixels(images[index.to(device)])
+        return
+    for (pixels,) in in_order(partial(_squares, images), parts, device, workers):
         yield normalise.pixels(pixels)
+
+
+def _squares(images: ImageSource, index: Tensor) -> list[Tensor]:
+    return [images.read(index)]
 
 
 def _epoch(n: int, batch_size: int, seed: int, epoch: int, rank: int, world_size: int) -> list[Tensor]:
@@ -119,60 +137,44 @@ def _epoch(n: int, batch_size: int, seed: int, epoch: int, rank: int, world_size
     return [order[start : start + share] for start in starts]
 
 
+def _wanted(policies: ViewPolicies, image_size: int) -> list[tuple[ViewPolicy, int]]:
+    """The law and the side in pixels of every view, the small crops after the two."""
+    wanted = [(policies.view1, image_size), (policies.view2, image_size)]
+    if policies.locals:
+        wanted += [(policies.locals.policy, policies.locals.size(image_size))] * policies.locals.count
+    return wanted
+
+
 def _views(
-    dataset: Dataset,
-    policies: ViewPolicies,
-    batches: Sequence[Tensor],
-    draws: Sequence[tuple[int, str, int, int]],
-    rank: int,
-    device: torch.device,
-    workers: int,
+    dataset: Dataset, batches: Sequence[Batch], device: torch.device, workers: int, reference: bool
 ) -> Iterator[Views]:
     normalise = _Normaliser(dataset, device)
-    wanted = [(policies.view1, dataset.image_size), (policies.view2, dataset.image_size)]
-    if policies.locals:
-        wanted += [(policies.locals.policy, policies.locals.size(dataset.image_size))] * policies.locals.count
-    for index, draw, pixels in zip(batches, draws, _pixels(dataset.train, batches, device, workers), strict=True):
-        view1, view2, *small = (
-            normalise.unit(augment(pixels, policy, rng.generator(*draw, view, rank), size))
-            for view, (policy, size) in enumerate(wanted)
-        )
+    images = dataset.train.images
+    if reference:
+        drawn = in_order(partial(reference_views, images), batches, device, workers)
+    elif isinstance(images, Tensor):
+        drawn = _of_resident(dataset.train, batches, device)
+    else:
+        drawn = _of_crops(in_order(partial(cut, images), batches, device, workers), batches)
+    for (index, _), (pixels, *views) in zip(batches, drawn, strict=True):
+        view1, view2, *small = map(normalise.unit, views)
         yield Views(normalise.pixels(pixels), view1, view2, index.to(device), tuple(small))
 
 
-def _pixels(split: Split, batches: Sequence[Tensor], device: torch.device, workers: int) -> Iterator[Tensor]:
-    """The uint8 images of every batch, on `device`."""
+def _of_resident(split: Split, batches: Sequence[Batch], device: torch.device) -> Iterator[list[Tensor]]:
+    """The uint8 images of every batch and its views, from images that live on `device`."""
     images = split.on(device).images
-    if isinstance(images, Tensor):
-        for index in batches:
-            yield images[index.to(device)]
-        return
-    loader: DataLoader[Tensor] = DataLoader(
-        _BatchReader(images, batches),
-        batch_size=None,
-        num_workers=workers,
-        pin_memory=device.type == "cuda",
-        # Without one of its own, a DataLoader draws from the global generator.
-        generator=torch.Generator(),
-        # A fork of a process that runs threads, or holds a GPU, can hang.
-        multiprocessing_context="spawn" if workers else None,
-    )
-    for pixels in loader:
-        yield pixels.to(device, non_blocking=True)
+    assert isinstance(images, Tensor)
+    for index, draws in batches:
+        pixels = images[index.to(device)]
+        yield [pixels, *(augment(pixels, draw.policy, draw.generator(), draw.size) for draw in draws)]
 
 
-class _BatchReader(TorchDataset[Tensor]):
-    """A whole batch as one item, so that the DataLoader keeps the order and a worker reads a batch in one go."""
-
-    def __init__(self, source: ImageSource, batches: Sequence[Tensor]) -> None:
-        self.source = source
-        self.batches = batches
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __getitem__(self, item: int) -> Tensor:
-        return self.source.read(self.batches[item])
+def _of_crops(read: Iterator[list[Tensor]], batches: Sequence[Batch]) -> Iterator[list[Tensor]]:
+    """The same from crops that workers have cut."""
+    for (_, draws), (pixels, *crops) in zip(batches, read, strict=True):
+        pairs = zip(crops, draws, strict=True)
+        yield [pixels, *(augment_crops(crop, draw.policy, draw.generator()) for crop, draw in pairs)]
 
 
 class _Normaliser:

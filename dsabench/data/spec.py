@@ -11,6 +11,13 @@ import torch
 from torch import Tensor
 
 
+class Picture(NamedTuple):
+    """One image: as its file has it, uint8 (C, h, w) of any size, and `square` as evaluation sees it, (C, H, W)."""
+
+    original: Tensor
+    square: Tensor
+
+
 class ImageSource(Protocol):
     """Images that are read from disk when asked for."""
 
@@ -18,6 +25,9 @@ class ImageSource(Protocol):
 
     def read(self, index: Tensor) -> Tensor:
         """The images at `index` (B,) as uint8 (B, C, H, W)."""
+
+    def pictures(self, index: Tensor) -> Iterator[Picture]:
+        """The same images one after another, each also as its file has it."""
 
     def listing(self) -> Iterator[tuple[str, int]]:
         """Every image's path below the split's folder and its size in bytes, in order."""

@@ -1,16 +1,20 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torchvision.transforms.v2.functional import resized_crop
 
 from dsabench import rng
 from dsabench.data import build as builder
 from dsabench.data import load_dataset
 from dsabench.data.augment import augment
+from dsabench.data.files import FileSource
+from dsabench.data.geometry import draw_boxes, fit_boxes
 from dsabench.data.loader import image_batches, labelled_batches, pretraining_batches, steps_per_epoch, unlabelled
-from dsabench.data.policies import POLICIES, LocalCrops
+from dsabench.data.policies import POLICIES, LocalCrops, ViewPolicies, ViewPolicy
 from dsabench.data.spec import Dataset
 from dsabench.errors import UsageError
 from dsabench.types import Views
@@ -147,22 +151,90 @@ def test_a_device_gets_one_copy_that_stays() -> None:
     assert split.on("meta").labels.device.type == "meta"
 
 
-def test_a_streamed_set_gives_the_batches_of_a_resident_one(
-    tmp_path: Path, write_folder: WriteFolder, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def streaming(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Dataset]:
+    """`load_dataset` as if the images did not fit in memory."""
+
+    def loaded(folder: Path, **options: Any) -> Dataset:
+        with monkeypatch.context() as patch:
+            patch.setattr(builder, "RESIDENT_BYTES", 0)
+            return load_dataset("imagefolder", data_dir=folder, **options)
+
+    return loaded
+
+
+def test_a_streamed_set_is_read_in_the_order_and_for_evaluation_with_the_bits_of_a_resident_one(
+    tmp_path: Path, write_folder: WriteFolder, streaming: Callable[..., Dataset], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_folder(tmp_path, {"train": 12, "test": 3})
-    resident = load_dataset("imagefolder", data_dir=tmp_path)
-    monkeypatch.setattr(builder, "RESIDENT_BYTES", 0)
-    streamed = load_dataset("imagefolder", data_dir=tmp_path)
+    resident, streamed = load_dataset("imagefolder", data_dir=tmp_path), streaming(tmp_path)
     assert isinstance(resident.train.images, torch.Tensor)
     assert not isinstance(streamed.train.images, torch.Tensor)
-    for workers in (0, 1):
-        options = {"batch_size": 8, "epoch": 0}
-        state = torch.get_rng_state()
-        expected, read = batches(resident, **options), batches(streamed, **options, workers=workers)
-        assert torch.equal(torch.get_rng_state(), state)
-        assert len(read) > 2
-        assert all(equal(a, b) for a, b in zip(expected, read, strict=True))
+    turned = POLICIES["weak_strong"].view1
+    monkeypatch.setitem(POLICIES, "turned", ViewPolicies(turned, replace(turned, rotate_degrees=9.0)))
+    expected, read = (batches(d, "turned", batch_size=8) for d in (resident, streamed))
+    assert len(read) > 2
+    for a, b in zip(expected, read, strict=True):
+        assert torch.equal(a.anchor, b.anchor)
+        assert torch.equal(a.index, b.index)
+        # Of files that have the final size the crops are the same, but for rounding to 8 bits (std is .225).
+        for view, other in ((a.view1, b.view1), (a.view2, b.view2)):
+            assert (view - other).abs().max() < 1.01 / 255 / 0.22
     tests = [torch.cat(list(image_batches(d.test, d, batch_size=4, device="cpu"))) for d in (resident, streamed)]
     assert torch.equal(*tests)
     assert streamed.sha256 != resident.sha256
+
+
+@pytest.mark.parametrize("reference", [False, True])
+def test_streamed_batches_are_the_same_whatever_the_workers_and_wherever_entered(
+    reference: bool, tmp_path: Path, write_folder: WriteFolder, streaming: Callable[..., Dataset]
+) -> None:
+    write_folder(tmp_path, {"train": 12, "test": 3}, size=(23, 14))
+    dataset = streaming(tmp_path, image_size=10)
+    options = {"policy": "multicrop", "batch_size": 8, "reference": reference}
+    state = torch.get_rng_state()
+    whole = batches(dataset, **options)
+    assert [len(b.locals) for b in whole] == [6, 6, 6, 6]
+    read = batches(dataset, **options, workers=2, start_step=2)
+    assert all(equal(a, b) for a, b in zip(whole[2:], read, strict=True))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not equal(whole[0], batches(dataset, **options, seed=4)[0])
+
+
+def test_streamed_crops_are_cut_from_the_images_as_the_files_have_them(
+    tmp_path: Path, write_folder: WriteFolder, streaming: Callable[..., Dataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_folder(tmp_path, {"train": 6, "test": 2}, size=(60, 33))
+    dataset = streaming(tmp_path, image_size=12)
+    assert isinstance(dataset.train.images, FileSource)
+    law = ViewPolicy(crop_scale=(0.1, 0.5), flip_p=0.0, grey_p=0.0)
+    monkeypatch.setitem(POLICIES, "crops", ViewPolicies(law, law))
+    batch = batches(dataset, "crops", batch_size=8)[0]
+    mean, std = (torch.tensor(x)[:, None, None] for x in (dataset.mean, dataset.std))
+    drawn = draw_boxes(8, rng.generator(3, "augment", 1, 0, 1, 0))
+    for position, (picture, view) in enumerate(
+        zip(dataset.train.images.pictures(batch.index), batch.view2, strict=True)
+    ):
+        assert picture.original.shape == (3, 33, 60)
+        box = [int(side) for side in fit_boxes(drawn.of(position), 33, 60, law.crop_scale, law.crop_ratio)]
+        expected = resized_crop(picture.original, *box, [12, 12], antialias=True)
+        torch.testing.assert_close(view, (expected / 255 - mean) / std, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("name", ["digits", "synthetic"])
+def test_reference_batches_have_the_form_of_the_batched_ones_and_resume(name: str, policy: str) -> None:
+    dataset = load_dataset(name)
+    state = torch.get_rng_state()
+    options: dict[str, Any] = {"batch_size": 64, "seed": 3, "epoch": 1, "device": "cpu"}
+    steps = pretraining_batches(dataset, policy, **options, reference=True)
+    first, second = next(steps), next(steps)
+    assert torch.equal(torch.get_rng_state(), state)
+    batched = next(pretraining_batches(dataset, policy, **options))
+    assert torch.equal(first.anchor, batched.anchor)
+    assert torch.equal(first.index, batched.index)
+    for a, b in zip((*first[1:3], *first.locals), (*batched[1:3], *batched.locals), strict=True):
+        assert (a.shape, a.dtype) == (b.shape, b.dtype)
+        assert not torch.equal(a, b)
+    assert not torch.equal(first.view1, first.view2)
+    assert equal(second, next(pretraining_batches(dataset, policy, **options, start_step=1, reference=True)))

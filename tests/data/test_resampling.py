@@ -26,9 +26,12 @@ def test_crop_and_resize_are_torchvisions(height: int, width: int, out: int) -> 
 
 
 @pytest.mark.parametrize(("scale", "ratio"), [((0.08, 1.0), (3 / 4, 4 / 3)), ((0.6, 1.0), (0.5, 3.0))])
-def test_crops_follow_the_law_of_random_resized_crop(scale: tuple[float, float], ratio: tuple[float, float]) -> None:
-    ours = torch.stack(random_boxes(40_000, 32, 32, scale, ratio, generator()))
-    image = torch.empty(3, 32, 32)
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (40, 90)])
+def test_crops_follow_the_law_of_random_resized_crop(
+    scale: tuple[float, float], ratio: tuple[float, float], height: int, width: int
+) -> None:
+    ours = torch.stack(random_boxes(40_000, height, width, scale, ratio, generator()))
+    image = torch.empty(3, height, width)
     with torch.random.fork_rng():
         torch.manual_seed(1)
         drawn = [RandomResizedCrop.get_params(image, list(scale), list(ratio)) for _ in range(4000)]
