@@ -16,7 +16,7 @@ from dsabench.config import RunConfig
 from dsabench.data.spec import Dataset
 from dsabench.errors import DataError, RunFailed, unknown
 from dsabench.features import LAYERS, FeatureStore
-from dsabench.metrics import METRICS
+from dsabench.metrics import METRICS, measure
 from dsabench.plan import configured_dataset
 from dsabench.probes import PROBE_VERSION, PROBES
 from dsabench.probes.knn import knn_correct
@@ -180,8 +180,8 @@ def scores(probe: str, train: Features, val: Features, test: Features, seed: int
     if probe != CROWDING:
         yield from load(PROBES, "probe", probe)(train, val, test, seed=seed)
         return
-    for name, entry in METRICS.items():
-        yield Score(name, load(METRICS, "metric", name)(test.x, test.y), {}, entry.higher_is_better)
+    for name, value in measure(test.x, test.y).items():
+        yield Score(name, value, {}, METRICS[name].higher_is_better)
 
 
 def row(run: Run, *, layer: str, probe: str, score: Score, split: str, n: int | None, status: str = "ok") -> Row:

@@ -1,6 +1,7 @@
 """Crowding and geometry of features: functions `(x, y) -> float` of features (N, D) and integer classes (N,).
 
-Every function L2-normalises the rows of `x` first (a row of zeros stays one) and computes in float64 on the CPU.
+Every function L2-normalises the rows of `x` first (a row of zeros stays one) and computes in float64 on the CPU, in
+memory that does not grow with N; `measure(x, y)` computes them all and reads the features once for what they share.
 With Var_c the mean squared distance of class c to its mean mu_c, mu the mean of all samples, C classes:
 
 - `intra_class_variance`: mean over c of Var_c
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
         silhouette,
     )
     from dsabench.metrics.geometry import feature_std, rankme, uniformity
+    from dsabench.metrics.prepare import Array
 
 __all__ = [
     "METRICS",
@@ -50,6 +52,7 @@ __all__ = [
     "fisher_ratio",
     "inter_class_separation",
     "intra_class_variance",
+    "measure",
     "rankme",
     "silhouette",
     "uniformity",
@@ -77,6 +80,14 @@ METRICS: dict[str, Entry] = {
     "rankme": Entry("dsabench.metrics.geometry:rankme", "effective rank of the features; low means collapse"),
     "feature_std": Entry("dsabench.metrics.geometry:feature_std", "mean standard deviation; 0 means collapse"),
 }
+
+
+def measure(x: Array, y: Array) -> dict[str, float]:
+    """Every metric of features (N, D) and classes (N,); raises ValueError where one of them does."""
+    from dsabench.metrics.prepare import Samples
+
+    samples = Samples(x, y).read_once()
+    return {name: load(METRICS, "metric", name).of(samples) for name in METRICS}
 
 
 def __getattr__(name: str) -> Any:

@@ -6,21 +6,21 @@ import math
 
 import torch
 
-from dsabench.metrics.prepare import Array, prepare, subsample
+from dsabench.metrics.prepare import Metric, Samples
 
-BLOCK_ROWS = 1024
+BLOCK_ROWS = 256
 # Roy and Vetterli's entropy is undefined at 0; the value is that of the RankMe paper, arXiv 2210.02885, section 3.
 RANKME_EPSILON = 1e-7
 
 
-def uniformity(x: Array, y: Array) -> float:
+@Metric
+def uniformity(samples: Samples) -> float:
     """Log of the mean Gaussian potential of features (N, D), t = 2: Wang and Isola 2020, arXiv 2005.10242.
 
     0 where all features are alike, lower the more evenly they cover the sphere. `y` (N,) is checked and not used.
     Above 10,000 samples on the subsample of the package's docstring; memory is bounded by blocks of rows.
     """
-    features, _, _ = prepare(x, y)
-    features = features[subsample(len(features))]
+    features, _ = samples.paired
     n = len(features)
     squares = features.square().sum(dim=1)
     potential = 0.0
@@ -34,24 +34,26 @@ def uniformity(x: Array, y: Array) -> float:
     return math.log(potential / (n * (n - 1) / 2))
 
 
-def rankme(x: Array, y: Array) -> float:
+@Metric
+def rankme(samples: Samples) -> float:
     """Effective rank of features (N, D), uncentred: Garrido et al. 2022, arXiv 2210.02885, equation 1.
 
     Between 1 and min(N, D), and 0 where every feature is zero. `y` (N,) is checked and not used.
     """
-    features, _, _ = prepare(x, y)
-    singular = torch.linalg.svdvals(features)
+    singular = samples.triangle.singular_values()
     if singular[0] == 0:
         return 0.0
     shares = singular / singular.sum() + RANKME_EPSILON
     return float(torch.exp(-(shares * shares.log()).sum()))
 
 
-def feature_std(x: Array, y: Array) -> float:
+@Metric
+def feature_std(samples: Samples) -> float:
     """Mean over dimensions of the population standard deviation of features (N, D): the collapse alarm of SimSiam.
 
     0 under collapse, near 1 / sqrt(D) where the features cover the sphere (Chen and He 2020, arXiv 2011.10566,
     section 4.1). `y` (N,) is checked and not used.
     """
-    features, _, _ = prepare(x, y)
-    return float(features.std(dim=0, correction=0).mean())
+    moments = samples.moments
+    between = moments.counts @ (moments.means - moments.centre).square()
+    return float(((moments.within + between) / len(samples)).sqrt().mean())

@@ -204,7 +204,7 @@ def test_input_is_left_as_it_was() -> None:
 
 
 def test_names_are_importable_and_typos_are_attribute_errors() -> None:
-    assert set(metrics.__all__) == {"METRICS", *METRICS}
+    assert set(metrics.__all__) == {"METRICS", "measure", *METRICS}
     assert all(getattr(metrics, name) is metric(name) for name in METRICS)
     with pytest.raises(AttributeError, match="cdvn"):
         metrics.cdvn  # noqa: B018
