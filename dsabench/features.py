@@ -1,12 +1,20 @@
-"""Frozen features: extracted once per run, layer and split, and kept in the run's folder under a hash."""
+"""Frozen features: extracted once per run, layer and split, and kept in the run's folder under a hash.
+
+A stored layer is a safetensors file that is mapped into memory, not read: features may be larger than memory, and are
+written as they are made, a batch at a time.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import itertools
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import Tensor
 
 from dsabench.build import build_method
@@ -73,15 +81,13 @@ class FeatureStore:
         key = hashlib.sha256(canonical_json(facts).encode()).hexdigest()
         path = self.run.folder / "features" / f"{layer}-{split_name}-{key[:16]}.safetensors"
         try:
-            stored = load_file(path)
-            return Features(stored["x"], stored["y"])
-        except (OSError, SafetensorError, KeyError):
+            return mapped(path, split)
+        except (OSError, SafetensorError, KeyError, ValueError):
             # Not stored yet, or damaged: features are derived, so they are simply made again.
-            features = Features(self._extract(layer, split), split.labels)
-            write_atomic(path, save({"x": features.x, "y": features.y}))
-            return features
+            write_atomic(path, stored_form(self._extract(layer, split), split.labels))
+            return mapped(path, split)
 
-    def _extract(self, layer: str, split: Split) -> Tensor:
+    def _extract(self, layer: str, split: Split) -> Iterator[Tensor]:
         if self._method is None:
             self._method = load_method(self.run, self.dataset).to(self.run.config.device)
         return extract(self._method, layer, split, self.dataset, self.run.config.device)
@@ -93,13 +99,43 @@ class FeatureStore:
         return torch.cat([(images * std + mean).flatten(1) for images in batches])
 
 
-@torch.no_grad()
-def extract(method: Method, layer: str, split: Split, dataset: Dataset, device: str) -> Tensor:
-    """Features (N, D) float32 of a split, in order, from a method in eval mode, whose buffers stay as they are."""
+def extract(method: Method, layer: str, split: Split, dataset: Dataset, device: str) -> Iterator[Tensor]:
+    """Features (B, D) float32 of a split, in order, from a method in eval mode, whose buffers stay as they are."""
     assert not method.training, "features are read in eval mode"
-    rows = []
     workers = reading_workers(split)
     for images in image_batches(split, dataset, batch_size=BATCH_SIZE, device=torch.device(device), workers=workers):
-        h = method.backbone(images)
-        rows.append((method.projector(h) if layer == "projector" else h).float().cpu())
-    return torch.cat(rows)
+        with torch.no_grad():
+            h = method.backbone(images)
+            rows = method.projector(h) if layer == "projector" else h
+        yield rows.float().cpu()
+
+
+def stored_form(batches: Iterable[Tensor], labels: Tensor) -> Iterator[bytes]:
+    """The parts of a safetensors file of `x` (N, D) float32, given in batches, and `y` (N,) int64.
+
+    Written by hand because safetensors would want all of `x` at once; its header can be known from the first batch.
+    """
+    remaining = iter(batches)
+    first = next(remaining)
+    border, end = (labels.nbytes + count * first.shape[1] * 4 for count in (0, len(labels)))
+    header = json.dumps(
+        {
+            "y": {"dtype": "I64", "shape": [len(labels)], "data_offsets": [0, border]},
+            "x": {"dtype": "F32", "shape": [len(labels), first.shape[1]], "data_offsets": [border, end]},
+        }
+    ).encode()
+    # Data begins at a multiple of 8, so that the mapped numbers are aligned.
+    header += b" " * (-len(header) % 8)
+    yield len(header).to_bytes(8, "little") + header
+    yield labels.numpy().tobytes()
+    for rows in itertools.chain([first], remaining):
+        yield rows.numpy().tobytes()
+
+
+def mapped(path: Path, split: Split) -> Features:
+    """The features in a file, which stays their memory; raises ValueError where they are not those of `split`."""
+    stored = load_file(path)
+    x, y = stored["x"], stored["y"]
+    if x.ndim != 2 or x.dtype != torch.float32 or len(x) != len(split) or not torch.equal(y, split.labels):
+        raise ValueError(f"{path} holds other features than those of the split")
+    return Features(x, y)

@@ -8,7 +8,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,18 +21,19 @@ _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP}
 _SLUG_LENGTH = 80
 
 
-def write_atomic(path: Path, data: bytes | str) -> None:
-    """Write `data` (text as UTF-8) so that `path` holds either its old content or all of the new one.
+def write_atomic(path: Path, data: bytes | str | Iterable[bytes]) -> None:
+    """Write `data` (text as UTF-8, or parts one after another) so that `path` holds its old content or all of the new.
 
     Missing parent folders are made. Raises StorageError where the disk is full or the place may not be written;
-    nothing is left behind then.
+    nothing is left behind then, nor where the parts end with an error.
     """
-    content = data.encode() if isinstance(data, str) else data
+    parts = [data.encode()] if isinstance(data, str) else [data] if isinstance(data, bytes) else data
     temporary = path.parent / f".{path.name[:40]}.{secrets.token_hex(6)}.tmp"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("xb") as file:
-            file.write(content)
+            for part in parts:
+                file.write(part)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

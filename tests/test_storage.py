@@ -29,6 +29,8 @@ def test_write_atomic_replaces_and_leaves_nothing_else(tmp_path: Path) -> None:
     assert path.read_bytes() == "zweite Fassung, länger\n".encode()
     write_atomic(path, b"\x00\r\n")
     assert path.read_bytes() == b"\x00\r\n"
+    write_atomic(path, (bytes([part]) for part in range(5)))
+    assert path.read_bytes() == b"\0\1\2\3\4"
     assert [entry.name for entry in path.parent.iterdir()] == ["run.json"]
 
 
