@@ -21,8 +21,10 @@ from dsabench.regularizers.pairs import PairNetwork
 # of 2 - 2 cos there is rounding, and its square root would be a distance with a gradient of noise.
 COINCIDENT_EPS = 8.0
 
-# Pairs that are looked at together; a block holds about five numbers for each.
-BLOCK = 2**23
+# Pairs that are looked at together, a block holding about five numbers for each: on a processor what fits its cache, on
+# an accelerator as many as keep it busy.
+BLOCK = 2**18
+BLOCK_ON_ACCELERATOR = 2**24
 
 
 def pairwise_distance(x: Tensor, y: Tensor) -> Tensor:
@@ -115,7 +117,7 @@ class _PairSums(torch.autograd.Function):
         squares, d_slope, d_offset = unit.new_zeros(()), unit.new_zeros(()), unit.new_zeros(())
         d_unit = torch.zeros_like(unit) if ctx.needs_input_grad[0] else None
         d_g = torch.empty_like(g) if g is not None else None
-        step = max(1, BLOCK // rows)
+        step = max(1, (BLOCK if unit.device.type == "cpu" else BLOCK_ON_ACCELERATOR) // rows)
         for start in range(0, rows, step):
             block = slice(start, min(start + step, rows))
             image = torch.arange(block.start, block.stop, device=unit.device) % images
