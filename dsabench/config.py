@@ -147,6 +147,7 @@ class RunConfig(BaseModel):
     precision: Literal["fp32", "bf16"]
     threads: int
     deterministic: bool
+    compile: Literal[True] | None = None
     # None is the batched augmentation, so that runs from before there was a choice keep their identity.
     augment: Literal["reference"] | None = None
     resolved: Resolved

@@ -62,6 +62,7 @@ class Request:
     offline: bool = False
     settings: tuple[str, ...] = ()
     augment: str = "batched"
+    compile: bool = False
 
 
 @functools.lru_cache(maxsize=1)
@@ -194,6 +195,7 @@ def configure(request: Request, spec: Spec, seed: int, dataset: Dataset, device:
         # One thread count on one machine computes the same bits on a CPU; a GPU does where it is told to.
         deterministic=request.deterministic or device == "cpu",
         augment="reference" if request.augment == "reference" else None,
+        compile=request.compile or None,
         resolved=Resolved(
             method={**defaults.options, **pick(given, option_types(method))},
             regularizer=regularizer_options(spec.regularizer.name, spec.regularizer.options),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from dsabench import rng
+from dsabench.backbones.module import Backbone
 from dsabench.build import build_method, build_regularizer
 from dsabench.checkpoint import (
     module_state,
@@ -48,6 +50,8 @@ Watch = Callable[[int, int, float | None, float], None]
 
 def make_fabric(config: RunConfig) -> Fabric:
     """Device and precision; more processes are a matter of how this is launched."""
+    # It announces on stderr what the configuration says.
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     precision = "bf16-mixed" if config.precision == "bf16" else "32-true"
     return Fabric(accelerator=config.device, devices=1, precision=precision)  # type: ignore[arg-type]
 
@@ -71,6 +75,11 @@ class Trainer:
         self.labels = dataset.train.labels.to(fabric.device)
         self.method.to(fabric.device)
         self.regularizer.to(fabric.device)
+        if config.compile:
+            for module in [*self.method.modules(), *self.regularizer.modules()]:
+                if isinstance(module, Backbone):
+                    # In place, so that the names in the state stay as they are.
+                    module.compile()
         fused = fabric.device.type == "cuda"
         if self.method.trainable:
             self.optimizers["optimizer"] = build_optimizer(self.method, self.options, fused=fused)

@@ -55,6 +55,7 @@ OTHER: dict[str, Any] = {
     "threads": 1,
     "deterministic": False,
     "augment": "reference",
+    "compile": True,
     "protocol": 2,
 }
 OTHER_RESOLVED: dict[str, Any] = {

@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from dsabench.backbones.module import Backbone
 from dsabench.bench import Evaluation, evaluate, facts
 from dsabench.build import method_class, option_types, regularizer_class
-from dsabench.checkpoint import read_checkpoint, tensors_sha256
+from dsabench.checkpoint import module_state, read_checkpoint, tensors_sha256
 from dsabench.config import Part, RunConfig, Spec, parse_spec
 from dsabench.data.spec import Dataset
 from dsabench.errors import Interrupted, RunFailed, UsageError
@@ -332,6 +333,22 @@ def test_the_last_checkpoint_holds_the_whole_state(spec: str, trained: Callable[
     assert meta["step"] == STEPS
     assert outcome.run.state["weights_sha256"] == tensors_sha256(part(tensors, "method"))
     assert outcome.run.state["images_seen"] == STEPS * REQUEST.batch_size
+
+
+def test_compile_is_part_of_a_run_and_reaches_the_backbone_and_its_copies(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    compiled: list[Backbone] = []
+    monkeypatch.setattr(Backbone, "compile", lambda self: compiled.append(self))
+    plain = make_trainer("byol+dsa", tmp_path)
+    assert not compiled
+    (config,) = plan(replace(REQUEST, compile=True), ["byol+dsa"], [0])
+    trainer = Trainer(config, requested_dataset(REQUEST), Run.at(config, tmp_path), make_fabric(config))
+    # The student's, BYOL's teacher's and DSA's.
+    assert len(compiled) == 3
+    assert trainer.method.backbone in compiled
+    assert config.run_id != plain.config.run_id
+    assert module_state(trainer.method, "method").keys() == module_state(plain.method, "method").keys()
 
 
 def test_losses_that_are_looked_at_later_are_the_same_and_so_is_all_else(tmp_path: Path) -> None:

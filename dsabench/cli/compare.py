@@ -41,6 +41,7 @@ def compare(
         option(flags.MACHINE, "Runs side by side; changes no number.", show_default="cores / threads", min=1),
     ] = None,
     deterministic: flags.Deterministic = False,
+    compile: flags.Compile = False,
     offline: flags.Offline = False,
     config: flags.Config = None,
     runs: flags.Runs = Path("runs"),
@@ -80,7 +81,7 @@ def compare(
 
     request = Request(
         dataset, data_dir, data_name, train_images, image_size, backbone, epochs, batch_size, device, precision,
-        threads, deterministic, offline, tuple(settings or ()), augment,
+        threads, deterministic, offline, tuple(settings or ()), augment, compile,
     )  # fmt: skip
     stop = Stop().listen()
     chosen = parse_primary(primary)

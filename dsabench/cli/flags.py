@@ -97,6 +97,7 @@ Augment = Annotated[
 Device = Annotated[str, option(MACHINE, "auto, cuda, mps or cpu.", env="DSABENCH_DEVICE")]
 Precision = Annotated[str, option(MACHINE, "auto, fp32 or bf16.", env="DSABENCH_PRECISION")]
 Threads = Annotated[int, option(MACHINE, "CPU threads of a run; part of its identity.", env="DSABENCH_THREADS", min=1)]
+Compile = Annotated[bool, option(MACHINE, "Compile the backbone: slow to start, faster on a GPU.", "--compile")]
 Deterministic = Annotated[bool, option(MACHINE, "Exact repetition on CUDA too, at some cost.", "--deterministic")]
 Offline = Annotated[bool, option(MACHINE, "Never download.", "--offline", env="DSABENCH_OFFLINE")]
 Config = Annotated[

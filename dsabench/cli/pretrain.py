@@ -30,6 +30,7 @@ def pretrain(
     precision: flags.Precision = "auto",
     threads: flags.Threads = 1,
     deterministic: flags.Deterministic = False,
+    compile: flags.Compile = False,
     offline: flags.Offline = False,
     config: flags.Config = None,
     runs: flags.Runs = Path("runs"),
@@ -53,7 +54,7 @@ def pretrain(
 
     request = Request(
         dataset, data_dir, data_name, train_images, image_size, backbone, epochs, batch_size, device, precision,
-        threads, deterministic, offline, tuple(settings or ()), augment,
+        threads, deterministic, offline, tuple(settings or ()), augment, compile,
     )  # fmt: skip
     stop = Stop().listen()
     (planned,) = plan(request, [method], [seed])
