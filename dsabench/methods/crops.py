@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from dsabench.errors import UsageError
-from dsabench.methods.shared import Embedded
+from dsabench.methods.shared import Embedded, widened
 from dsabench.types import Views
 
 
@@ -26,6 +26,6 @@ def embed_crops(backbone: nn.Module, projector: nn.Module, views: Views) -> tupl
                 f"the backbone does not take small crops of {views.locals[0].shape[-1]} px ({error}); choose a "
                 "convolutional backbone, or views without small crops"
             ) from error
-    h1, h2 = features[0].float().chunk(2)
-    z1, z2, *small = projector(torch.cat(features)).float().split(len(views.view1))
+    h1, h2 = widened(features[0]).chunk(2)
+    z1, z2, *small = widened(projector(torch.cat(features))).split(len(views.view1))
     return Embedded(h1, h2, z1, z2), small

@@ -8,7 +8,7 @@ from torch import nn
 
 from dsabench.ema import make_teacher, update_teacher
 from dsabench.methods.parts import cosine_momentum, info_nce
-from dsabench.methods.shared import embed, full_precision
+from dsabench.methods.shared import embed, full_precision, widened
 from dsabench.shared import require_positive, require_share
 from dsabench.types import Method, MethodOutput, Recipe, Views
 
@@ -62,7 +62,7 @@ class MoCoV3(Method):
 
     def forward(self, views: Views) -> MethodOutput:
         out = embed(self.backbone, self.projector, views)
-        q1, q2 = self.predictor(torch.cat([out.z1, out.z2])).float().chunk(2)
+        q1, q2 = widened(self.predictor(torch.cat([out.z1, out.z2]))).chunk(2)
         with torch.no_grad():
             key = embed(self.teacher_backbone, self.teacher_projector, views)
         with full_precision(out.z1):

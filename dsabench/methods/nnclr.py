@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from dsabench.methods.parts import info_nce
-from dsabench.methods.shared import embed, full_precision
+from dsabench.methods.shared import embed, full_precision, widened
 from dsabench.shared import require_positive
 from dsabench.types import Method, MethodOutput, Recipe, Views
 
@@ -67,7 +67,7 @@ class NNCLR(Method):
 
     def forward(self, views: Views) -> MethodOutput:
         out = embed(self.backbone, self.projector, views)
-        p1, p2 = self.predictor(torch.cat([out.z1, out.z2])).float().chunk(2)
+        p1, p2 = widened(self.predictor(torch.cat([out.z1, out.z2]))).chunk(2)
         with full_precision(out.z1):
             # The second view looks first: what the first one leaves in the queue is of the same images.
             neighbour2 = self.queue(functional.normalize(out.z2.detach(), dim=1), update=False)

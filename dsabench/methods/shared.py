@@ -11,7 +11,7 @@ from dsabench.types import LabelledViews, Views
 
 
 class Embedded(NamedTuple):
-    """Features `h1`, `h2` (B, D) and embeddings `z1`, `z2` (B, P) of two views, in float32."""
+    """Features `h1`, `h2` (B, D) and embeddings `z1`, `z2` (B, P) of two views, in float32 at least."""
 
     h1: Tensor
     h2: Tensor
@@ -22,13 +22,18 @@ class Embedded(NamedTuple):
 def embed(backbone: nn.Module, projector: nn.Module, views: Views | LabelledViews) -> Embedded:
     """Both views in one forward pass: half the kernel launches, and batch norm sees 2B images.
 
-    Autocast, where it is on, ends here: what follows is a loss, and losses are computed in float32.
+    Autocast, where it is on, ends here: what follows is a loss, and losses are computed in float32 at least.
     """
     h = backbone(torch.cat([views.view1, views.view2]))
     z = projector(h)
-    h1, h2 = h.float().chunk(2)
-    z1, z2 = z.float().chunk(2)
+    h1, h2 = widened(h).chunk(2)
+    z1, z2 = widened(z).chunk(2)
     return Embedded(h1, h2, z1, z2)
+
+
+def widened(x: Tensor) -> Tensor:
+    """`x` in float32 at least: what autocast narrowed is widened, and float64 stays."""
+    return x if x.dtype == torch.float64 else x.float()
 
 
 def full_precision(like: Tensor) -> torch.autocast:

@@ -7,7 +7,7 @@ from lightly.loss import NegativeCosineSimilarity
 from lightly.models.modules import SimSiamPredictionHead, SimSiamProjectionHead
 from torch import nn
 
-from dsabench.methods.shared import embed, full_precision
+from dsabench.methods.shared import embed, full_precision, widened
 from dsabench.shared import require_positive
 from dsabench.types import Method, MethodOutput, Recipe, Views
 
@@ -44,7 +44,7 @@ class SimSiam(Method):
 
     def forward(self, views: Views) -> MethodOutput:
         out = embed(self.backbone, self.projector, views)
-        p1, p2 = self.predictor(torch.cat([out.z1, out.z2])).float().chunk(2)
+        p1, p2 = widened(self.predictor(torch.cat([out.z1, out.z2]))).chunk(2)
         with full_precision(out.z1):
             loss = 0.5 * (self.loss(p1, out.z2.detach()) + self.loss(p2, out.z1.detach()))
         return MethodOutput(loss, *out)

@@ -22,7 +22,7 @@ def written_out(z1: Tensor, z2: Tensor) -> Tensor:
 
 
 def test_loss_and_gradient_are_those_of_the_paper() -> None:
-    check(build(DCL, **OPTIONS)(views()), written_out)
+    check(build(DCL, **OPTIONS).double()(views(dtype=torch.float64)), written_out)
 
 
 def test_the_loss_alone_in_double_precision() -> None:
