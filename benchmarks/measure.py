@@ -10,13 +10,16 @@ import argparse
 import gc
 import importlib.util
 import json
+import math
 import os
 import statistics
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -125,6 +128,43 @@ def ratio(peer: Sequence[float], ours: Sequence[float]) -> dict[str, float]:
 def rate(items: float, times: Sequence[float]) -> dict[str, float]:
     """Items a second from seconds per call."""
     return spread([items / seconds for seconds in times])
+
+
+def growth(sizes: Sequence[float], values: Sequence[float]) -> float:
+    """The power of the size that the values grow by: the slope of a line through their logarithms."""
+    return statistics.linear_regression([math.log(size) for size in sizes], [math.log(value) for value in values]).slope
+
+
+def extra_memory_mb(work: Work) -> float:
+    """The most anonymous memory that a call holds at a time beyond what was held before, looked at every 2 ms.
+
+    Pages of mapped files are not counted: the system takes them back as it needs. Not a number where it is not Linux.
+    """
+    before = most = anonymous_mb()
+    done = threading.Event()
+
+    def watch() -> None:
+        nonlocal most
+        while not done.wait(0.002):
+            most = max(most, anonymous_mb())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        work()
+    finally:
+        done.set()
+        watcher.join()
+    return most - before
+
+
+def anonymous_mb() -> float:
+    """Resident memory of this process that no file stands behind, in megabytes."""
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return math.nan
+    return float(status.split("RssAnon:")[1].split()[0]) * 1024 / 1e6
 
 
 def installed(module: str) -> bool:
