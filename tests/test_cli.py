@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from command import TINY, Result, dsabench
+from command import TINY, Result, dsabench, end, start
 
 from dsabench import __version__
 from dsabench.backbones import BACKBONES
@@ -134,6 +134,16 @@ def test_a_wrong_flag_is_a_usage_error(arguments: tuple[str, ...], tmp_path: Pat
     result = dsabench(*arguments)
     assert (result.code, result.out) == (2, "")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_offline_asks_no_network_for_the_weights_of_a_prior(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Whoever looks up an address is found out.
+    before = "import socket\ndef refuse(*_, **__): raise SystemExit(99)\nsocket.getaddrinfo = refuse"
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "none"))
+    prior = "simclr+dsa[prior=frozen:resnet18.tv_in1k]"
+    result = end(start("pretrain", *TINY, "--method", prior, "--offline", cwd=tmp_path, before=before))
+    assert result.code == 2
+    assert "the weights of the prior resnet18.tv_in1k are not at hand" in result.err
 
 
 def test_a_run_store_that_cannot_be_written_is_said(tmp_path: Path) -> None:

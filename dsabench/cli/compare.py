@@ -10,7 +10,7 @@ import typer
 
 from dsabench.cli import flags
 from dsabench.cli.flags import TRAINING, WHAT, option
-from dsabench.cli.output import console, evaluation, limit_threads, overwriting, print_configs, print_plan, progress
+from dsabench.cli.output import console, evaluation, limit, overwriting, print_configs, print_plan, progress
 from dsabench.errors import UsageError
 
 
@@ -67,7 +67,7 @@ def compare(
         raise UsageError(
             "compare needs at least two specs, the baseline first, as in: dsabench compare simclr simclr+dsa"
         )
-    limit_threads(threads)
+    limit(threads, offline)
     from dsabench.bench import validate
     from dsabench.compare import compare_rows, cost_ratios, mcnemar_by_seed, parse_primary, with_primary
     from dsabench.config import parse_seeds

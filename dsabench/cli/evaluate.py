@@ -11,7 +11,7 @@ import typer
 
 from dsabench.cli import flags
 from dsabench.cli.flags import OUTPUT, WHAT, option
-from dsabench.cli.output import console, evaluation, limit_threads
+from dsabench.cli.output import console, evaluation, limit
 
 
 def evaluate(
@@ -37,7 +37,7 @@ def evaluate(
     if not found:
         found = [newest_finished(runs)]
         say(f"evaluating the newest finished run: {found[0].config.label}, {found[0].folder}")
-    limit_threads(found[0].config.threads)
+    limit(found[0].config.threads, offline)
     from dsabench.bench import evaluate as evaluate_run
     from dsabench.report import print_values
     from dsabench.results import check_unique, write_csv

@@ -49,8 +49,10 @@ def overwriting(word: str) -> bool:
     return word == "always"
 
 
-def limit_threads(threads: int) -> None:
-    """Bound the threads of every numerical library, before the first of them is imported."""
+def limit(threads: int, offline: bool) -> None:
+    """Bound the threads of every numerical library, and its downloads, before the first of them is imported."""
+    if offline:
+        os.environ["HF_HUB_OFFLINE"] = "1"
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
         os.environ[name] = str(threads)
 

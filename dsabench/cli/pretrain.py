@@ -8,7 +8,7 @@ from typing import Annotated
 
 from dsabench.cli import flags
 from dsabench.cli.flags import TRAINING, WHAT, option
-from dsabench.cli.output import limit_threads, overwriting, print_configs, print_plan, progress
+from dsabench.cli.output import limit, overwriting, print_configs, print_plan, progress
 
 
 def pretrain(
@@ -46,7 +46,7 @@ def pretrain(
     A finished run is left as it is, an interrupted one goes on from its last checkpoint.
     """
     always = overwriting(overwrite)
-    limit_threads(threads)
+    limit(threads, offline)
     from dsabench.bench import train
     from dsabench.plan import Request, plan
     from dsabench.progress import Update
