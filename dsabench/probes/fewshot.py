@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dsabench.probes.common import accuracy, fit, numbered, unit_rows
+from dsabench.probes.common import accuracy, numbered, unit_rows
+from dsabench.probes.logistic import fit_batched, predict, problem_bytes
 from dsabench.rng import numpy_generator
 from dsabench.types import Features, Score
 
@@ -16,6 +17,8 @@ SHOTS = (1, 5, 10)
 RESAMPLES = 50
 # Tian et al. 2020 (arXiv 2003.11539) also fit few labels with C = 1 on unit features; too few are left to choose it on.
 LOGISTIC_C = 1.0
+
+WORKSPACE_BYTES = 256 * 2**20
 
 
 def fewshot(train: Features, val: Features, test: Features, *, seed: int) -> list[Score]:
@@ -64,14 +67,16 @@ def _centroid(support: Tensor, queries: Tensor) -> Tensor:
 
 def _logistic(x: Tensor, draws: list[Tensor], queries: Tensor, y: Tensor) -> list[float]:
     """The accuracy of each draw's logistic regression on queries (N, D) of classes (N,)."""
-    from sklearn.linear_model import LogisticRegression
-
+    classes, shots = draws[0].shape
+    labels = torch.arange(classes).repeat_interleave(shots)
+    # As many regressions at once as memory has room for: on digits 2.7 times as fast as scikit-learn one by one, and
+    # equally fast where each is large enough (100 classes, 512 dimensions).
+    together = max(1, WORKSPACE_BYTES // problem_bytes(len(labels), x.shape[1], classes))
     accuracies, failed = [], 0
-    for drawn in draws:
-        model = LogisticRegression(C=LOGISTIC_C, tol=1e-6, max_iter=1000)
-        labels = torch.arange(len(drawn)).repeat_interleave(drawn.shape[1])
-        failed += not fit(model, x[drawn.flatten()].numpy(), labels.numpy())
-        accuracies.append(accuracy(torch.from_numpy(model.predict(queries.numpy())), y))
+    for some in torch.split(torch.stack(draws).flatten(1), together):
+        weights, converged = fit_batched(x[some], labels.expand(len(some), -1), LOGISTIC_C)
+        failed += int((~converged).sum())
+        accuracies += [accuracy(predicted, y) for predicted in predict(weights, queries)]
     if failed:
         warnings.warn(f"{failed} of {len(draws)} logistic fits of the fewshot probe did not converge", stacklevel=3)
     return accuracies

@@ -69,6 +69,18 @@ def test_shots_that_a_class_lacks_are_left_out_with_a_warning() -> None:
     assert {s.params["shots"] for s in scores} == {1, 5}
 
 
+def test_chunks_of_regressions_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = fewshot(TRAIN, TEST, TEST, seed=0)
+    monkeypatch.setattr("dsabench.probes.fewshot.WORKSPACE_BYTES", 30_000)
+    assert fewshot(TRAIN, TEST, TEST, seed=0) == whole
+
+
+def test_fits_that_did_not_converge_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dsabench.probes.logistic.MAX_ITERATIONS", 1)
+    with pytest.warns(UserWarning, match="50 of 50 logistic fits of the fewshot probe did not converge"):
+        fewshot(TRAIN, TEST, TEST, seed=0)
+
+
 def test_one_class_is_refused() -> None:
     one = Features(TRAIN.x, torch.zeros_like(TRAIN.y))
     with pytest.raises(ValueError, match="at least 2 classes"):
