@@ -4,7 +4,8 @@ python -m benchmarks.augment [--json]; about four minutes on two cores. The law 
 jitter .8/.8/.8/.2 with probability .8, grey .2, normalised), and once more with its blur. Ours starts from uint8 images
 that are resident and makes the anchor too; torchvision and lightly from PIL images, as torchvision's data sets give;
 kornia from the same uint8 batch. At 224 px also from JPEG files of 500 x 375 pixels: ours as a set that streams, beside
-torchvision's ImageFolder in a DataLoader, each once its workers are at work.
+torchvision's ImageFolder in a DataLoader, each once its workers are at work. On a CPU what follows our crops has
+one thread, where torchvision's workers share it.
 """
 
 from __future__ import annotations
