@@ -42,12 +42,13 @@ def nearest(
     for some in torch.split(queries, PASS_ROWS):
         found = _candidates(some, bank, candidates, kind)
         rows = max(1, SETTLED_BYTES // (8 * candidates * bank.shape[1]))
-        settled = [
-            _settle(*both, bank, k, kind)
-            for both in zip(torch.split(some, rows), torch.split(found, rows), strict=True)
-        ]
-        scores, positions = zip(*settled, strict=True)
-        yield torch.cat(scores), torch.cat(positions)
+        # Results that are allocated between large blocks would keep the allocator from using these blocks again.
+        scores = torch.empty(len(some), k, dtype=torch.float64)
+        positions = torch.empty(len(some), k, dtype=torch.int64)
+        for start in range(0, len(some), rows):
+            block = slice(start, start + rows)
+            scores[block], positions[block] = _settle(some[block], found[block], bank, k, kind)
+        yield scores, positions
 
 
 def _candidates(queries: Tensor, bank: Tensor, k: int, metric: Metric) -> Tensor:
@@ -57,25 +58,23 @@ def _candidates(queries: Tensor, bank: Tensor, k: int, metric: Metric) -> Tensor
     segment = max(1, min(BANK_ROWS, PREPARED_BYTES // (4 * width)))
     rows = min(QUERY_ROWS, tile)
     scores = queries.new_empty(rows, min(segment, len(bank)), dtype=torch.float32)
-    best: list[tuple[Tensor, Tensor]] = [
-        (scores.new_empty(len(some), 0), torch.empty(len(some), 0, dtype=torch.int64))
-        for some in torch.split(queries, rows)
-    ]
+    values = scores.new_full((len(queries), k), -torch.inf)
+    positions = torch.zeros(len(queries), k, dtype=torch.int64)
     for start in range(0, len(bank), segment):
         # Prepared once for all the queries of a pass.
         parts = torch.split(bank[start : start + segment], tile)
         tiles = [(_operand(part), offset) for part, offset in map(metric.prepare, parts)]
-        for i, some in enumerate(torch.split(queries, rows)):
-            query = _operand(metric.prepare(some)[0])
+        for first in range(0, len(queries), rows):
+            block = slice(first, first + rows)
+            query = _operand(metric.prepare(queries[block])[0])
             end = 0
             for part, offset in tiles:
                 begin, end = end, end + len(offset)
-                torch.add(linear(query, part).to_dense(), offset, out=scores[: len(some), begin:end])
-            new, at = scores[: len(some), :end].topk(min(k, end), dim=1)
-            values, positions = torch.cat([best[i][0], new], dim=1), torch.cat([best[i][1], at + start], dim=1)
-            values, kept = values.topk(min(k, values.shape[1]), dim=1)
-            best[i] = values, positions.gather(1, kept)
-    return torch.cat([positions for _, positions in best]).sort(dim=1).values
+                torch.add(linear(query, part).to_dense(), offset, out=scores[: len(query), begin:end])
+            new, at = scores[: len(query), :end].topk(min(k, end), dim=1)
+            values[block], kept = torch.cat([values[block], new], dim=1).topk(k, dim=1)
+            positions[block] = torch.cat([positions[block], at + start], dim=1).gather(1, kept)
+    return positions.sort(dim=1).values
 
 
 def _operand(rows: Tensor) -> Tensor:

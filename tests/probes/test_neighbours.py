@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
 
 import dsabench.probes.neighbours as module
+from benchmarks.measure import extra_memory_mb
 from dsabench.probes.neighbours import nearest
 
 METRICS = ("cosine", "euclidean")
@@ -107,3 +110,10 @@ def test_without_onednn_the_neighbours_are_the_same(monkeypatch: pytest.MonkeyPa
     expected = found(QUERIES, BANK, 20, "cosine")
     monkeypatch.setattr("torch.backends.mkldnn.is_available", lambda: False)
     assert all(torch.equal(*pair) for pair in zip(found(QUERIES, BANK, 20, "cosine"), expected, strict=True))
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells")
+def test_the_workspace_is_bounded_whatever_the_number_of_queries() -> None:
+    queries, bank = normal(8192, 0, dim=512), normal(100, 1, dim=512)
+    found(queries[:2], bank, 20, "cosine")
+    assert extra_memory_mb(lambda: found(queries, bank, 20, "cosine")) < 200
