@@ -33,7 +33,7 @@ from dsabench.data.loader import pretraining_batches
 from dsabench.data.policies import POLICIES, ViewPolicies, ViewPolicy
 from dsabench.data.spec import Dataset, Files, ImageSource, Split
 from dsabench.types import Views
-from dsabench.usage import keep_freed_memory
+from dsabench.usage import freed_memory_kept
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 LAWS = {"": replace(POLICIES["symmetric"].view1, blur_p=0.0), "_blur": POLICIES["symmetric"].view1}
@@ -48,13 +48,13 @@ def main() -> None:
     parser = arguments(str(__doc__).splitlines()[0])
     options = parser.parse_args()
     set_threads(options.threads)
-    # As in a run; every candidate has it.
-    keep_freed_memory()
     rounds, seconds = (1, 0.01) if options.smoke else (options.rounds, 0.4)
     report = Report("augment", {"threads": options.threads, "rounds": rounds, "law": "SimCLR's, CIFAR"})
-    for suffix, policy in LAWS.items():
-        for size in (32,) if options.smoke else BATCH:
-            measure(report, policy, size, suffix, rounds, seconds)
+    # As in a run; every candidate has it.
+    with freed_memory_kept():
+        for suffix, policy in LAWS.items():
+            for size in (32,) if options.smoke else BATCH:
+                measure(report, policy, size, suffix, rounds, seconds)
     for workers in (0,) if options.smoke else (0, 2):
         measure_files(report, workers, min(rounds, 3), batches=2 if options.smoke else JPEG_BATCHES)
     report.print(options.json)

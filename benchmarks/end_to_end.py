@@ -2,16 +2,19 @@
 
 python -m benchmarks.end_to_end [--json] [--device cpu] [--workers 0,2]
 
-The peer is SimCLR as lightly's documentation builds it: PIL images through SimCLRTransform in a DataLoader with so many
-workers, the two views one after the other through the backbone, NTXentLoss, SGD. Ours is the training loop of this
-package, data included. An image counts once, with both its views.
+Each side has a process of its own, ours with the settings of a run. The peer is SimCLR as lightly's documentation
+builds it: PIL images through SimCLRTransform in a DataLoader with so many workers, the two views one after the other
+through the backbone, NTXentLoss, SGD. Ours is the training loop of this package, data included. An image counts once,
+with both its views.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from typing import Any
 
 import torch
@@ -24,9 +27,10 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from benchmarks.arena import SIMCLR, batches, made_up, make_trainer
-from benchmarks.measure import Report, arguments, in_turns, rate, ratio, set_threads
+from benchmarks.measure import Report, arguments, in_turns, rate, ratio, set_threads, synchronise
 from dsabench.backbones import build_backbone
 from dsabench.data.spec import Dataset
+from dsabench.usage import freed_memory_kept
 
 # Backbone, image size, channels, batch size, steps a turn.
 CASES = {
@@ -64,21 +68,12 @@ def measure(
     options: argparse.Namespace,
 ) -> None:
     """One case: ours and the peer with each number of workers, in turns of the same number of steps."""
-    backbone, size, channels, batch, steps = case
-    # Enough for the longest turn without an epoch's end, where a DataLoader starts its workers anew.
-    dataset = made_up(batch * max(4, steps * (options.rounds + 2)), size, channels)
-    asked = {"device": options.device, "precision": options.precision, "threads": options.threads}
-    with ExitStack() as workers:
-        trainer = make_trainer(SIMCLR, dataset, backbone=backbone, batch_size=batch, **asked)
-        stream = batches(trainer)
-        work: dict[str, Callable[[], object]] = {
-            "ours": repeated(lambda: trainer.step(next(stream)), steps),
-        }
+    backbone, size, _, batch, steps = case
+    with ExitStack() as sides:
+        work = {"ours": sides.enter_context(Side(None, case, options)).turn}
         for count in counts:
-            peer = Peer(dataset, backbone, batch, count, options)
-            workers.callback(peer.close)
-            work[f"lightly, {count} workers"] = repeated(peer.step, steps)
-        times = in_turns(work, rounds=options.rounds, seconds=0.0, device=options.device)
+            work[f"lightly, {count} workers"] = sides.enter_context(Side(count, case, options)).turn
+        times = in_turns(work, rounds=options.rounds, seconds=0.0)
     for who, seconds in times.items():
         report.figures.append(
             {"case": name, "backbone": backbone, "image_size": size, "batch_size": batch, "who": who}
@@ -89,14 +84,56 @@ def measure(
     report.ratios[name] = ratio([min(turn) for turn in peers], times["ours"])
 
 
-def repeated(work: Callable[[], object], times: int) -> Callable[[], object]:
-    """The same so many times."""
+class Side:
+    """A process that does a turn of steps when asked: ours, or the peer with so many `workers`."""
 
-    def run() -> None:
-        for _ in range(times):
-            work()
+    def __init__(self, workers: int | None, case: tuple[str, int, int, int, int], options: argparse.Namespace) -> None:
+        self.ours, theirs = get_context("spawn").Pipe()
+        self.process = get_context("spawn").Process(target=serve, args=(theirs, workers, case, options))
 
-    return run
+    def __enter__(self) -> Side:
+        self.process.start()
+        self.ours.recv()
+        return self
+
+    def turn(self) -> None:
+        """One turn, from the word to start to the word that it is done."""
+        self.ours.send(True)
+        self.ours.recv()
+
+    def __exit__(self, *_: object) -> None:
+        self.ours.send(False)
+        self.process.join()
+
+
+def serve(
+    parent: Connection, workers: int | None, case: tuple[str, int, int, int, int], options: argparse.Namespace
+) -> None:
+    """What the process of a side does."""
+    backbone, size, channels, batch, steps = case
+    set_threads(options.threads)
+    # Enough for every turn without an epoch's end, where a DataLoader starts its workers anew.
+    dataset = made_up(batch * max(4, steps * (options.rounds + 2)), size, channels)
+    with freed_memory_kept() if workers is None else nullcontext():
+        step = (
+            our_step(dataset, backbone, batch, options)
+            if workers is None
+            else Peer(dataset, backbone, batch, workers, options).step
+        )
+        parent.send(True)
+        while parent.recv():
+            for _ in range(steps):
+                step()
+            synchronise(options.device)
+            parent.send(True)
+
+
+def our_step(dataset: Dataset, backbone: str, batch: int, options: argparse.Namespace) -> Callable[[], object]:
+    """A step of a run of this package."""
+    asked = {"device": options.device, "precision": options.precision, "threads": options.threads}
+    trainer = make_trainer(SIMCLR, dataset, backbone=backbone, batch_size=batch, **asked)
+    stream = batches(trainer)
+    return lambda: trainer.step(next(stream))
 
 
 class PILImages(TorchDataset[Any]):
@@ -162,11 +199,6 @@ class Peer:
         loss.backward()
         self.optimizer.step()
         self.optimizer.zero_grad()
-
-    def close(self) -> None:
-        """End the workers."""
-        del self.stream
-        del self.loader
 
 
 if __name__ == "__main__":

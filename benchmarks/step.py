@@ -17,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.arena import SIMCLR, batches, made_up, make_trainer, stopwatch
 from benchmarks.measure import Report, arguments, in_turns, rate, ratio, set_threads, spread, synchronise
 from dsabench.train import Trainer
+from dsabench.usage import freed_memory_kept
 
 # Backbone, image size, channels, batch size: the default on digits, the small backbone and ResNet-18 on 32 px.
 CASES = {
@@ -36,9 +37,11 @@ def main() -> None:
         options.rounds = 1
     report = Report("step", {"device": options.device, "threads": options.threads, "spec": SIMCLR})
     seconds = 0.0 if options.smoke else 1.0
-    for name, case in (SMOKE_CASES if options.smoke else CASES).items():
-        shares(report, name, case, options)
-        choices(report, name, case, options, seconds)
+    # As in a run.
+    with freed_memory_kept():
+        for name, case in (SMOKE_CASES if options.smoke else CASES).items():
+            shares(report, name, case, options)
+            choices(report, name, case, options, seconds)
     report.print(options.json)
 
 

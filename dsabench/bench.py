@@ -28,7 +28,7 @@ from dsabench.runs import Run, utc_now
 from dsabench.signals import Stop
 from dsabench.train import Trainer, make_fabric, pretrain
 from dsabench.types import Features, Score
-from dsabench.usage import device_name, keep_freed_memory, source_revision
+from dsabench.usage import device_name, freed_memory_kept, source_revision
 
 Report = Callable[[Update], None]
 
@@ -62,7 +62,6 @@ class Evaluation:
 def prepare(config: RunConfig) -> None:
     """Set this process's threads, memory and determinism to those of a run."""
     torch.set_num_threads(config.threads)
-    keep_freed_memory()
     if config.deterministic and config.device == "cuda":
         # cuBLAS repeats itself only with a workspace of a fixed size, which it asks for when it starts.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -105,7 +104,8 @@ def train(
                 last = time.monotonic()
                 report(Update(config.label, "training", step, total, loss, images_per_s))
 
-        pretrain(validated, stop, watch)
+        with freed_memory_kept():
+            pretrain(validated, stop, watch)
     return run, False
 
 

@@ -8,26 +8,36 @@ import platform
 import resource
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
-# Of glibc's malloc.h: the numbers of the two settings, and the largest value that the second may have.
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-LARGEST_MMAP_THRESHOLD = 32 * 2**20
-KEPT_BYTES = 256 * 2**20
+# Of glibc's malloc.h: the numbers of M_MMAP_MAX and M_TRIM_THRESHOLD, with what they usually are and in training.
+MALLOC_SETTINGS = {-4: (65536, 0), -1: (128 * 2**10, 2**31 - 1)}
 
 
-def keep_freed_memory() -> None:
-    """Let this process keep up to `KEPT_BYTES` that it has freed, where the C library is glibc; changes no number.
+@contextmanager
+def freed_memory_kept() -> Iterator[None]:
+    """Let this process keep what it frees, where the C library is glibc; changes no number.
 
-    Every step frees megabytes and asks for them again, and the system's fresh pages cost more than the arithmetic on
-    them: views of 32 px gain a third and more (python -m benchmarks.augment).
+    Every step of training frees hundreds of megabytes and asks for them again, and the system's fresh pages cost as
+    much as the arithmetic on them: a step of ResNet-18 at 32 px is a quarter faster (python -m benchmarks.end_to_end).
+    Afterwards the memory goes back.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
-        mallopt(M_MMAP_THRESHOLD, LARGEST_MMAP_THRESHOLD)
-        mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
+    library = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if library is None or not hasattr(library, "mallopt"):
+        yield
+        return
+    for number, (_, kept) in MALLOC_SETTINGS.items():
+        library.mallopt(number, kept)
+    try:
+        yield
+    finally:
+        for number, (usual, _) in MALLOC_SETTINGS.items():
+            library.mallopt(number, usual)
+        library.malloc_trim(0)
 
 
 def reset_peak_memory(device: torch.device) -> None:
