@@ -23,20 +23,17 @@ def pair_similarity(network: DifferenceNetwork, x: Tensor, y: Tensor) -> Tensor:
 
 
 def neighbour_scores(u: Tensor, eta: int, mu: float) -> Tensor:
-    """s (N,): for each sample, its neighbours that lead back to it by more than `mu` paths of two steps, counted."""
+    """s (N,): for each sample, its neighbours that lead back to it by more than `mu` paths of two steps, counted over
+    all pairs, entry by entry."""
     cosine = functional.normalize(u, dim=1) @ functional.normalize(u, dim=1).T
     cosine.fill_diagonal_(-torch.inf)
-    near = cosine.topk(eta, dim=1).indices.tolist()
     n = len(u)
-    adjacency = torch.zeros(n, n)
-    for i in range(n):
-        for j in near[i]:
-            adjacency[i, j] = 1.0
+    adjacency = torch.zeros(n, n).scatter_(1, cosine.topk(eta, dim=1).indices, 1.0)
     paths = adjacency @ adjacency
     scores = torch.zeros(n)
     for i in range(n):
-        for j in near[i]:
-            if paths[j, i] > mu:
+        for j in range(n):
+            if adjacency[i, j] == 1.0 and paths[j, i] > mu:
                 scores[i] += 1.0 / eta
     return scores
 
