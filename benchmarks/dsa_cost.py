@@ -1,6 +1,10 @@
 """What DSA costs: shares of a SimCLR step, the teacher and the terms told apart; the published loops; growth with N.
 
 python -m benchmarks.dsa_cost [--json] [--backbone resnet18] [--batch-size 512] [--device cpu]
+
+`overhead` is the time of what DSA adds (the teacher's forward pass and update, the terms forward and backward), measured
+by itself, over that of a plain step: `ema`, `ema_every=4` and `self` by prior, `teacher` and `terms` apart. Differences of
+whole steps are there too, as `whole_*`; a difference of two long times has the noise of both.
 """
 
 from __future__ import annotations
@@ -81,25 +85,34 @@ def shares_of_a_step(report: Report, options: argparse.Namespace) -> None:
         )
         views = next(iter(trainer.batches(0, 0)))
         work[f"step, {name}"] = lambda trainer=trainer, views=views: trainer.step(views)  # type: ignore[misc]
-        if name == "ema":
-            work["teacher"] = teacher_of(trainer, views)  # type: ignore[arg-type]
+        if name.startswith("ema"):
+            work[f"teacher, {name}"] = teacher_of(trainer, views)  # type: ignore[arg-type]
     work["terms"] = terms_of(batch, options.device)
     times = in_turns(work, rounds=options.rounds, seconds=0.0 if options.smoke else 1.0, device=options.device)
     for name, seconds in times.items():
         report.figures.append({"what": name, "seconds": spread(seconds)})
-    plain = times["step, plain"]
-    for name in ("ema", "ema_every=4", "self"):
+    plain, terms = times["step, plain"], times["terms"]
+    added = {
+        "ema": times["teacher, ema"],
+        "ema_every=4": times["teacher, ema_every=4"],
+        # The student's own features take no time but that of the terms, where it is counted.
+        "self": [0.0] * len(terms),
+    }
+    for name, teacher in added.items():
+        parts = zip(teacher, terms, plain, strict=True)
+        report.overhead[name] = spread([(own + rest) / step for own, rest, step in parts])
+    report.overhead["teacher"] = spread([own / step for own, step in zip(added["ema"], plain, strict=True)])
+    report.overhead["terms"] = report.overhead["self"]
+    for name in added:
         pairs = zip(times[f"step, {name}"], plain, strict=True)
-        report.overhead[name] = spread([with_dsa / without - 1 for with_dsa, without in pairs])
-    for part in ("teacher", "terms"):
-        report.overhead[part] = spread([own / step for own, step in zip(times[part], plain, strict=True)])
+        report.overhead[f"whole_{name}"] = spread([with_dsa / without - 1 for with_dsa, without in pairs])
 
 
 def teacher_of(trainer: Trainer, views: Views) -> Callable[[], object]:
     """The forward pass of the EMA teacher and its update."""
     prior: Any = trainer.regularizer.prior
-    nothing = torch.zeros(1, device=views.anchor.device)
-    output = MethodOutput(nothing, nothing, nothing, nothing, nothing)
+    h = torch.zeros(len(views.index), trainer.feature_dim, device=views.anchor.device)
+    output = MethodOutput(h.sum(), h, h, h, h)
 
     def work() -> None:
         with trainer.fabric.autocast():
