@@ -2,9 +2,9 @@
 
 python -m benchmarks.dsa_cost [--json] [--backbone resnet18] [--batch-size 512] [--device cpu]
 
-`overhead` is the time of what DSA adds (the teacher's forward pass and update, the terms forward and backward), measured
-by itself, over that of a plain step: `ema`, `ema_every=4` and `self` by prior, `teacher` and `terms` apart. Differences of
-whole steps are there too, as `whole_*`; a difference of two long times has the noise of both.
+`overhead` is the time of what DSA adds (the teacher's forward pass and update, the terms forward and backward),
+measured by itself, over that of a plain step: `ema`, `ema_every=4` and `self` by prior, `teacher` and `terms` apart.
+Differences of whole steps are there too, as `whole_*`; a difference of two long times has the noise of both.
 """
 
 from __future__ import annotations
