@@ -231,6 +231,14 @@ def test_a_resumed_run_is_the_uninterrupted_one(spec: str, trained: Callable[...
     assert whole.run.state["weights_sha256"] == resumed.run.state["weights_sha256"]
 
 
+def test_a_backbone_whose_weights_lie_pixel_major_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "REQUEST", replace(REQUEST, backbone="resnet18"))
+    whole, resumed = train("byol+dsa", tmp_path / "whole"), train("byol+dsa", tmp_path / "resumed", stops=(2, 4))
+    assert any(not p.is_contiguous() for p in make_trainer("byol+dsa", tmp_path / "new").method.parameters())
+    assert_same(whole.after, resumed.after)
+    assert whole.log == resumed.log
+
+
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("schedule", ["cosine", "step", "constant"])
 def test_every_optimiser_and_schedule_resumes(optimizer: str, schedule: str, tmp_path: Path) -> None:
