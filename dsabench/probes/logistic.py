@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
 HISTORY = 10
-MAX_ITERATIONS, MAX_HALVINGS = 1000, 40
+MAX_ITERATIONS, MAX_HALVINGS = 2000, 40
 # Armijo's condition: the share of the promised decrease that a step must bring.
 SUFFICIENT = 1e-4
 
 
-def fit_batched(x: Tensor, y: Tensor, strength: float, *, tol: float = 1e-6) -> tuple[Tensor, Tensor]:
+def fit_batched(x: Tensor, y: Tensor, strength: float | Sequence[float], *, tol: float = 1e-6) -> tuple[Tensor, Tensor]:
     """Weights (S, D + 1, C) of S multinomial logistic regressions, the intercepts last, and which converged (S,).
 
-    Takes samples (S, N, D) float64 and classes (S, N) 0..C-1, on any device. Each minimises what scikit-learn does with
-    C = `strength`: strength times the summed cross-entropy plus half the squared weights, intercepts free, until no
-    entry of the mean's gradient exceeds `tol`. Two classes count half, for scikit-learn has one weight vector for both.
+    Takes samples (S, N, D) float64 and classes (S, N) 0..C-1, on any device, and a strength for all or one for each;
+    one set of samples, (1, N, D), serves all of S strengths. Each minimises what scikit-learn does with C = `strength`:
+    strength times the summed cross-entropy plus half the squared weights, intercepts free, until no entry of the mean's
+    gradient exceeds `tol`. Two classes count half, for scikit-learn has one weight vector for both.
     """
     problem = _Problem(x, y, strength)
-    w = x.new_zeros(len(x), x.shape[2] + 1, problem.targets.shape[2])
+    w = x.new_zeros(max(len(x), len(problem.penalty)), x.shape[2] + 1, problem.targets.shape[2])
     loss, gradient = problem(w)
     pairs: list[tuple[Tensor, Tensor, Tensor]] = []
     for _ in range(MAX_ITERATIONS):
@@ -58,12 +61,14 @@ def predict(weights: Tensor, x: Tensor) -> Tensor:
 class _Problem:
     """Mean loss (S,) and its gradient (S, D + 1, C) at weights (S, D + 1, C)."""
 
-    def __init__(self, x: Tensor, y: Tensor, strength: float) -> None:
+    def __init__(self, x: Tensor, y: Tensor, strength: float | Sequence[float]) -> None:
         classes = int(y.max()) + 1
         self.x = torch.cat([x, x.new_ones(*x.shape[:2], 1)], dim=2)
         self.targets = one_hot(y, classes).to(x.dtype)
-        self.penalty = x.new_full((x.shape[2] + 1, 1), (2.0 if classes == 2 else 1.0) / (strength * x.shape[1]))
-        self.penalty[-1] = 0
+        strengths = x.new_tensor(strength).reshape(-1, 1, 1)
+        penalty = (2.0 if classes == 2 else 1.0) / (strengths * x.shape[1])
+        self.penalty = penalty.repeat(1, x.shape[2] + 1, 1)
+        self.penalty[:, -1] = 0
 
     def __call__(self, w: Tensor) -> tuple[Tensor, Tensor]:
         scores = self.x @ w

@@ -63,3 +63,13 @@ def test_too_few_iterations_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_ITERATIONS", 2)
     _, converged = fit_batched(*problems(3), 1.0)
     assert not converged.any()
+
+
+def test_one_set_of_samples_serves_many_strengths() -> None:
+    x, y = problems(3, count=1)
+    strengths = (1e-3, 0.1, 10.0)
+    together, converged = fit_batched(x, y, strengths, tol=1e-9)
+    assert converged.tolist() == [True] * 3
+    for i, strength in enumerate(strengths):
+        alone, _ = fit_batched(x, y, strength, tol=1e-9)
+        torch.testing.assert_close(together[i], alone[0], rtol=1e-5, atol=1e-6)
