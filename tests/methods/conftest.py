@@ -49,10 +49,10 @@ def make_views() -> Callable[..., Views]:
 
 @pytest.fixture
 def flat_views() -> Callable[..., Views]:
-    """Views whose pixels, in float32 and with gradients, are the embeddings of a method whose parts are `flattened`."""
+    """Views whose pixels, in the embeddings' type and with gradients, are those of a method that is `flattened`."""
 
     def make(*embeddings: Tensor) -> Views:
-        view1, view2, *small = (z.float()[:, None, None].requires_grad_() for z in embeddings)
+        view1, view2, *small = (z.clone()[:, None, None].requires_grad_() for z in embeddings)
         return Views(view1, view1, view2, torch.arange(len(view1)), tuple(small))
 
     return make
