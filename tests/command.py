@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 from unittest.mock import patch
 
-from dsabench import cli, plan
+from dsabench import cli
 from dsabench.cli import flags
+from dsabench.config import plan
 from dsabench.signals import EXIT_CODES
 
 # The smallest run that trains: 256 images of 8 x 8 pixels, in four batches.

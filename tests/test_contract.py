@@ -10,21 +10,23 @@ import pytest
 import torch
 from torch import Tensor
 
-from dsabench.backbones.module import Backbone
-from dsabench.bench import Evaluation, evaluate, facts
-from dsabench.build import method_class, option_types, regularizer_class
-from dsabench.checkpoint import module_state, read_checkpoint, tensors_sha256
-from dsabench.config import Part, RunConfig, Spec, parse_spec
-from dsabench.data.spec import Dataset
+from dsabench.backbones.base import Backbone
+from dsabench.config.optimization import OPTIMIZERS
+from dsabench.config.options import method_class, option_types, regularizer_class
+from dsabench.config.plan import Request, plan, requested_dataset
+from dsabench.config.run_config import RunConfig
+from dsabench.config.spec import Part, Spec, parse_spec
+from dsabench.data.dataset import Dataset
 from dsabench.errors import Interrupted, RunFailed, UsageError
-from dsabench.features import FeatureStore
+from dsabench.evaluation.evaluate import Evaluation, evaluate
+from dsabench.evaluation.features import FeatureStore
+from dsabench.launch.work import facts
 from dsabench.methods import METHODS
-from dsabench.optim import OPTIMIZERS
-from dsabench.plan import Request, plan, requested_dataset
 from dsabench.regularizers import REGULARIZERS
-from dsabench.runs import Run
 from dsabench.signals import Stop
-from dsabench.train import Trainer, make_fabric, pretrain
+from dsabench.training.checkpoint import module_state, read_checkpoint, tensors_sha256
+from dsabench.training.loop import Trainer, make_fabric, pretrain
+from dsabench.training.run import Run
 from dsabench.types import LabelledViews, MethodOutput, Views
 
 # Three steps an epoch, two epochs: a stop after two steps is inside an epoch, one after four beyond its end.
@@ -81,7 +83,7 @@ def planned(spec: str, seed: int = 0) -> tuple[RunConfig, Dataset]:
 
 
 def make_trainer(spec: str, runs: Path, seed: int = 0) -> Trainer:
-    """A trainer as `dsabench.bench.train` makes it, of the run as it is on disk."""
+    """A trainer as `dsabench.evaluation.evaluate.train` makes it, of the run as it is on disk."""
     config, dataset = planned(spec, seed)
     run = Run.at(config, runs)
     run.begin(**facts(config, dataset, 1, None))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from dsabench.registry import Entry, load
 
 if TYPE_CHECKING:
-    from dsabench.backbones.module import Backbone
+    from dsabench.backbones.base import Backbone
 
 _OWN = "dsabench.backbones.resnet:build"
 _TIMM = "dsabench.backbones.timm_models:build"

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad, relu
 
-from dsabench.backbones.module import Backbone
+from dsabench.backbones.base import Backbone
 
 
 class Preset(NamedTuple):

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from dsabench.backbones import BACKBONES, timm_names
-from dsabench.backbones.module import Backbone
+from dsabench.backbones.base import Backbone
 from dsabench.errors import UsageError, unknown
 
 SMALL = 64

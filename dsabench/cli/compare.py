@@ -68,16 +68,17 @@ def compare(
             "compare needs at least two specs, the baseline first, as in: dsabench compare simclr simclr+dsa"
         )
     limit(threads, offline)
-    from dsabench.bench import validate
-    from dsabench.compare import compare_rows, cost_ratios, mcnemar_by_seed, parse_primary, with_primary
-    from dsabench.config import parse_seeds
-    from dsabench.jobs import Job, default_jobs, run_all
-    from dsabench.plan import Request, plan
+    from dsabench.config.plan import Request, plan
+    from dsabench.config.spec import parse_seeds
+    from dsabench.evaluation.evaluate import mcnemar_by_seed, with_primary
+    from dsabench.files import check_writable, slug
+    from dsabench.launch.jobs import Job, default_jobs, run_all
+    from dsabench.launch.work import validate
     from dsabench.report import finding, per_image, print_comparisons, print_overview, write_summary
-    from dsabench.results import check_unique, write_csv
-    from dsabench.runs import say
     from dsabench.signals import Stop
-    from dsabench.storage import check_writable, slug
+    from dsabench.tables.comparisons import compare_rows, cost_ratios, parse_primary
+    from dsabench.tables.rows import check_unique, write_csv
+    from dsabench.training.run import say
 
     request = Request(
         dataset, data_dir, data_name, train_images, image_size, backbone, epochs, batch_size, device, precision,

@@ -31,18 +31,18 @@ def evaluate(
     debug: flags.Debug = False,
 ) -> None:
     """Probe frozen features of finished runs: dsabench eval --probe knn --probe linear"""
-    from dsabench.runs import Run, find_run, newest_finished, say
+    from dsabench.training.run import Run, find_run, newest_finished, say
 
     found: list[Run] = [find_run(runs, text) for text in run or []]
     if not found:
         found = [newest_finished(runs)]
         say(f"evaluating the newest finished run: {found[0].config.label}, {found[0].folder}")
     limit(found[0].config.threads, offline)
-    from dsabench.bench import evaluate as evaluate_run
+    from dsabench.evaluation.evaluate import evaluate as evaluate_run
+    from dsabench.files import check_writable
     from dsabench.report import print_values
-    from dsabench.results import check_unique, write_csv
     from dsabench.signals import Stop
-    from dsabench.storage import check_writable
+    from dsabench.tables.rows import check_unique, write_csv
 
     if output:
         check_writable(output)

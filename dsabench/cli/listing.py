@@ -41,7 +41,7 @@ def listing(kind: str, everything: bool, runs: Path) -> list[dict[str, str]]:
     from dsabench.regularizers import REGULARIZERS
 
     if kind == "runs":
-        from dsabench.runs import all_runs
+        from dsabench.training.run import all_runs
 
         return [
             {
@@ -74,8 +74,8 @@ def show(
     debug: flags.Debug = False,
 ) -> None:
     """Show a run, its configuration and where it came from: dsabench show 3f2a"""
-    from dsabench.runs import find_run
-    from dsabench.storage import to_toml
+    from dsabench.files import to_toml
+    from dsabench.training.run import find_run
 
     found = find_run(runs, run)
     content: dict[str, Any] = {"run_dir": str(found.folder), **found.state}

@@ -13,8 +13,8 @@ from dsabench.errors import unknown
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from dsabench.bench import Evaluation
-    from dsabench.config import RunConfig
+    from dsabench.config.run_config import RunConfig
+    from dsabench.evaluation.evaluate import Evaluation
     from dsabench.progress import ProgressDisplay
 
 
@@ -34,7 +34,7 @@ def progress(total: int, quiet: bool) -> ProgressDisplay:
 
 def evaluation(probes: Sequence[str] | None, layers: Sequence[str] | None, split: str) -> Evaluation:
     """What to measure, checked."""
-    from dsabench.bench import Evaluation
+    from dsabench.evaluation.evaluate import Evaluation
 
     given = {"probes": tuple(dict.fromkeys(probes or ())), "layers": tuple(dict.fromkeys(layers or ()))}
     what = Evaluation(split=split, **{name: values for name, values in given.items() if values})
@@ -59,8 +59,8 @@ def limit(threads: int, offline: bool) -> None:
 
 def print_configs(planned: Sequence[RunConfig]) -> None:
     """The resolved configurations, on stderr."""
-    from dsabench.runs import say
-    from dsabench.storage import to_toml
+    from dsabench.files import to_toml
+    from dsabench.training.run import say
 
     for one in planned:
         say(f"# {one.label}, run {one.run_id}\n{to_toml(one.model_dump())}")
@@ -68,7 +68,7 @@ def print_configs(planned: Sequence[RunConfig]) -> None:
 
 def print_plan(planned: Sequence[RunConfig], runs: Path, offline: bool, as_json: bool) -> None:
     """What would be trained, and what it would take."""
-    from dsabench.estimate import estimates
+    from dsabench.training.estimate import estimates
 
     plans = estimates(planned, runs, offline=offline)
     if as_json:

@@ -47,8 +47,8 @@ def pretrain(
     """
     always = overwriting(overwrite)
     limit(threads, offline)
-    from dsabench.bench import train
-    from dsabench.plan import Request, plan
+    from dsabench.config.plan import Request, plan
+    from dsabench.launch.work import train
     from dsabench.progress import Update
     from dsabench.signals import Stop
 

@@ -8,20 +8,22 @@ from typing import TYPE_CHECKING
 from dsabench.registry import Entry
 
 if TYPE_CHECKING:
-    from dsabench.data.spec import Dataset
+    from dsabench.data.dataset import Dataset
+
+_SOURCES = "dsabench.data.sources."
 
 DATASETS: dict[str, Entry] = {
-    "digits": Entry("dsabench.data.digits:SPEC", "1,797 grey 8x8 digits that come with scikit-learn; no download"),
-    "cifar10": Entry("dsabench.data.downloads:CIFAR10", "60,000 colour 32x32 images in 10 classes; downloaded"),
-    "cifar100": Entry("dsabench.data.downloads:CIFAR100", "60,000 colour 32x32 images in 100 classes; downloaded"),
+    "digits": Entry(_SOURCES + "digits:SPEC", "1,797 grey 8x8 digits that come with scikit-learn; no download"),
+    "cifar10": Entry(_SOURCES + "downloads:CIFAR10", "60,000 colour 32x32 images in 10 classes; downloaded"),
+    "cifar100": Entry(_SOURCES + "downloads:CIFAR100", "60,000 colour 32x32 images in 100 classes; downloaded"),
     "stl10": Entry(
-        "dsabench.data.downloads:STL10",
+        _SOURCES + "downloads:STL10",
         "13,000 labelled colour 96x96 images in 10 classes; downloaded; its unlabelled split is not used",
     ),
     "imagefolder": Entry(
-        "dsabench.data.imagefolder:SPEC", "your own images: --data-dir with train/CLASS/ and test/CLASS/"
+        _SOURCES + "imagefolder:SPEC", "your own images: --data-dir with train/CLASS/ and test/CLASS/"
     ),
-    "synthetic": Entry("dsabench.data.synthetic:SPEC", "384 generated 16x16 images in 4 classes, for tests and trials"),
+    "synthetic": Entry(_SOURCES + "synthetic:SPEC", "384 generated 16x16 images in 4 classes, for tests and trials"),
 }
 
 
@@ -40,6 +42,6 @@ def load_dataset(
     seed. Raises UsageError for a wrong name or number, DataError where data are missing or damaged or `offline`
     forbids a download, StorageError where a download cannot be written.
     """
-    from dsabench.data.build import build
+    from dsabench.data.loading import build
 
     return build(name, data_dir=data_dir, train_images=train_images, image_size=image_size, offline=offline)

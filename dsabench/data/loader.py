@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from dsabench import rng
-from dsabench.data.augment import ViewDraw, augment, augment_crops
-from dsabench.data.policies import POLICIES, ViewPolicies, ViewPolicy
+from dsabench.data.dataset import Dataset, ImageSource, Split
 from dsabench.data.reading import Batch, cut, in_order
-from dsabench.data.reference import reference_views
-from dsabench.data.spec import Dataset, ImageSource, Split
+from dsabench.data.views.augment import ViewDraw, augment, augment_crops
+from dsabench.data.views.policies import POLICIES, ViewPolicies, ViewPolicy
+from dsabench.data.views.reference import reference_views
 from dsabench.errors import UsageError, unknown
 from dsabench.types import LabelledViews, Views
 

@@ -14,9 +14,9 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 from torchvision.transforms.v2 import functional as transform
 
-from dsabench.data.augment import ViewDraw
-from dsabench.data.geometry import draw_boxes, fit_boxes
-from dsabench.data.spec import ImageSource, Picture
+from dsabench.data.dataset import ImageSource, Picture
+from dsabench.data.views.augment import ViewDraw
+from dsabench.data.views.resampling import draw_boxes, fit_boxes
 
 Batch = tuple[Tensor, tuple[ViewDraw, ...]]
 """The positions (B,) of a batch's images and the draws of its views."""

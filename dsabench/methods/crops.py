@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from dsabench.errors import UsageError
-from dsabench.methods.shared import Embedded, widened
+from dsabench.methods.embedding import Embedded, widened
 from dsabench.types import Views
 
 

@@ -6,9 +6,10 @@ from lightly.loss import DCLLoss
 from lightly.models.modules import SimCLRProjectionHead
 from torch import nn
 
-from dsabench.methods.shared import embed, full_precision
-from dsabench.shared import require_positive
-from dsabench.types import Method, MethodOutput, Recipe, Views
+from dsabench.checks import require_positive
+from dsabench.methods.base import Method, Recipe
+from dsabench.methods.embedding import embed, full_precision
+from dsabench.types import MethodOutput, Views
 
 RECIPES = {
     "tiny": Recipe(

@@ -8,13 +8,13 @@ from lightly.models.modules.heads import ProjectionHead
 from torch import Tensor, nn
 from torch.nn.functional import linear, normalize
 
-from dsabench.ema import make_teacher, update_teacher
+from dsabench.checks import require_positive, require_share
+from dsabench.methods.base import Method, Recipe
 from dsabench.methods.crops import embed_crops
-from dsabench.methods.known import KnownInteger
-from dsabench.methods.parts import cosine_momentum
-from dsabench.methods.shared import embed, full_precision
-from dsabench.shared import require_positive, require_share
-from dsabench.types import Method, MethodOutput, Recipe, Views
+from dsabench.methods.embedding import embed, full_precision
+from dsabench.methods.integer import KnownInteger
+from dsabench.teachers import cosine_momentum, make_teacher, update_teacher
+from dsabench.types import MethodOutput, Views
 
 RECIPES = {
     "tiny": Recipe(

@@ -6,11 +6,12 @@ import torch
 from lightly.models.modules import MoCoProjectionHead
 from torch import nn
 
-from dsabench.ema import make_teacher, update_teacher
-from dsabench.methods.parts import cosine_momentum, info_nce
-from dsabench.methods.shared import embed, full_precision, widened
-from dsabench.shared import require_positive, require_share
-from dsabench.types import Method, MethodOutput, Recipe, Views
+from dsabench.checks import require_positive, require_share
+from dsabench.methods.base import Method, Recipe
+from dsabench.methods.embedding import embed, full_precision, widened
+from dsabench.methods.info_nce import info_nce
+from dsabench.teachers import cosine_momentum, make_teacher, update_teacher
+from dsabench.types import MethodOutput, Views
 
 RECIPES = {
     "tiny": Recipe(

@@ -7,10 +7,11 @@ from lightly.models.modules import NNCLRPredictionHead, NNCLRProjectionHead, NNM
 from torch import nn
 from torch.nn import functional
 
-from dsabench.methods.parts import info_nce
-from dsabench.methods.shared import embed, full_precision, widened
-from dsabench.shared import require_positive
-from dsabench.types import Method, MethodOutput, Recipe, Views
+from dsabench.checks import require_positive
+from dsabench.methods.base import Method, Recipe
+from dsabench.methods.embedding import embed, full_precision, widened
+from dsabench.methods.info_nce import info_nce
+from dsabench.types import MethodOutput, Views
 
 RECIPES = {
     "tiny": Recipe(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
-from dsabench.types import Method, MethodOutput, Recipe, Views
+from dsabench.methods.base import Method, Recipe
+from dsabench.types import MethodOutput, Views
 
 RECIPES = {
     "tiny": Recipe(options={}, optimizer={}, views="digits", epochs=0),

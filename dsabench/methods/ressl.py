@@ -8,11 +8,11 @@ from lightly.models.modules.memory_bank import MemoryBankModule
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dsabench.ema import make_teacher, update_teacher
-from dsabench.methods.parts import cosine_momentum
-from dsabench.methods.shared import embed, full_precision
-from dsabench.shared import require_positive, require_share
-from dsabench.types import Method, MethodOutput, Recipe, Views
+from dsabench.checks import require_positive, require_share
+from dsabench.methods.base import Method, Recipe
+from dsabench.methods.embedding import embed, full_precision
+from dsabench.teachers import cosine_momentum, make_teacher, update_teacher
+from dsabench.types import MethodOutput, Views
 
 RECIPES = {
     "tiny": Recipe(

@@ -8,9 +8,11 @@ from lightly.utils import dist
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dsabench.methods.shared import embed, full_precision
-from dsabench.shared import gather_rows, require_positive
-from dsabench.types import LabelledViews, Method, MethodOutput, Recipe
+from dsabench.checks import require_positive
+from dsabench.gather import gather_rows
+from dsabench.methods.base import Method, Recipe
+from dsabench.methods.embedding import embed, full_precision
+from dsabench.types import LabelledViews, MethodOutput
 
 RECIPES = {
     "tiny": Recipe(

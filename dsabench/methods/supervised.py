@@ -6,8 +6,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from dsabench.methods.shared import embed, full_precision
-from dsabench.types import LabelledViews, Method, MethodOutput, Recipe
+from dsabench.methods.base import Method, Recipe
+from dsabench.methods.embedding import embed, full_precision
+from dsabench.types import LabelledViews, MethodOutput
 
 RECIPES = {
     "tiny": Recipe(

@@ -8,11 +8,12 @@ from lightly.models.modules import SwaVProjectionHead
 from torch import Tensor, nn
 from torch.nn.functional import linear, normalize
 
+from dsabench.checks import require_positive, require_share
+from dsabench.methods.base import Method, Recipe
 from dsabench.methods.crops import embed_crops
-from dsabench.methods.known import KnownInteger
-from dsabench.methods.shared import full_precision
-from dsabench.shared import require_positive, require_share
-from dsabench.types import Method, MethodOutput, Recipe, Views
+from dsabench.methods.embedding import full_precision
+from dsabench.methods.integer import KnownInteger
+from dsabench.types import MethodOutput, Views
 
 RECIPES = {
     "tiny": Recipe(

@@ -8,9 +8,11 @@ from lightly.models.modules.heads import ProjectionHead
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dsabench.methods.shared import embed, full_precision
-from dsabench.shared import gather_rows, require_positive
-from dsabench.types import Method, MethodOutput, Recipe, Views
+from dsabench.checks import require_positive
+from dsabench.gather import gather_rows
+from dsabench.methods.base import Method, Recipe
+from dsabench.methods.embedding import embed, full_precision
+from dsabench.types import MethodOutput, Views
 
 RECIPES = {
     "tiny": Recipe(

@@ -7,10 +7,11 @@ from lightly.loss.wmse_loss import norm_mse_loss
 from lightly.models.modules.heads import ProjectionHead
 from torch import Tensor, nn
 
+from dsabench.checks import require_positive
 from dsabench.errors import UsageError
-from dsabench.methods.shared import embed, full_precision
-from dsabench.shared import require_positive
-from dsabench.types import Method, MethodOutput, Recipe, Views
+from dsabench.methods.base import Method, Recipe
+from dsabench.methods.embedding import embed, full_precision
+from dsabench.types import MethodOutput, Views
 
 RECIPES = {
     "tiny": Recipe(

@@ -41,9 +41,13 @@ if TYPE_CHECKING:
         silhouette,
     )
     from dsabench.metrics.geometry import feature_std, rankme, uniformity
-    from dsabench.metrics.prepare import Array
+    from dsabench.metrics.samples import Array
+
+# Metrics of geometry are the values of a probe of this name.
+CROWDING = "crowding"
 
 __all__ = [
+    "CROWDING",
     "METRICS",
     "alignment",
     "cdnv",
@@ -84,7 +88,7 @@ METRICS: dict[str, Entry] = {
 
 def measure(x: Array, y: Array) -> dict[str, float]:
     """Every metric of features (N, D) and classes (N,); raises ValueError where one of them does."""
-    from dsabench.metrics.prepare import Samples
+    from dsabench.metrics.samples import Samples
 
     samples = Samples(x, y).read_once()
     return {name: load(METRICS, "metric", name).of(samples) for name in METRICS}

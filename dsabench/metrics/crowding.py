@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dsabench.metrics.prepare import Metric, Samples
+from dsabench.metrics.samples import Metric, Samples
 
 # What scikit-learn may take for the distances of one block of pairs.
 PAIRS_MIB = 64

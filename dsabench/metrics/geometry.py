@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from dsabench.metrics.prepare import Metric, Samples
+from dsabench.metrics.samples import Metric, Samples
 
 BLOCK_ROWS = 256
 # Roy and Vetterli's entropy is undefined at 0; the value is that of the RankMe paper, arXiv 2210.02885, section 3.

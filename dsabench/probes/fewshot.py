@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dsabench.probes.common import accuracy, numbered, unit_rows
+from dsabench.probes.base import accuracy, numbered, unit_rows
 from dsabench.probes.logistic import fit_batched, predict, problem_bytes
 from dsabench.rng import numpy_generator
 from dsabench.types import Features, Score

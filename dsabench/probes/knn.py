@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dsabench.probes.common import accuracy, numbered
-from dsabench.probes.neighbours import nearest
+from dsabench.probes.base import accuracy, numbered
+from dsabench.probes.nearest import nearest
 from dsabench.types import Features, Score
 
 # Neighbours and temperature of the weighted vote.

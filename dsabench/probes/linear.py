@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dsabench.probes.common import accuracy, fit, numbered
+from dsabench.probes.base import accuracy, fit, numbered
 from dsabench.probes.logistic import MAX_ITERATIONS, fit_batched, predict
 from dsabench.types import Features, Score
 

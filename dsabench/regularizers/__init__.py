@@ -5,7 +5,7 @@ The variants of DSA from `dsa-no-m` on are its ablations: the same module, one o
 
 from dsabench.registry import Entry
 
-_DSA = "dsabench.regularizers.dsa:DSA"
+_DSA = "dsabench.regularizers.dsa.module:DSA"
 
 REGULARIZERS: dict[str, Entry] = {
     "none": Entry("dsabench.regularizers.none:NoRegularizer", "nothing added: the plain method"),
@@ -14,7 +14,7 @@ REGULARIZERS: dict[str, Entry] = {
         _DSA, "DSA told the labels: the upper bound, not self-supervised", preset={"prior": "labels", "scores": False}
     ),
     "dsa-reference": Entry(
-        "dsabench.regularizers.dsa_reference:ReferenceDSA",
+        "dsabench.regularizers.dsa.reference:ReferenceDSA",
         "the published computation, to measure against; its ImageNet prior: prior=frozen:resnet18.tv_in1k",
     ),
     "dsa-no-m": Entry(_DSA, "ablation: nothing learned, M is the prior", preset={"m": "prior"}),

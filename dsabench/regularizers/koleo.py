@@ -6,8 +6,10 @@ import torch
 from lightly.loss import KoLeoLoss
 from torch import Tensor, nn
 
-from dsabench.shared import gather_rows, require
-from dsabench.types import LabelledViews, MethodOutput, Regularizer, Views
+from dsabench.checks import require
+from dsabench.gather import gather_rows
+from dsabench.regularizers.base import Regularizer
+from dsabench.types import LabelledViews, MethodOutput, Views
 
 
 class KoLeo(Regularizer):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from dsabench.types import LabelledViews, MethodOutput, Regularizer, Views
+from dsabench.regularizers.base import Regularizer
+from dsabench.types import LabelledViews, MethodOutput, Views
 
 
 class NoRegularizer(Regularizer):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dsabench.report.comparisons import finding, per_image, print_comparisons, write_summary
 from dsabench.report.overview import print_listing, print_overview, print_values
+from dsabench.report.verdicts import finding, per_image, print_comparisons, write_summary
 from dsabench.report.wording import label
 
 __all__ = [

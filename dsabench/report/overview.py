@@ -10,7 +10,7 @@ from rich.text import Text
 
 from dsabench.report.layout import Marks, grouped, new_table, print_titled
 from dsabench.report.wording import broken, label, parameters, spread
-from dsabench.results import Row
+from dsabench.tables.rows import Row
 
 
 def _accuracy_of(probe: str) -> Callable[[Row], bool]:

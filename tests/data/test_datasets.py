@@ -6,7 +6,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from dsabench.data import DATASETS, load_dataset
-from dsabench.data.spec import Dataset, DatasetSpec
+from dsabench.data.dataset import Dataset, DatasetSpec
 from dsabench.errors import UsageError
 from dsabench.registry import load
 
@@ -17,7 +17,7 @@ def pixels(dataset: Dataset) -> dict[str, torch.Tensor]:
 
 
 def test_listing_imports_neither_torch_nor_timm() -> None:
-    imports = "import sys, dsabench.data, dsabench.data.policies, dsabench.backbones"
+    imports = "import sys, dsabench.data, dsabench.data.views.policies, dsabench.backbones"
     code = f"{imports}; print({{'torch', 'timm'}} & {{*sys.modules}})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -10,12 +10,12 @@ from torchvision.transforms.v2.functional import resized_crop
 from dsabench import rng
 from dsabench.data import build as builder
 from dsabench.data import load_dataset
-from dsabench.data.augment import augment
-from dsabench.data.files import FileSource
-from dsabench.data.geometry import draw_boxes, fit_boxes
+from dsabench.data.dataset import Dataset
 from dsabench.data.loader import image_batches, labelled_batches, pretraining_batches, steps_per_epoch, unlabelled
-from dsabench.data.policies import POLICIES, LocalCrops, ViewPolicies, ViewPolicy
-from dsabench.data.spec import Dataset
+from dsabench.data.sources.decoding import FileSource
+from dsabench.data.views.augment import augment
+from dsabench.data.views.policies import POLICIES, LocalCrops, ViewPolicies, ViewPolicy
+from dsabench.data.views.resampling import draw_boxes, fit_boxes
 from dsabench.errors import UsageError
 from dsabench.types import Views
 

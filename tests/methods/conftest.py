@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dsabench.types import Method, Views
+from dsabench.methods.base import Method
+from dsabench.types import Views
 
 FEATURES = 12
 

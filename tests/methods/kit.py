@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dsabench.types import LabelledViews, Method, MethodOutput, Views
+from dsabench.methods.base import Method
+from dsabench.types import LabelledViews, MethodOutput, Views
 
 FEATURES = 10
 

@@ -7,7 +7,7 @@ from torch import nn
 from dsabench.backbones import build_backbone
 from dsabench.errors import UsageError
 from dsabench.methods.crops import embed_crops
-from dsabench.methods.shared import embed
+from dsabench.methods.embedding import embed
 
 
 def test_without_small_crops_it_is_the_two_view_forward_pass(make_views: Any) -> None:

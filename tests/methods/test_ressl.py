@@ -6,7 +6,7 @@ import torch
 from kit import build, check, step, unit, views
 from torch import Tensor
 
-from dsabench.data.policies import POLICIES
+from dsabench.data.views.policies import POLICIES
 from dsabench.methods.ressl import RECIPES, ReSSL, relational_loss
 
 OPTIONS: dict[str, Any] = {

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dsabench.metrics import METRICS, measure, prepare
 from dsabench.metrics.moments import ClassMoments, Triangle
-from dsabench.metrics.prepare import Samples
+from dsabench.metrics.samples import Samples
 from dsabench.registry import load
 
 

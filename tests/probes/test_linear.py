@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 import dsabench.probes.linear as module
-from dsabench.probes.common import fit
+from dsabench.probes.base import fit
 from dsabench.probes.linear import C_GRID, linear
 from dsabench.types import Features
 

@@ -1,0 +1,184 @@
+"""What DSA costs: shares of a SimCLR step, the teacher and the terms told apart; the published loops; growth with N.
+
+python -m benchmarks.speed.dsa_cost [--json] [--backbone resnet18] [--batch-size 512] [--device cpu]
+
+`overhead` is the time of what DSA adds (the teacher's forward pass and update, the terms forward and backward),
+measured by itself, over that of a plain step: `ema`, `ema_every=4` and `self` by prior, `teacher` and `terms` apart.
+Differences of whole steps are there too, as `whole_*`; a difference of two long times has the noise of both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from benchmarks.speed import published
+from benchmarks.speed.arena import SIMCLR, made_up, make_trainer
+from benchmarks.speed.measure import Report, arguments, in_turns, ratio, set_threads, spread, synchronise
+from dsabench.regularizers.dsa.module import DSA
+from dsabench.regularizers.dsa.pairs import DifferenceNetwork
+from dsabench.training.cost import freed_memory_kept, peak_memory_mb, reset_peak_memory
+from dsabench.training.loop import Trainer
+from dsabench.types import MethodOutput, Views
+
+# Features of ResNet-18 and embeddings of its head.
+FEATURES, EMBEDDING = 512, 128
+GROWTH = (512, 1024, 2048, 4096)
+
+
+def main() -> None:
+    parser = arguments(__doc__.split("\n")[0], rounds=3)
+    parser.add_argument("--backbone", default="resnet18")
+    parser.add_argument("--image-size", type=int, default=32)
+    parser.add_argument("--batch-size", type=int, default=512)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--terms", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.smoke:
+        options.backbone, options.image_size, options.batch_size, options.rounds = "resnet8w16", 8, 32, 1
+    set_threads(options.threads)
+    if options.terms:
+        print(json.dumps(one_size(options.terms, options.device)))
+        return
+    settings = {
+        key: getattr(options, key) for key in ("backbone", "image_size", "batch_size", "device", "precision", "threads")
+    }
+    report = Report("dsa_cost", settings)
+    # As in a run.
+    with freed_memory_kept():
+        shares_of_a_step(report, options)
+        if options.device == "cpu":
+            beside_the_published(report, 64 if options.smoke else 512, options)
+    growth(report, (64, 128) if options.smoke else GROWTH, options)
+    report.print(options.json)
+
+
+def shares_of_a_step(report: Report, options: argparse.Namespace) -> None:
+    """Whole steps of SimCLR, plain and with DSA by each prior, and the parts that DSA adds, in turns."""
+    batch = options.batch_size
+    dataset = made_up(batch, options.image_size, 3)
+    regularizers = {
+        "plain": "",
+        "ema": "+dsa[start=0]",
+        "ema_every=4": "+dsa[start=0,ema_every=4]",
+        "self": "+dsa[start=0,prior=self]",
+    }
+    work: dict[str, Callable[[], object]] = {}
+    for name, regularizer in regularizers.items():
+        trainer = make_trainer(
+            SIMCLR + regularizer,
+            dataset,
+            backbone=options.backbone,
+            batch_size=batch,
+            device=options.device,
+            precision=options.precision,
+            threads=options.threads,
+        )
+        views = next(iter(trainer.batches(0, 0)))
+        work[f"step, {name}"] = lambda trainer=trainer, views=views: trainer.step(views)  # type: ignore[misc]
+        if name.startswith("ema"):
+            work[f"teacher, {name}"] = teacher_of(trainer, views)  # type: ignore[arg-type]
+    work["terms"] = terms_of(batch, options.device)
+    times = in_turns(work, rounds=options.rounds, seconds=0.0 if options.smoke else 1.0, device=options.device)
+    for name, seconds in times.items():
+        report.figures.append({"what": name, "seconds": spread(seconds)})
+    plain, terms = times["step, plain"], times["terms"]
+    added = {
+        "ema": times["teacher, ema"],
+        "ema_every=4": times["teacher, ema_every=4"],
+        # The student's own features take no time but that of the terms, where it is counted.
+        "self": [0.0] * len(terms),
+    }
+    for name, teacher in added.items():
+        parts = zip(teacher, terms, plain, strict=True)
+        report.overhead[name] = spread([(own + rest) / step for own, rest, step in parts])
+    report.overhead["teacher"] = spread([own / step for own, step in zip(added["ema"], plain, strict=True)])
+    report.overhead["terms"] = report.overhead["self"]
+    for name in added:
+        pairs = zip(times[f"step, {name}"], plain, strict=True)
+        report.overhead[f"whole_{name}"] = spread([with_dsa / without - 1 for with_dsa, without in pairs])
+
+
+def teacher_of(trainer: Trainer, views: Views) -> Callable[[], object]:
+    """The forward pass of the EMA teacher and its update."""
+    prior: Any = trainer.regularizer.prior
+    h = torch.zeros(len(views.index), trainer.feature_dim, device=views.anchor.device)
+    output = MethodOutput(h.sum(), h, h, h, h)
+
+    def work() -> None:
+        with trainer.fabric.autocast():
+            prior(output, views)
+        prior.after_step()
+
+    return work
+
+
+def terms_of(images: int, device: str, embedding: int = EMBEDDING) -> Callable[[], object]:
+    """Everything that DSA computes beside the teacher, forward and backward, for a batch of `images`."""
+    torch.manual_seed(0)
+    dsa = DSA(nn.Identity(), FEATURES, embedding, start=0.0, prior="self").to(device)
+    h1, h2 = (torch.randn(images, FEATURES, device=device) for _ in range(2))
+    z1, z2 = (torch.randn(images, embedding, device=device, requires_grad=True) for _ in range(2))
+    index = torch.arange(images, device=device)
+    views = Views(h1, h1, h2, index)
+    output = MethodOutput(z1.sum(), h1, h2, z1, z2)
+
+    def work() -> None:
+        torch.autograd.backward(torch.stack(list(dsa(output, views, 1.0).values())).sum())
+
+    return work
+
+
+def beside_the_published(report: Report, images: int, options: argparse.Namespace) -> None:
+    """The terms beside the published loops, forward and backward, at N = `images` and the published head of 64."""
+    torch.manual_seed(0)
+    width = 64
+    u, u1, u2 = (torch.randn(images, FEATURES) for _ in range(3))
+    z1, z2 = (torch.randn(images, width, requires_grad=True) for _ in range(2))
+    network = DifferenceNetwork(width)
+    work = {
+        "terms": terms_of(images, "cpu", width),
+        "published": lambda: torch.autograd.backward(published.terms((z1, z2), u, (u1, u2), network)),
+    }
+    times = in_turns(work, rounds=options.rounds, seconds=0.0 if options.smoke else 1.0)
+    for name, seconds in times.items():
+        report.figures.append({"what": f"{name}, N = {images}", "seconds": spread(seconds)})
+    report.ratios[f"published_{images}"] = ratio(times["published"], times["terms"])
+
+
+def growth(report: Report, sizes: tuple[int, ...], options: argparse.Namespace) -> None:
+    """Time and memory of the terms alone over N, each size in a process of its own."""
+    for images in sizes:
+        flags = ["--terms", str(images), "--device", options.device, "--threads", str(options.threads)]
+        command = [sys.executable, "-m", "benchmarks.speed.dsa_cost", *flags]
+        found = subprocess.run(command, check=True, capture_output=True, text=True)
+        report.figures.append({"what": f"terms alone, N = {images}", **json.loads(found.stdout)})
+
+
+def one_size(images: int, device: str) -> dict[str, float]:
+    """Seconds of the terms and the memory that they add, for one N in this process."""
+    terms_of(64, device)()
+    work = terms_of(images, device)
+    place = torch.device(device)
+    reset_peak_memory(place)
+    before = peak_memory_mb(place)
+    work()
+    memory = peak_memory_mb(place) - before
+    synchronise(device)
+    start = time.perf_counter()
+    work()
+    synchronise(device)
+    return {"seconds": time.perf_counter() - start, "memory_mb": memory}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What a run is: specs, configurations, and the plan that fills in every default."""

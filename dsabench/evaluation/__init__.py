@@ -1,0 +1,1 @@
+"""From encoders to features, and from features to values."""

@@ -1,0 +1,1 @@
+"""DSA, the Dynamic Semantic Adjuster (arXiv 2407.13541)."""

@@ -1,0 +1,175 @@
+"""DSA, the Dynamic Semantic Adjuster (arXiv 2407.13541), without labels: which images are similar is read off the
+neighbourhoods of features that the run itself learns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from dsabench.checks import require, require_word
+from dsabench.gather import gather_rows
+from dsabench.registry import Scalar
+from dsabench.regularizers.base import Regularizer, RegularizerFacts
+from dsabench.regularizers.dsa.adjustment import exponential_similarity, pair_terms
+from dsabench.regularizers.dsa.neighbourhoods import (
+    good_neighbour_scores,
+    most_neighbours,
+    nearest,
+    shared_neighbour_similarity,
+)
+from dsabench.regularizers.dsa.pairs import PairNetwork
+from dsabench.regularizers.dsa.priors import build_prior, prior_facts
+from dsabench.regularizers.dsa.queue import FeatureQueue
+from dsabench.types import LabelledViews, MethodOutput, Views
+
+# What `adjust` leaves of M: all of it, only what pulls, only what pushes.
+BOUNDS = {"both": (0.0, 1.0), "pull": (0.5, 1.0), "push": (0.0, 0.5)}
+
+
+class DSA(Regularizer):
+    """DSA with a prior that the run itself learns: which images are similar is read off its neighbourhoods.
+
+    Terms: `dsa_adjust`, lambda1 times the adjustment loss on the embeddings of both views, and `dsa_prior`, lambda2
+    times the root mean square of M - T over the pairs, which trains the pair network alone. Options:
+
+    - `lambda1`, `lambda2`: the weights, >= 0; `start`: the share of training before lambda1 is switched on.
+    - `prior`: what the neighbourhoods are of (`regularizers.dsa.priors`); `momentum`: of the `ema` prior, whose teacher
+      looks at each image every `ema_every`-th time only.
+    - `similarity`: `nested` neighbours (the mean of the shared-neighbour similarities of k and of k / 2: pairs that
+      only the wider neighbourhood joins are left alone), `shared` neighbours, the published `exponential`, or
+      `constant` (nothing is similar to an image but itself).
+    - `queue`: past features among which neighbours are looked for too, 0 for none.
+    - `k`, `eta`: neighbours for the similarity and for the scores, at most a quarter of the samples; `mu`: the two-step
+      paths that a good neighbour has to exceed.
+    - `m`: `learned` by the pair network, or `prior` (M = T, nothing learned).
+    - `scores`: whether good-neighbour scores weigh the samples (otherwise all are 1).
+    - `adjust`: `both`, or only `pull` (M >= 1/2) or `push` (M <= 1/2).
+    - `shuffle`: whether T is given to the wrong images, at random: as much structure, none of its meaning.
+    - `temperature`, `prior_temperature`: of the adjustment loss and of the exponential similarity.
+
+    Raises ValueError for an option out of its range.
+    """
+
+    smallest_batch = 5
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        feature_dim: int,
+        embedding_dim: int,
+        *,
+        lambda1: float = 5.0,
+        lambda2: float = 1.0,
+        start: float = 0.3,
+        prior: str = "ema",
+        momentum: float = 0.99,
+        ema_every: int = 1,
+        similarity: str = "nested",
+        queue: int = 0,
+        k: int = 20,
+        eta: int = 20,
+        mu: float = 1.0,
+        m: str = "learned",
+        scores: bool = True,
+        adjust: str = "both",
+        shuffle: bool = False,
+        temperature: float = 0.5,
+        prior_temperature: float = 0.5,
+        num_images: int = 0,
+    ) -> None:
+        super().__init__()
+        require(lambda1 >= 0 and lambda2 >= 0, "lambda1 and lambda2 must be >= 0")
+        require(0 <= start <= 1 and 0 <= momentum <= 1, "start and momentum must lie in [0, 1]")
+        require_word("similarity", similarity, ("nested", "shared", "exponential", "constant"))
+        require_word("m", m, ("learned", "prior"))
+        require_word("adjust", adjust, tuple(BOUNDS))
+        require(k >= 1 and eta >= 1, "k and eta must be >= 1")
+        require(queue == 0 or queue >= max(k, eta), f"a queue must hold at least max(k, eta) = {max(k, eta)} features")
+        require(queue == 0 or prior != "labels", "a queue has no use for the labels prior, which compares classes")
+        require(1 <= ema_every <= 100, f"ema_every must lie in 1 to 100, got {ema_every}")
+        require(ema_every == 1 or prior == "ema", "ema_every is an option of the ema prior")
+        require(ema_every == 1 or num_images > 0, "ema_every above 1 needs num_images, to keep the features of each")
+        require(temperature > 0 and prior_temperature > 0, "temperature and prior_temperature must be > 0")
+        self.lambda1, self.lambda2, self.start = lambda1, lambda2, start
+        self.similarity, self.scores, self.k, self.eta, self.mu = similarity, scores, k, eta, mu
+        self.adjust, self.shuffle = adjust, shuffle
+        self.temperature, self.prior_temperature = temperature, prior_temperature
+        self.needs_labels = prior == "labels"
+        self.prior = build_prior(prior, encoder, feature_dim, momentum, every=ema_every, num_images=num_images)
+        self.queue = FeatureQueue(queue, self.prior.feature_dim) if queue else None
+        self.pair_network = PairNetwork(embedding_dim) if m == "learned" else None
+
+    @classmethod
+    def facts(cls, options: Mapping[str, Scalar]) -> RegularizerFacts:
+        return prior_facts(str(options["prior"]))
+
+    def forward(self, output: MethodOutput, views: Views | LabelledViews, progress: float) -> dict[str, Tensor]:
+        u = self.prior(output, views)
+        with torch.autocast(output.z1.device.type, enabled=False):
+            prior, scores = self.relate(gather_rows(u.float()))
+            z = torch.cat([gather_rows(output.z1.float()), gather_rows(output.z2.float())])
+            weight = self.lambda1 if progress >= self.start else 0.0
+            pairs = pair_terms(
+                # At weight 0 nothing may reach the student, not even a gradient of zeros.
+                z if weight else z.detach(),
+                prior,
+                scores,
+                self.pair_network,
+                temperature=self.temperature,
+                bounds=BOUNDS[self.adjust],
+            )
+        self.observe(pairs.similar, scores)
+        terms = {} if self.pair_network is None else {"dsa_prior": self.lambda2 * pairs.distance}
+        return terms | {"dsa_adjust": weight * pairs.adjustment}
+
+    @torch.no_grad()
+    def relate(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Similarity T (N, N) and scores s (N,) from the prior's features `u` (N, P) of the global batch."""
+        images = len(u)
+        bank = u if self.queue is None else self.queue.bank(u)
+        if self.queue is not None:
+            self.queue.push(u)
+        bank = bank - bank.mean(dim=0)
+        most = most_neighbours(len(bank))
+        k, eta = min(self.k, most), min(self.eta, most)
+        self.diagnostics = {"dsa_k": u.new_full((), k)}
+        counted = self.similarity in ("nested", "shared") and not self.needs_labels
+        near = nearest(bank, max(k, eta)) if counted or self.scores else None
+        if self.needs_labels:
+            # The classes themselves, not the centred ones of the bank.
+            prior = (u == u.T).to(u.dtype)
+        elif self.similarity == "constant":
+            prior = torch.eye(images, dtype=u.dtype, device=u.device)
+        elif self.similarity == "exponential":
+            prior = exponential_similarity(bank[:images], bank[:images], self.prior_temperature)
+        else:
+            assert near is not None
+            prior = shared_neighbour_similarity(near[:images, :k], len(bank))
+            if self.similarity == "nested":
+                inner = shared_neighbour_similarity(near[:images, : max(1, k // 2)], len(bank))
+                prior = prior.add_(inner).mul_(0.5)
+        if self.shuffle:
+            order = torch.randperm(images).to(u.device)
+            prior = prior[order][:, order]
+        if not self.scores:
+            return prior, u.new_ones(images)
+        assert near is not None
+        return prior, good_neighbour_scores(near[:, 1 : eta + 1], self.mu, images)
+
+    @torch.no_grad()
+    def observe(self, similar: Tensor, scores: Tensor) -> None:
+        """Keep what the log shows of the last batch: the spread of s, and the pairs (N, N) with M > 1/2."""
+        images = len(scores)
+        ranked = scores.sort().values
+        # The cross-view block holds every ordered pair of images once; an image and itself is no pair.
+        self.similar_pairs = similar
+        self.diagnostics |= {
+            "dsa_score_mean": scores.mean(),
+            **{f"dsa_score_q{q}": ranked[q * (images - 1) // 100] for q in (10, 50, 90)},
+            "dsa_similar": similar.sum() / max(1, images * (images - 1)),
+        }
+
+    def after_step(self, progress: float) -> None:
+        self.prior.after_step()

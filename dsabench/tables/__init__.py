@@ -1,0 +1,1 @@
+"""The tidy table, and what is computed from its rows."""

@@ -1,0 +1,228 @@
+"""The run folder: `run.json`, `config.toml`, `log.csv` and two generations of checkpoints. It is the truth."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from pydantic import ValidationError
+
+from dsabench.config.run_config import RunConfig
+from dsabench.errors import DataError, StorageError, UsageError
+from dsabench.files import read_json, sha256_file, to_toml, write_atomic
+from dsabench.signals import Stop
+from dsabench.tables.rows import csv_text
+
+GENERATIONS = 2
+
+# How often a process that waits for another one looks for signals, in seconds.
+WAIT_S = 0.5
+
+
+def utc_now() -> str:
+    """The time as ISO 8601, to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def say(message: str) -> None:
+    """A message for the user: stdout is for data."""
+    print(message, file=sys.stderr, flush=True)
+
+
+class Run:
+    """One run's folder. `state` is what `run.json` holds; every change is written at once, atomically.
+
+    `state["status"]` is `new`, `running`, `interrupted`, `finished` or `failed`; a run that was killed stays `running`.
+    """
+
+    def __init__(self, folder: Path, config: RunConfig, state: dict[str, Any]) -> None:
+        self.folder = folder
+        self.config = config
+        self.state = state
+
+    @classmethod
+    def at(cls, config: RunConfig, runs: Path) -> Run:
+        """The run of a configuration, as it is on disk, or new; nothing is written yet.
+
+        Raises DataError where the folder holds a damaged run or another one.
+        """
+        folder = config.folder(runs)
+        if (folder / "run.json").exists():
+            known = cls.load(folder)
+            if known.config.config_hash != config.config_hash:
+                raise DataError(f"{folder} holds another run, {known.config.run_id}; move it out of the way")
+            # The folder of the data is the one that was asked for: they may have moved since.
+            return cls(folder, config, known.state)
+        state = {"run_id": config.run_id, "config_hash": config.config_hash, "spec": str(config.spec), "status": "new"}
+        return cls(folder, config, state | {"checkpoints": []})
+
+    @classmethod
+    def load(cls, folder: Path) -> Run:
+        """The run in a folder; raises DataError where there is none, or it is damaged or of another version."""
+        path = folder / "run.json"
+        if not path.exists():
+            raise DataError(f"{folder} is no run: it has no run.json; see: dsabench list runs")
+        state = read_json(path)
+        missing = {"config", "config_hash", "run_id", "status", "checkpoints"} - state.keys()
+        if missing:
+            raise DataError(f"{path} is not of this version of dsabench: it has no {', '.join(sorted(missing))}")
+        try:
+            config = RunConfig.model_validate(state["config"])
+        except ValidationError as error:
+            raise DataError(f"{path} is not of this version of dsabench: {error}") from error
+        if config.config_hash != state["config_hash"]:
+            known = str(state["config_hash"])[:12]
+            raise DataError(f"{path} was changed by hand: its configuration has the hash {config.run_id}, not {known}")
+        return cls(folder, config, state)
+
+    def reload(self) -> None:
+        """Read the state again, which another process may have changed."""
+        self.state = Run.at(self.config, self.folder.parent.parent.parent).state
+
+    def update(self, **changes: Any) -> None:
+        """Change the state and write it."""
+        self.state |= changes
+        config = self.config.model_dump()
+        write_atomic(self.folder / "run.json", to_json({"schema_version": 1, **self.state, "config": config}))
+
+    def begin(self, **facts: Any) -> None:
+        """Write down what the run is, before its first step."""
+        # A kill in the middle of a write leaves a temporary file, and the lock says that nobody is writing now.
+        for stale in self.folder.rglob(".*.tmp"):
+            stale.unlink(missing_ok=True)
+        write_atomic(self.folder / "config.toml", to_toml(self.config.flags()))
+        self.update(status="running", error=None, **facts)
+
+    def write_log(self, rows: Sequence[Mapping[str, object]]) -> None:
+        """Write `log.csv`, a row per epoch."""
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        write_atomic(self.folder / "log.csv", csv_text(names, ([row.get(name) for name in names] for row in rows)))
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """The newest checkpoint, or None."""
+        saved = self.state["checkpoints"]
+        return self.folder / "checkpoints" / saved[-1]["file"] if saved else None
+
+    def add_checkpoint(self, path: Path, sha256: str, **changes: Any) -> None:
+        """Enter a written checkpoint as the newest and remove those that are no longer kept."""
+        entry = {"file": path.name, "sha256": sha256}
+        older = [saved for saved in self.state["checkpoints"] if saved["file"] != path.name]
+        kept = [*older, entry][-GENERATIONS:]
+        self.update(checkpoints=kept, **changes)
+        for file in path.parent.glob("*.safetensors"):
+            if file.name not in {saved["file"] for saved in kept}:
+                file.unlink(missing_ok=True)
+
+    def sound_checkpoints(self) -> Iterator[Path]:
+        """The checkpoints whose bytes are those that were written, newest first; a damaged one is named."""
+        for older, saved in reversed(list(enumerate(self.state["checkpoints"]))):
+            path = self.folder / "checkpoints" / saved["file"]
+            if path.exists() and sha256_file(path) == saved["sha256"]:
+                yield path
+            else:
+                wrong = "damaged" if path.exists() else "missing"
+                then = "using the one before" if older else "starting from the beginning"
+                say(f"warning: the checkpoint {path} is {wrong}; {then}")
+
+    def is_complete(self) -> bool:
+        """Whether the run is finished and its last checkpoint is still the one that was written."""
+        if self.state["status"] != "finished":
+            return False
+        saved = self.state["checkpoints"][-1]
+        path = self.folder / "checkpoints" / str(saved["file"])
+        return path.exists() and sha256_file(path) == str(saved["sha256"])
+
+    def check_finished(self) -> None:
+        """Raise DataError where the run is not finished."""
+        if self.state["status"] != "finished":
+            raise DataError(f"the run {self.folder} is not finished ({self.state['status']}); run pretrain again first")
+
+    def final_checkpoint(self) -> Path:
+        """The checkpoint of a finished run; raises DataError where the run is not finished or the file is damaged."""
+        self.check_finished()
+        if not self.is_complete():
+            raise DataError(
+                f"the checkpoint {self.checkpoint} is missing or damaged; the same pretrain command mends it"
+            )
+        return self.folder / "checkpoints" / str(self.state["checkpoints"][-1]["file"])
+
+    @contextmanager
+    def locked(self, stop: Stop) -> Iterator[None]:
+        """Hold the run against other processes; waits, and says so, while another one trains it.
+
+        Raises Interrupted where a signal came first.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.folder / ".lock")
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                say(f"waiting: another process works on {self.folder}")
+                while not lock.is_locked:
+                    stop.check()
+                    with suppress(Timeout):
+                        lock.acquire(timeout=WAIT_S)
+        except OSError as error:
+            raise StorageError(f"cannot write {self.folder}: {error.strerror or error}") from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def erase(self) -> None:
+        """Forget what was trained, but keep the folder and its lock."""
+        self.state = {key: self.state[key] for key in ("run_id", "config_hash", "spec")} | {
+            "status": "new",
+            "checkpoints": [],
+        }
+        (self.folder / "run.json").unlink(missing_ok=True)
+        for name in ("checkpoints", "features"):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+
+
+def to_json(content: Mapping[str, object]) -> str:
+    """Readable JSON that ends in a line end."""
+    return json.dumps(content, indent=1, allow_nan=False) + "\n"
+
+
+def all_runs(runs: Path) -> list[Run]:
+    """The runs of a store, oldest first; damaged ones are named and left out."""
+    found = []
+    for path in sorted(runs.glob("*/*/*/run.json")):
+        try:
+            found.append(Run.load(path.parent))
+        except DataError as error:
+            say(f"warning: {error}")
+    return sorted(found, key=lambda run: (str(run.state.get("started_utc")), str(run.folder)))
+
+
+def find_run(runs: Path, text: str) -> Run:
+    """A run by its folder, or by its id or the beginning of it; raises DataError or UsageError."""
+    folder = Path(text)
+    if folder.is_dir():
+        return Run.load(folder)
+    matches = [run for run in all_runs(runs) if str(run.state["run_id"]).startswith(text)]
+    if not matches:
+        raise DataError(f"no run {text!r} in {runs}; see: dsabench list runs --runs {runs}")
+    if len(matches) > 1:
+        names = ", ".join(str(run.state["run_id"]) for run in matches)
+        raise UsageError(f"{text!r} is the beginning of {len(matches)} runs: {names}")
+    return matches[0]
+
+
+def newest_finished(runs: Path) -> Run:
+    """The run that finished last; raises DataError where none has."""
+    finished = [run for run in all_runs(runs) if run.state["status"] == "finished"]
+    if not finished:
+        raise DataError(f"no finished run in {runs}; train one with: dsabench pretrain --runs {runs}")
+    # Of runs that finished within one second, the one that was written last.
+    return max(finished, key=lambda run: (run.state["finished_utc"], (run.folder / "run.json").stat().st_mtime_ns))

@@ -1,0 +1,181 @@
+import math
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import get_type_hints
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dsabench.errors import DataError
+from dsabench.files import canonical_json
+from dsabench.tables.rows import COLUMNS, KEY, SCHEMA_VERSION, Row, check_unique, comparable, read_csv, write_csv
+
+GOLDEN = Path(__file__).parent / "golden" / "results.csv"
+PROMISED = (
+    "schema_version, run_id, method, regularizer, backbone, seed, dataset, dataset_sha256, split, n, layer, probe, "
+    "probe_version, probe_params, metric, value, higher_is_better, status, epochs, images_seen, wall_s, images_per_s, "
+    "peak_mem_mb, config_hash, git_sha, git_dirty, dsabench_version, torch_version, device, n_devices, precision, "
+    "threads, deterministic, augment, prior, labels_used, started_utc"
+)
+ROW = Row(
+    schema_version=SCHEMA_VERSION,
+    run_id="0123456789ab",
+    method="simclr",
+    regularizer="dsa[lambda1=5]",
+    backbone="resnet-small",
+    seed=3,
+    dataset="digits",
+    dataset_sha256="d" * 64,
+    split="test",
+    n=359,
+    layer="backbone",
+    probe="fewshot",
+    probe_version="1",
+    probe_params='{"classifier":"centroid","shots":1}',
+    metric="accuracy",
+    value=0.1 + 0.2,
+    higher_is_better=True,
+    status="ok",
+    epochs=60,
+    images_seen=77_580,
+    wall_s=61.25,
+    images_per_s=1266.6,
+    peak_mem_mb=None,
+    config_hash="0123456789ab" + "c" * 52,
+    git_sha="f" * 40,
+    git_dirty=False,
+    dsabench_version="0.1.0",
+    torch_version="2.11.0+cpu",
+    device="cpu",
+    n_devices=1,
+    precision="32",
+    threads=1,
+    deterministic=True,
+    augment="batched",
+    prior="self",
+    labels_used="none",
+    started_utc="2025-01-02T03:04:05Z",
+)
+FAILED = replace(
+    ROW, run_id="ba9876543210", regularizer="none", n=None, layer="", probe="", probe_version="", probe_params="",
+    metric="", value=None, higher_is_better=None, status="failed", wall_s=None, images_per_s=None,
+)  # fmt: skip
+AWKWARD = replace(
+    ROW, backbone="=cmd()", device='a "quoted", thing\nwith lines', precision="'-x", prior="-1", split="\tx",
+    git_sha="Größe", value=math.inf, wall_s=-0.0, images_per_s=5e-324, git_dirty=None, higher_is_better=None,
+)  # fmt: skip
+
+
+def _strategy(name: str, kind: object) -> st.SearchStrategy[object]:
+    risky = st.tuples(st.text("'=+-@\t\r", max_size=3), st.text(max_size=5)).map("".join)
+    bases: dict[object, st.SearchStrategy[object]] = {
+        str: st.text() | risky, int: st.integers(), float: st.floats(allow_nan=False), bool: st.booleans(),
+    }  # fmt: skip
+    bases |= {base | None: st.none() | strategy for base, strategy in bases.items() if isinstance(base, type)}
+    return st.just(SCHEMA_VERSION) if name == "schema_version" else bases[kind]
+
+
+ROWS = st.builds(Row, **{name: _strategy(name, kind) for name, kind in get_type_hints(Row).items()})
+
+
+def test_columns_are_the_promised_ones_in_order() -> None:
+    assert ", ".join(COLUMNS) == PROMISED
+    assert set(KEY) < set(COLUMNS)
+
+
+def test_csv_is_the_golden_file_to_the_byte(tmp_path: Path) -> None:
+    rows = [ROW, FAILED, AWKWARD]
+    write_csv(rows, tmp_path / "results.csv")
+    assert (tmp_path / "results.csv").read_bytes() == GOLDEN.read_bytes()
+    assert read_csv(GOLDEN) == rows
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@given(rows=st.lists(ROWS, max_size=3))
+def test_csv_round_trips_exactly(tmp_path: Path, rows: list[Row]) -> None:
+    path = tmp_path / "rows.csv"
+    write_csv(rows, path)
+    assert read_csv(path) == rows
+
+
+def test_nan_is_a_value_and_a_missing_value_is_not(tmp_path: Path) -> None:
+    write_csv([replace(ROW, value=math.nan), replace(ROW, value=None)], tmp_path / "rows.csv")
+    nan, none = read_csv(tmp_path / "rows.csv")
+    assert nan.value is not None
+    assert math.isnan(nan.value)
+    assert none.value is None
+
+
+def test_no_cell_can_run_as_a_formula(tmp_path: Path) -> None:
+    write_csv(
+        [replace(ROW, **{name: "=1+1" for name, kind in get_type_hints(Row).items() if kind is str})], tmp_path / "x"
+    )
+    cells = (tmp_path / "x").read_text().splitlines()[1].split(",")
+    assert "'=1+1" in cells
+    assert not any(cell.startswith("=") for cell in cells)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("schema_version,run_id", "schema_version,run", "missing: run_id; unexpected: run"),
+        ("run_id,method", "method,run_id", "another order"),
+        ("\n2,", "\n7,", "schema_version 7, this dsabench reads 2"),
+        (",true,ok,", ",TRUE,ok,", "row 1: higher_is_better cannot be 'TRUE'"),
+        (",0.30000000000000004,", ",0.3O,", "row 1: value cannot be '0.3O'"),
+        (",resnet-small,3,", ",resnet-small,,", "row 1: seed cannot be ''"),
+        (",resnet-small,3,", ",resnet-small,", "row 1 has 36 cells instead of 37"),
+        ('"{""classifier', '"{"classifier', "no table of dsabench"),
+    ],
+)
+def test_read_csv_says_what_differs(tmp_path: Path, old: str, new: str, message: str) -> None:
+    path = tmp_path / "rows.csv"
+    write_csv([ROW], path)
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    with pytest.raises(DataError, match=message) as caught:
+        read_csv(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"a,b\n1,2\n"])
+def test_read_csv_refuses_other_files(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"rows\.csv"):
+        read_csv(path)
+    with pytest.raises(DataError, match="cannot read"):
+        read_csv(tmp_path / "missing.csv")
+
+
+def test_check_unique_names_the_repeated_value() -> None:
+    check_unique([ROW, FAILED, replace(ROW, metric="recall")])
+    with pytest.raises(DataError, match=r"run_id=0123456789ab, dataset=digits, split=test.*metric=accuracy"):
+        check_unique([ROW, FAILED, replace(ROW, value=0.5)])
+
+
+def test_comparable_ignores_cost_and_provenance_of_time_alone() -> None:
+    other = replace(ROW, wall_s=1.0, images_per_s=None, peak_mem_mb=2.0, git_sha="x", git_dirty=True, started_utc="")
+    assert comparable(replace(other, epochs=1, images_seen=2)) == comparable(ROW)
+    for name in set(COLUMNS) - {"epochs", "images_seen", "wall_s", "images_per_s", "peak_mem_mb"}:
+        if not name.startswith("git_") and name != "started_utc":
+            assert comparable(replace(ROW, **{name: "another"})) != comparable(ROW), name
+    assert comparable(replace(ROW, value=float("nan"))) == comparable(replace(ROW, value=float("nan")))
+
+
+def test_spec_and_canonical_json() -> None:
+    assert ROW.spec == "simclr+dsa[lambda1=5]"
+    assert FAILED.spec == "simclr"
+    assert canonical_json({"shots": 1, "classifier": "centroid"}) == '{"classifier":"centroid","shots":1}'
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        canonical_json({"temperature": math.nan})
+
+
+def test_files_tables_and_words_never_import_torch() -> None:
+    modules = "dsabench.files, dsabench.tables.rows, dsabench.report, dsabench.progress, dsabench.stats"
+    code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
