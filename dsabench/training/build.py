@@ -25,7 +25,7 @@ def build_method(config: RunConfig, dataset: Dataset) -> Method:
         try:
             return kind(backbone, backbone.feature_dim, **arguments)
         except ValueError as error:
-            raise UsageError(f"{config.method}: {error}") from error
+            raise UsageError(f"{config.spec.method}: {error}") from error
 
 
 def build_regularizer(config: RunConfig, method: Method, feature_dim: int, dataset: Dataset) -> Regularizer:
@@ -38,7 +38,7 @@ def build_regularizer(config: RunConfig, method: Method, feature_dim: int, datas
         try:
             built: Regularizer = kind(method.backbone, feature_dim, method.embedding_dim, **arguments)
         except ValueError as error:
-            raise UsageError(f"{config.regularizer}: {error}") from error
+            raise UsageError(f"{config.spec.regularizer}: {error}") from error
     return built
 
 
@@ -48,7 +48,7 @@ def facts_of(config: RunConfig) -> RegularizerFacts:
     try:
         facts = kind.facts(config.resolved.regularizer)
     except ValueError as error:
-        raise UsageError(f"{config.regularizer}: {error}") from error
+        raise UsageError(f"{config.spec.regularizer}: {error}") from error
     if method_class(config.spec.method.name).needs_labels:
         return facts._replace(labels_used="training")
     return facts
