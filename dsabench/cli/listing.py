@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +13,8 @@ from dsabench.cli import flags
 from dsabench.cli.flags import OUTPUT, option
 from dsabench.cli.output import console
 from dsabench.errors import unknown
+from dsabench.evaluators import Evaluator
+from dsabench.registry import Entry
 
 
 def list_entries(
@@ -51,7 +54,7 @@ def listing(kind: str, everything: bool, runs: Path) -> list[dict[str, str]]:
             }
             for run in all_runs(runs)
         ]
-    registries = {
+    registries: dict[str, Mapping[str, Entry | Evaluator]] = {
         "methods": METHODS,
         "datasets": DATASETS,
         "backbones": BACKBONES,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,13 +10,15 @@ import torch
 
 from dsabench.config.plan import configured_dataset
 from dsabench.config.run_config import RunConfig
+from dsabench.config.spec import Part
 from dsabench.errors import unknown
+from dsabench.evaluation.evaluators import CORE, EVALUATORS, asked, resolved
 from dsabench.evaluation.features import LAYERS, FeatureStore
+from dsabench.evaluation.inputs import Inputs
 from dsabench.files import canonical_json
-from dsabench.metrics import CROWDING, METRICS, measure
-from dsabench.probes import PROBE_VERSION, PROBES
-from dsabench.probes.knn import knn_correct
-from dsabench.registry import load
+from dsabench.metrics import METRICS
+from dsabench.probes import PROBE_VERSION
+from dsabench.probes.base import correct_of, scores_of
 from dsabench.rng import numpy_generator
 from dsabench.signals import Stop
 from dsabench.stats import Comparison, mcnemar
@@ -29,17 +31,15 @@ from dsabench.types import Features, Score
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What to measure: probe names (`crowding` for the metrics), layers, a split."""
+    """What to measure: evaluators by name, with options (`crowding` for the core metrics), layers, a split."""
 
-    probes: tuple[str, ...] = (*PROBES, CROWDING)
+    probes: tuple[str, ...] = CORE
     layers: tuple[str, ...] = ("backbone",)
     split: str = "test"
 
     def check(self) -> None:
-        """Raise UsageError for a name that does not exist."""
-        for probe in self.probes:
-            if probe not in PROBES and probe != CROWDING:
-                raise unknown("probe", probe, [*PROBES, CROWDING], "dsabench list probes")
+        """Raise UsageError for a name or an option that does not exist."""
+        asked(self.probes)
         for layer in self.layers:
             if layer not in LAYERS:
                 raise unknown("layer", layer, LAYERS)
@@ -55,11 +55,12 @@ def evaluate(run: Run, what: Evaluation, *, data_dir: Path | None = None, offlin
     store = FeatureStore(run, dataset)
     rows = []
     for layer in what.layers:
-        train, val, test = splits(store, layer, what.split)
-        for probe in what.probes:
+        inputs = Inputs(*splits(store, layer, what.split))
+        for part in asked(what.probes):
             stop.check()
-            for score in scores(probe, train, val, test, run.config.seed):
-                rows.append(row(run, layer=layer, probe=probe, score=score, split=what.split, n=len(test.y)))
+            column = EVALUATORS[part.name].column(part.name)
+            for score in scores_of(inputs.result(part, run.config.seed), inputs.test.y):
+                rows.append(row(run, layer=layer, probe=column, score=score, split=what.split, n=len(inputs.test.y)))
     return rows
 
 
@@ -79,22 +80,14 @@ def splits(store: FeatureStore, layer: str, split: str) -> tuple[Features, Featu
 def knn_per_image(run: Run, what: Evaluation, *, offline: bool) -> torch.Tensor:
     """Which images of the split the kNN probe gets right, (N,) bool, on the first layer of an evaluation."""
     store = FeatureStore(run, configured_dataset(run.config, offline=offline))
-    train, _, test = splits(store, what.layers[0], what.split)
-    return knn_correct(train, test)
+    inputs = Inputs(*splits(store, what.layers[0], what.split))
+    (answer,) = inputs.result(resolved(Part("knn")), run.config.seed).answers
+    return correct_of(answer, inputs.test.y)[0]
 
 
 def take(features: Features, index: torch.Tensor) -> Features:
     """The samples at `index` (M,)."""
     return Features(features.x[index], features.y[index])
-
-
-def scores(probe: str, train: Features, val: Features, test: Features, seed: int) -> Iterator[Score]:
-    """The values of one probe, or of all crowding metrics."""
-    if probe != CROWDING:
-        yield from load(PROBES, "probe", probe)(train, val, test, seed=seed)
-        return
-    for name, value in measure(test.x, test.y).items():
-        yield Score(name, value, {}, METRICS[name].higher_is_better)
 
 
 def row(run: Run, *, layer: str, probe: str, score: Score, split: str, n: int | None, status: str = "ok") -> Row:
@@ -143,10 +136,11 @@ def row(run: Run, *, layer: str, probe: str, score: Score, split: str, n: int | 
 
 
 def with_primary(what: Evaluation, primary: Primary) -> Evaluation:
-    """The evaluation with the primary metric's probe among its probes."""
-    if primary.probe in what.probes:
+    """The evaluation with the primary metric among what it measures."""
+    name = primary.metric if primary.metric in METRICS else primary.probe
+    if any(part.name == name for part in asked(what.probes)):
         return what
-    return Evaluation((*what.probes, primary.probe), what.layers, what.split)
+    return Evaluation((*what.probes, name), what.layers, what.split)
 
 
 def mcnemar_by_seed(
@@ -156,7 +150,7 @@ def mcnemar_by_seed(
 
     It stands beside the verdict and is never one: test images are not seeds. Empty where kNN was not asked for.
     """
-    if "knn" not in what.probes:
+    if resolved(Part("knn")) not in asked(what.probes):
         return {}
     correct: dict[tuple[str, int], list[bool]] = {}
     for config in planned:
