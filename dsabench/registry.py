@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib import import_module
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from dsabench.errors import unknown
 
@@ -28,7 +28,15 @@ class Entry(NamedTuple):
     later: Mapping[str, Scalar] = MappingProxyType({})
 
 
-def load(registry: Mapping[str, Entry], kind: str, name: str) -> Any:
+class Targeted(Protocol):
+    """An entry of any registry."""
+
+    @property
+    def target(self) -> str:
+        """`"module:attribute"`."""
+
+
+def load(registry: Mapping[str, Targeted], kind: str, name: str) -> Any:
     """Import the entry called `name`; raises UsageError with the nearest name where there is none."""
     if name not in registry:
         raise unknown(kind, name, registry, f"dsabench list {kind.replace(' ', '')}s")

@@ -54,6 +54,7 @@ def compare(
     from dsabench.files import check_writable, slug
     from dsabench.launch.jobs import default_jobs, run_all
     from dsabench.launch.work import Job, Workshop, validate
+    from dsabench.metrics import METRICS
     from dsabench.report import finding, per_image, print_comparisons, print_overview, write_summary
     from dsabench.signals import Stop
     from dsabench.tables.comparisons import compare_rows, cost_ratios, parse_primary
@@ -63,7 +64,7 @@ def compare(
 
     stop, datasets, store = Stop().listen(), Datasets(offline=training.offline), Store(common.runs)
     chosen = parse_primary(primary)
-    what = what.also(str(chosen))
+    what = what.also(chosen.metric if chosen.metric in METRICS else chosen.probe)
     planned = plan(request, datasets.load(request.data))
     arms = list(dict.fromkeys(str(one.spec) for one in planned))
     if common.dry_run:

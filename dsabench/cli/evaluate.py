@@ -49,7 +49,8 @@ def evaluate(
     from dsabench.training.run import Run, say
     from dsabench.training.store import Store
 
-    other = DataConfig(name=dataset, folder=data_dir, title=data_name, train_images=train_images) if dataset else None
+    folder = str(data_dir.resolve()) if data_dir else None
+    other = DataConfig(name=dataset, folder=folder, title=data_name, train_images=train_images) if dataset else None
     what = measuring.config(data=other, device=device, threads=threads)
     if output:
         check_writable(output)

@@ -133,7 +133,7 @@ class Training:
             seeds=tuple(seeds),
             data=DataConfig(
                 name=self.dataset,
-                folder=self.data_dir.resolve() if self.data_dir else None,
+                folder=str(self.data_dir.resolve()) if self.data_dir else None,
                 title=self.data_name,
                 train_images=self.train_images,
                 image_size=self.image_size,

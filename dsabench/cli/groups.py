@@ -1,4 +1,4 @@
-"""Commands whose flags come in groups: a dataclass of flags is spelled once, and every command that takes it has them."""
+"""Flags in groups: a dataclass of flags is spelled once, and every command that takes it has them."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +14,8 @@ from dsabench.cli.flags import OUTPUT, option
 from dsabench.cli.groups import grouped
 from dsabench.cli.output import console
 from dsabench.errors import unknown
+from dsabench.evaluators import Evaluator
+from dsabench.registry import Entry
 
 
 @grouped
@@ -53,7 +56,7 @@ def listing(kind: str, everything: bool, runs: Path) -> list[dict[str, str]]:
             }
             for run in Store(runs).runs()
         ]
-    registries = {
+    registries: dict[str, Mapping[str, Entry | Evaluator]] = {
         "methods": METHODS,
         "datasets": DATASETS,
         "backbones": BACKBONES,

@@ -14,9 +14,9 @@ from dsabench.data.data_config import DataConfig
 from dsabench.data.dataset import Dataset
 from dsabench.errors import DataError
 from dsabench.evaluation.encoder import Encoder
-from dsabench.evaluation.evaluators import EVALUATORS, Inputs, asked
-from dsabench.evaluation.evaluators import run as run_evaluator
+from dsabench.evaluation.evaluators import EVALUATORS, asked
 from dsabench.evaluation.features import FeatureStore, is_whole, seal
+from dsabench.evaluation.inputs import Inputs
 from dsabench.files import canonical_json, sha256_bytes, sha256_file, write_atomic
 from dsabench.probes import PROBE_VERSION
 from dsabench.probes.base import accuracy_of
@@ -83,7 +83,7 @@ class LayerEvaluation:
         path = self.path(part)
         if path is not None and is_whole(path):
             return as_result(read_answers(path))
-        result = run_evaluator(part, self.inputs, self.evaluation.encoder.seed)
+        result = self.inputs.result(part, self.evaluation.encoder.seed)
         if path is not None and result.answers:
             write_answers(path, as_answers(part.name, result, self.inputs.test))
             write_atomic(seal(path), sha256_file(path) + "\n")

@@ -43,9 +43,11 @@ def run_all(jobs: Sequence[Job], processes: int, shop: Workshop) -> list[Row]:
             ready = wait([worker.pipe for worker in team if worker.place is not None], timeout=POLL_S)
             shop.stop.check()
             for worker in team:
-                if worker.pipe in ready and isinstance(message := worker.news(), Update):
+                if worker.place is None or worker.pipe not in ready:
+                    continue
+                if isinstance(message := worker.news(), Update):
                     shop.report(message)
-                elif worker.pipe in ready and worker.place is not None:
+                else:
                     done[worker.place], worker.place = message, None
     finally:
         for worker in team:
@@ -82,7 +84,7 @@ class Worker:
             # A worker that has died is noticed where its answer is read.
             self.pipe.send(job)
 
-    def news(self) -> Message:
+    def news(self) -> Update | list[Row]:
         """What the worker says next; raises what its job raised, and RunFailed where it has died."""
         try:
             message: Message = self.pipe.recv()

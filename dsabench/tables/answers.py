@@ -40,7 +40,8 @@ class Answers:
         """Which images (R, N) bool are right under parameters, as canonical JSON; KeyError where there are none."""
         for mine, predicted in zip(self.params, self.predicted, strict=True):
             if canonical_json(mine) == params:
-                return predicted == self.y
+                right: Array = predicted == self.y
+                return right
         raise KeyError(params)
 
 
