@@ -19,10 +19,12 @@ from dsabench.signals import Stop
 from dsabench.tables.rows import Row
 from dsabench.training.build import facts_of
 from dsabench.training.cost import freed_memory_kept
-from dsabench.training.loop import Trainer, make_fabric, pretrain
+from dsabench.training.loop import fit
 from dsabench.training.machine import prepare
 from dsabench.training.provenance import device_name, source_revision
+from dsabench.training.ranks import Ranks, make_fabric
 from dsabench.training.run import Run, utc_now
+from dsabench.training.state import State
 from dsabench.types import Score
 
 Report = Callable[[Update], None]
@@ -33,7 +35,8 @@ UPDATE_S = 0.1
 
 def validate(config: RunConfig, runs: Path, *, offline: bool) -> None:
     """Build everything that a run needs, so that what cannot be is refused before anything is written."""
-    Trainer(config, configured_dataset(config, offline=offline), Run.at(config, runs), make_fabric(config))
+    Run.at(config, runs)
+    State(config, configured_dataset(config, offline=offline), make_fabric(config))
 
 
 def train(
@@ -41,34 +44,36 @@ def train(
 ) -> tuple[Run, bool]:
     """The finished run of a configuration and whether it was there already; trains what is missing of it.
 
-    Raises DataError where the run was trained on other data, RunFailed and Interrupted as `pretrain` does.
+    Raises DataError where the run was trained on other data, RunFailed and Interrupted as `fit` does.
     """
     prepare(config)
     dataset = configured_dataset(config, offline=offline)
     run = Run.at(config, runs)
     check_same_data(run, dataset, overwrite)
-    if run.is_complete() and not overwrite:
-        return run, True
     fabric = make_fabric(config)
-    validated = Trainer(config, dataset, run, fabric)
-    with run.locked(stop):
+    ranks = Ranks(fabric)
+    if not overwrite and ranks.by_writer(run.is_complete):
+        return run, True
+    state = State(config, dataset, fabric)
+    with run.locked(stop, ranks):
         # Another process may have trained it while this one waited.
-        run.reload()
+        run.written_by(ranks, run.reload)
         if overwrite:
-            run.erase()
+            run.written_by(ranks, run.erase)
         elif run.is_complete():
             return run, True
-        run.begin(**facts(config, dataset, fabric.world_size, run.state.get("started_utc")))
+        known = facts(config, dataset, ranks.world_size, run.state.get("started_utc"))
+        run.written_by(ranks, lambda: run.begin(**known))
         last = 0.0
 
         def watch(step: int, total: int, loss: float | None, images_per_s: float) -> None:
             nonlocal last
-            if time.monotonic() - last >= UPDATE_S:
+            if ranks.is_writer and time.monotonic() - last >= UPDATE_S:
                 last = time.monotonic()
                 report(Update(config.label, "training", step, total, loss, images_per_s))
 
         with freed_memory_kept():
-            pretrain(validated, stop, watch)
+            fit(state, run, stop, watch)
     return run, False
 
 

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from dsabench.config.plan import configured_dataset
 from dsabench.config.run_config import RunConfig
 from dsabench.data.dataset import Dataset
-from dsabench.training.loop import Trainer, make_fabric
-from dsabench.training.run import GENERATIONS, Run
+from dsabench.training.ranks import make_fabric
+from dsabench.training.run import GENERATIONS
+from dsabench.training.state import State
 
 BYTES = 4
 
@@ -50,22 +51,22 @@ def estimates(planned: Sequence[RunConfig], runs: Path, *, offline: bool) -> lis
 def estimate(config: RunConfig, runs: Path, *, offline: bool) -> Estimate:
     """Estimate a run from its modules, with one forward pass of two images."""
     dataset = configured_dataset(config, offline=offline)
-    trainer = Trainer(config, dataset, Run.at(config, runs), make_fabric(config))
-    state = sum(tensor.numel() * tensor.element_size() for tensor in trainer.tensors().values())
-    parameters = sum(p.numel() for p in trainer.method.parameters() if p.requires_grad)
+    state = State(config, dataset, make_fabric(config))
+    saved = sum(tensor.numel() * tensor.element_size() for tensor in state.tensors().values())
+    parameters = sum(p.numel() for p in state.method.parameters() if p.requires_grad)
     splits = (dataset.train, dataset.val, dataset.test)
     images = sum(split.images.numel() for split in splits if isinstance(split.images, Tensor))
-    activations = bytes_per_image(trainer.method.backbone, dataset) * 2 * trainer.images_per_step
-    features = sum(len(split) for split in splits) * trainer.feature_dim * BYTES
+    activations = bytes_per_image(state.method.backbone, dataset) * 2 * state.images_per_step
+    features = sum(len(split) for split in splits) * state.feature_dim * BYTES
     moments = 2 * parameters * BYTES
     return Estimate(
         run=config.label,
         run_id=config.run_id,
         run_dir=str(config.folder(runs)),
-        steps=trainer.total,
+        steps=state.total,
         parameters=parameters,
-        memory_mb=round((images + state + parameters * BYTES + moments + activations) / 1e6),
-        disk_mb=round((GENERATIONS * (state + moments) + features) / 1e6),
+        memory_mb=round((images + saved + parameters * BYTES + moments + activations) / 1e6),
+        disk_mb=round((GENERATIONS * (saved + moments) + features) / 1e6),
     )
 
 

@@ -12,32 +12,35 @@ from torch import Tensor
 
 import dsabench.evaluation.features as module
 from dsabench.config.plan import Request, plan, requested_dataset
+from dsabench.data.dataset import Dataset
 from dsabench.evaluation.features import FeatureStore, stored_form
 from dsabench.files import write_atomic
 from dsabench.launch.work import facts
 from dsabench.signals import Stop
-from dsabench.training.loop import Trainer, make_fabric, pretrain
+from dsabench.training.loop import fit
+from dsabench.training.ranks import make_fabric
 from dsabench.training.run import Run
+from dsabench.training.state import State
 
 REQUEST = Request(dataset="synthetic", backbone="resnet8w16", image_size=8, device="cpu", offline=True)
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Trainer:
-    """The trainer of a finished run."""
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Dataset]:
+    """A finished run and its data set."""
     (config,) = plan(REQUEST, ["random"], [0])
     dataset = requested_dataset(REQUEST)
     run = Run.at(config, tmp_path_factory.mktemp("runs"))
     run.begin(**facts(config, dataset, 1, None))
-    trainer = Trainer(config, dataset, run, make_fabric(config))
-    pretrain(trainer, Stop(), lambda *_: None)
-    return trainer
+    fit(State(config, dataset, make_fabric(config)), run, Stop(), lambda *_: None)
+    return run, dataset
 
 
 @pytest.fixture
-def store(finished: Trainer) -> Iterator[FeatureStore]:
-    yield FeatureStore(finished.run, finished.dataset)
-    for path in (finished.run.folder / "features").iterdir():
+def store(finished: tuple[Run, Dataset]) -> Iterator[FeatureStore]:
+    run, dataset = finished
+    yield FeatureStore(run, dataset)
+    for path in (run.folder / "features").iterdir():
         path.unlink()
 
 
