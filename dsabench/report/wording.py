@@ -1,12 +1,25 @@
-"""How metrics and numbers are written for people: names, units, digits. Plain text, shared by every report."""
+"""How metrics and numbers are written for people: names, units, digits. Plain text, for whoever draws a table."""
 
 from __future__ import annotations
 
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
+
+from dsabench.report.table import (
+    Arm,
+    Cell,
+    Column,
+    Difference,
+    Interval,
+    Mean,
+    Measure,
+    Number,
+    PValue,
+    Verdict,
+)
 
 # What tables call a probe, and those of its constants that they leave to the CSV files. Any other option is shown.
 _PROBES: Mapping[str, tuple[str, frozenset[str]]] = {
@@ -42,51 +55,80 @@ def label(probe: str, probe_params: str, metric: str) -> str:
     return " ".join([*words, f"({details})"] if details else words)
 
 
-class Scale(NamedTuple):
-    """How one metric's numbers are written: accuracies in %, others to about three digits."""
-
-    factor: float
-    decimals: int
-
-    @classmethod
-    def of(cls, metric: str, *values: float) -> Scale:
-        """The scale that suits `values` of `metric`."""
-        if metric == "accuracy":
-            return cls(100.0, 1)
-        largest = max((abs(value) for value in values if math.isfinite(value) and value), default=1.0)
-        magnitude = math.floor(math.log10(largest))
-        return cls(1.0, min(6, max(0, 3 - magnitude if magnitude >= 0 else max(3, 1 - magnitude))))
-
-    def text(self, value: float, sign: str = "") -> str:
-        """One number; `sign="+"` for a difference. A small one reads neither as none nor as `-0.000`."""
-        scaled = value * self.factor
-        text = f"{scaled:{sign}.{self.decimals}f}"
-        return f"{scaled:{sign}.1g}" if scaled and float(text) == 0 else text
-
-    def interval(self, low: float, high: float) -> str:
-        """`-0.062 to -0.040`, or that no bound exists."""
-        return (
-            "unbounded" if math.isinf(low) and math.isinf(high) else f"{self.text(low, '+')} to {self.text(high, '+')}"
-        )
+BETTER = "↑ higher, ↓ lower is better"
+LABELS = "†"
 
 
-def p_text(p: float | None) -> str:
-    """Three decimals, `<.001` below them, empty where there is no p."""
-    if p is None:
-        return ""
-    return "<.001" if p < 0.001 else f"{p:.3f}"
+def marks(measured: Column | Measure) -> str:
+    """A metric's unit and the arrow of its better direction, `% ↑`; empty where it has neither."""
+    arrow = {True: "↑", False: "↓", None: ""}[measured.higher_is_better]
+    return f"{measured.unit} {arrow}".strip()
 
 
-def spread(values: Sequence[float], *, percent: bool, plus_minus: str = "±") -> str:
-    """Mean and sample standard deviation in few characters: `.117±.006`, `98.3±.4`; one value stands alone."""
-    scaled = [100 * value if percent else value for value in values]
-    mean = sum(scaled) / len(scaled)
-    deviation = math.sqrt(sum((value - mean) ** 2 for value in scaled) / max(1, len(scaled) - 1))
-    size = abs(mean) + deviation
+def headed(measured: Column | Measure) -> str:
+    """A metric or a column with its unit and arrow: `kNN (k=20) % ↑`."""
+    return f"{measured.label} {marks(measured)}".rstrip()
+
+
+def written(cell: Cell, *, plus_minus: str = "±") -> str:
+    """A cell as text; of an arm its spec alone."""
+    match cell:
+        case None:
+            return ""
+        case Measure():
+            return headed(cell)
+        case Arm():
+            return cell.spec
+        case Verdict():
+            return cell.word
+        case PValue():
+            return "<.001" if cell.value < 0.001 else f"{cell.value:.3f}"
+        case Mean():
+            return _spread(cell, plus_minus)
+        case Number(value, "s"):
+            return f"{value:.0f}"
+        case Number(value, _, None):
+            return f"{value:.4g}"
+        case Number() | Difference():
+            return _number(cell.value, cell.unit, cell.size, "+" if isinstance(cell, Difference) else "")
+        case Interval(low, high, unit, size):
+            if math.isinf(low) and math.isinf(high):
+                return "unbounded"
+            return f"{_number(low, unit, size, '+')} to {_number(high, unit, size, '+')}"
+        case _:
+            return str(cell)
+
+
+def _number(value: float, unit: str, size: float | None, sign: str) -> str:
+    """One number; a small one reads neither as none nor as `-0.000`."""
+    scaled = value * (100 if unit == "%" else 1)
+    if unit == "%":
+        decimals = 1
+    else:
+        magnitude = math.floor(math.log10(size if size and math.isfinite(size) else 1.0))
+        decimals = min(6, max(0, 3 - magnitude if magnitude >= 0 else max(3, 1 - magnitude)))
+    text = f"{scaled:{sign}.{decimals}f}"
+    return f"{scaled:{sign}.1g}" if scaled and float(text) == 0 else text
+
+
+def _spread(cell: Mean, plus_minus: str) -> str:
+    factor = 100 if cell.unit == "%" else 1
+    parts = [factor * part for part in (cell.value, cell.deviation) if part is not None]
+    deviation = parts[1] if len(parts) > 1 else 0.0
+    size = abs(parts[0]) + deviation
     fine = 3 if size < 1 else 2 if size < 10 else 1 if size < 100 else 0
-    decimals = fine if not percent else 1 if deviation < 10 else 0
-    parts = (mean, deviation) if len(scaled) > 1 else (mean,)
+    decimals = fine if cell.unit != "%" else 1 if deviation < 10 else 0
     return plus_minus.join(re.sub(r"^(-?)0\.", r"\1.", f"{part:.{decimals}f}") for part in parts)
+
+
+def n_seeds(count: int) -> str:
+    """`1 seed`, `6 seeds`."""
+    return f"{count} seed" if count == 1 else f"{count} seeds"
+
+
+def unit_of(metric: str) -> str:
+    """`%` for a share of the images, nothing for a value without a unit."""
+    return "%" if metric == "accuracy" else ""
 
 
 def broken(spec: str, width: int) -> str:

@@ -12,7 +12,8 @@ from rich.console import Console
 
 from dsabench.files import canonical_json
 from dsabench.report import finding, label, per_image, print_comparisons, print_listing, print_overview, write_summary
-from dsabench.report.wording import Scale, broken, p_text, short_names, spread
+from dsabench.report.table import Difference, Mean, PValue
+from dsabench.report.wording import broken, short_names, unit_of, written
 from dsabench.stats import Comparison, MetricKey
 from dsabench.tables.rows import SCHEMA_VERSION, Row
 
@@ -263,15 +264,15 @@ def test_labels() -> None:
     ],
 )
 def test_no_difference_is_rounded_to_nothing(metric: str, mean: float, difference: float, text: str) -> None:
-    assert Scale.of(metric, mean).text(difference, "+") == text
+    assert written(Difference(difference, unit_of(metric), mean)) == text
 
 
 def test_short_texts() -> None:
-    assert spread([0.111, 0.123], percent=False) == ".117±.008"
-    assert spread([0.98, 0.986], percent=True) == "98.3±.4"
-    assert spread([0.1, 0.9], percent=True) == "50±57"
-    assert spread([-0.5, -0.5], percent=False, plus_minus="/") == "-.500/.000"
-    assert [p_text(p) for p in (None, 0.0004, 0.03125, 1.0)] == ["", "<.001", "0.031", "1.000"]
+    assert written(Mean(0.117, 0.00849, 2)) == ".117±.008"
+    assert written(Mean(0.983, 0.00424, 2, "%")) == "98.3±.4"
+    assert written(Mean(0.5, 0.566, 2, "%")) == "50±57"
+    assert written(Mean(-0.5, 0.0, 2), plus_minus="/") == "-.500/.000"
+    assert [written(p and PValue(p)) for p in (None, 0.0004, 0.03125, 1.0)] == ["", "<.001", "0.031", "1.000"]
     assert broken("barlow_twins+dsa", 9) == "barlow_\ntwins+dsa"
     assert broken("barlow_twins+dsa", 16) == "barlow_twins+dsa"
     assert short_names("a[x=1]+dsa", "a[x=1]") == ("a+dsa", "a")
