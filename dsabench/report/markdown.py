@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from dsabench.report.table import WORDS, Arm, Cell, Column, Table
-from dsabench.report.wording import LABELS, headed, written
+from dsabench.report.wording import LABELS, headed, printable, written
 
 _SPECIAL = re.compile(r"[\\`*_\[\]<>|~$&]")
 
@@ -56,4 +56,4 @@ def _bold(text: str) -> str:
 
 def _escaped(text: str) -> str:
     """Text on one line, with nothing in it that Markdown would read as markup."""
-    return _SPECIAL.sub(r"\\\g<0>", " ".join(text.split()))
+    return _SPECIAL.sub(r"\\\g<0>", printable(" ".join(text.split())))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from dsabench.report.outcomes import Outcome, outcomes
+from dsabench.report.effects import Effect, effect, more_seeds
 from dsabench.report.table import PValue
 from dsabench.report.wording import n_seeds, written
 
@@ -20,14 +20,14 @@ def finding(comparisons: Sequence[Comparison], *, cost_ratio: Mapping[tuple[str,
     """
     ratios = cost_ratio or {}
     sentences = []
-    for primary in (outcome for outcome in outcomes(comparisons) if outcome.role == "primary"):
+    for primary in (one for one in map(effect, comparisons) if one.role == "primary"):
         ratio = ratios.get((primary.spec, primary.against))
         cost = "" if ratio is None else f" A run takes {ratio:.2f} times as long."
         sentences.append(_sentence(primary) + cost)
     return "\n".join(sentences)
 
 
-def _sentence(primary: Outcome) -> str:
+def _sentence(primary: Effect) -> str:
     metric = primary.metric + (f" ({primary.layer})" if primary.layer != "backbone" else "")
     percent, points = ("%", " points") if primary.measure.unit == "%" else ("", "")
     means = f"{written(primary.before)}{percent} -> {written(primary.after)}{percent}"
@@ -41,9 +41,12 @@ def _sentence(primary: Outcome) -> str:
             f"{primary.spec} {verb} {metric} against {primary.against} by {change} "
             f"({means}; {test}, {seeds}): {primary.word}."
         )
-    told = f"{primary.verdict}: {primary.spec} against {primary.against} on {metric} "
-    told += f"({means}; difference {difference}{points}; "
-    return told + (f"{test}, {seeds})." if primary.reachable else f"{seeds} cannot reach p < .05).")
+    word = {"too few": "too few seeds", "not shown": "no difference shown"}.get(primary.word, primary.word)
+    told = f"{word}: {primary.spec} against {primary.against} on {metric} ({means}; difference {difference}{points}; "
+    if primary.reachable:
+        return f"{told}{test}, {seeds})."
+    more = more_seeds(primary.n_seeds)
+    return f"{told}{seeds} cannot reach .05{f', {more} would do' if more else ''})."
 
 
 def _p_is(p: PValue | None) -> str:

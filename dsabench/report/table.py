@@ -52,19 +52,15 @@ class Arm:
 
 @dataclass(frozen=True)
 class Number:
-    """A value in its unit: `%` is a share of 1, `s` are seconds.
-
-    `size` is the largest value of its metric beside it, so that all of them are rounded alike; None: it stands alone.
-    """
+    """A value in its unit: `%` is a share of 1, `s` are seconds."""
 
     value: float
     unit: str = ""
-    size: float | None = None
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A signed difference of two values; `size` is the larger of the two."""
+    """A signed difference of two values; `size` is that of the larger one, which its digits are chosen by."""
 
     value: float
     unit: str

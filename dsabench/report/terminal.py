@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from dsabench.report.table import WORDS, Arm, Cell, Column, Table, Verdict
-from dsabench.report.wording import LABELS, broken, marks, written
+from dsabench.report.wording import LABELS, broken, marks, printable, written
 
 _TONES = {"aside": "dim", "warning": "yellow", "failure": "red"}
 _VERDICTS = {"better": "bold green", "worse": "bold red", "too few": "yellow", "not shown": "dim"}
@@ -35,8 +35,9 @@ def draw(console: Console, table: Table) -> None:
     if table.columns:
         widths = [_width(console, table, place) for place in range(len(table.columns))]
         for places in _blocks(widths, console.width):
-            fits = sum(widths[place] + 1 for place in places) - 1 <= console.width
-            console.print(_grid(console, table, places, fits))
+            # For the names in the first column: what the others and the lines between them leave.
+            room = console.width - sum(widths[place] + 1 for place in places[1:])
+            console.print(_grid(console, table, places, room))
     for note in table.notes:
         console.print(_text(console, note, "dim"))
     if table.title:
@@ -58,12 +59,15 @@ def _blocks(widths: Sequence[int], room: int) -> list[list[int]]:
 def _width(console: Console, table: Table, place: int) -> int:
     """How many characters a column needs at least: whole numbers, folded words."""
     column = table.columns[place]
-    texts = [_head(console, column), *(_cell(console, row[place]) for s in table.sections for row in s.rows)]
+    texts = [
+        _head(console, column),
+        *(_cell(console, row[place], _LEAST_WIDTH) for s in table.sections for row in s.rows),
+    ]
     width = max(cell_len(line) for text in texts for line in text.plain.split("\n"))
-    return min(width, _LEAST_WIDTH) if column.kind in WORDS else width
+    return min(width, {**dict.fromkeys(WORDS, _LEAST_WIDTH), "number": _NUMBER_WIDTH}.get(column.kind, width))
 
 
-def _grid(console: Console, table: Table, places: Sequence[int], fits: bool) -> grid.Table:
+def _grid(console: Console, table: Table, places: Sequence[int], room: int) -> grid.Table:
     # As little ornament as 80 columns need.
     drawn = grid.Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
     for column in (table.columns[place] for place in places):
@@ -72,7 +76,7 @@ def _grid(console: Console, table: Table, places: Sequence[int], fits: bool) -> 
             style="bold" if column.kind == "name" else "",
             justify="left" if column.kind in WORDS else "right",
             max_width=_NUMBER_WIDTH if column.kind == "number" else None,
-            no_wrap=fits and column.kind not in (*WORDS, "number"),
+            no_wrap=room > 0 and column.kind not in (*WORDS, "number"),
             overflow="fold",
         )
     for section in table.sections:
@@ -80,7 +84,7 @@ def _grid(console: Console, table: Table, places: Sequence[int], fits: bool) -> 
             drawn.add_row(_text(console, section.heading, "italic cyan"))
         for row in section.rows:
             style = "bold" if section.emphasised else ""
-            drawn.add_row(*(_cell(console, row[place]) for place in places), style=style)
+            drawn.add_row(*(_cell(console, row[place], room) for place in places), style=style)
     return drawn
 
 
@@ -89,12 +93,12 @@ def _head(console: Console, column: Column) -> Text:
     return _text(console, f"{name}\n{marks(column)}" if column.kind == "mean" else name)
 
 
-def _cell(console: Console, cell: Cell) -> Text:
+def _cell(console: Console, cell: Cell, room: int) -> Text:
     if isinstance(cell, Verdict):
         return _text(console, cell.word, _VERDICTS.get(cell.word, ""))
     if not isinstance(cell, Arm):
         return _text(console, written(cell))
-    text = _text(console, broken(cell.spec + (LABELS if cell.uses_labels else ""), _SPEC_WIDTH))
+    text = _text(console, broken(cell.spec + (LABELS if cell.uses_labels else ""), min(room, _SPEC_WIDTH)))
     for remark in cell.remarks:
         text.append_text(_text(console, f"\n  {remark.text}", _TONES[remark.tone]))
     return text
@@ -102,4 +106,5 @@ def _cell(console: Console, cell: Cell) -> Text:
 
 def _text(console: Console, text: str, style: str = "") -> Text:
     # Text, here and in every cell: a spec's [options] would be taken for rich's markup and vanish.
-    return Text(text.translate(_PLAIN) if console.options.ascii_only else text, style=style)
+    shown = printable(text.translate(_PLAIN) if console.options.ascii_only else text)
+    return Text(shown.encode(console.encoding, "replace").decode(console.encoding), style=style)

@@ -71,7 +71,7 @@ def headed(measured: Column | Measure) -> str:
 
 
 def written(cell: Cell, *, plus_minus: str = "±") -> str:
-    """A cell as text; of an arm its spec alone."""
+    """A cell as text; of an arm its spec alone. No number has a zero before its point, as in `.117±.008`."""
     match cell:
         case None:
             return ""
@@ -82,43 +82,64 @@ def written(cell: Cell, *, plus_minus: str = "±") -> str:
         case Verdict():
             return cell.word
         case PValue():
-            return "<.001" if cell.value < 0.001 else f"{cell.value:.3f}"
+            return "<.001" if cell.value < 0.001 else _digits(cell.value, 3)
         case Mean():
             return _spread(cell, plus_minus)
-        case Number(value, "s"):
-            return f"{value:.0f}"
-        case Number(value, _, None):
-            return f"{value:.4g}"
-        case Number() | Difference():
-            return _number(cell.value, cell.unit, cell.size, "+" if isinstance(cell, Difference) else "")
+        case Number(value, unit):
+            return _digits(_scaled(value, unit), _decimals(unit, abs(value)))
+        case Difference():
+            return _difference(cell.value, cell.unit, cell.size)
         case Interval(low, high, unit, size):
             if math.isinf(low) and math.isinf(high):
                 return "unbounded"
-            return f"{_number(low, unit, size, '+')} to {_number(high, unit, size, '+')}"
+            return f"{_difference(low, unit, size)} to {_difference(high, unit, size)}"
         case _:
             return str(cell)
 
 
-def _number(value: float, unit: str, size: float | None, sign: str) -> str:
-    """One number; a small one reads neither as none nor as `-0.000`."""
-    scaled = value * (100 if unit == "%" else 1)
-    if unit == "%":
-        decimals = 1
-    else:
-        magnitude = math.floor(math.log10(size if size and math.isfinite(size) else 1.0))
-        decimals = min(6, max(0, 3 - magnitude if magnitude >= 0 else max(3, 1 - magnitude)))
-    text = f"{scaled:{sign}.{decimals}f}"
-    return f"{scaled:{sign}.1g}" if scaled and float(text) == 0 else text
+def _scaled(value: float, unit: str) -> float:
+    return 100 * value if unit == "%" else value
+
+
+def _decimals(unit: str, size: float, finer: int = 0) -> int:
+    """Places behind the point: one of a percentage, none of seconds; else three digits, at least two of a small number.
+
+    A difference is `finer` where that takes digits from before the point, for pairs differ by less than their means.
+    """
+    if unit:
+        return {"%": 1, "s": 0}[unit]
+    magnitude = math.floor(math.log10(size)) if 0 < size < math.inf else -1
+    return max(0, 2 + finer - magnitude) if magnitude >= 0 else min(6, max(3, 1 - magnitude))
+
+
+def _digits(value: float, decimals: int, sign: str = "") -> str:
+    """One number, rounded here and nowhere else; neither a small one reads as none, nor a large one as a page."""
+    # Minus zero has no sign either.
+    value += 0.0
+    text = f"{value:{sign}.{decimals}f}"
+    if abs(value) >= 1e6:
+        text = f"{value:{sign}.3g}"
+    elif value and float(text) == 0:
+        text = f"{value:{sign}.1g}"
+    return re.sub(r"^([+-]?)0\.", r"\1.", text)
+
+
+def _difference(value: float, unit: str, size: float) -> str:
+    return _digits(_scaled(value, unit), _decimals(unit, size, finer=1), "+") if value else "0"
 
 
 def _spread(cell: Mean, plus_minus: str) -> str:
-    factor = 100 if cell.unit == "%" else 1
-    parts = [factor * part for part in (cell.value, cell.deviation) if part is not None]
-    deviation = parts[1] if len(parts) > 1 else 0.0
-    size = abs(parts[0]) + deviation
-    fine = 3 if size < 1 else 2 if size < 10 else 1 if size < 100 else 0
-    decimals = fine if cell.unit != "%" else 1 if deviation < 10 else 0
-    return plus_minus.join(re.sub(r"^(-?)0\.", r"\1.", f"{part:.{decimals}f}") for part in parts)
+    decimals = _decimals(cell.unit, max(abs(cell.value), cell.deviation or 0.0))
+    mean = _digits(_scaled(cell.value, cell.unit), decimals)
+    if cell.deviation is None:
+        return mean
+    # A spread below the last digit of its mean is none.
+    return f"{mean}{plus_minus}{_digits(round(_scaled(cell.deviation, cell.unit), decimals), decimals)}"
+
+
+def printable(text: str) -> str:
+    """Text without what a terminal would obey or cannot encode: names come from users and folders."""
+    return "".join(mark if mark.isprintable() or mark == "\n" else "?" for mark in text)
 
 
 def n_seeds(count: int) -> str:
