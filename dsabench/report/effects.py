@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,7 +25,8 @@ class Effect:
     """What one arm does to one metric of another, as numbers and words.
 
     `p` is the one that decides, adjusted where the metric is one of a family, and None where none decides. `closed` is
-    the share of the gap to supervised training, `reachable` whether so many seeds can show anything.
+    the share of the gap to supervised training, `reachable` whether so many seeds can show anything, and `would_do` the
+    fewest that could, None where no number does.
     """
 
     spec: str
@@ -41,11 +44,17 @@ class Effect:
     p: PValue | None
     closed: float | None
     reachable: bool
+    would_do: int | None
     word: str
 
 
-def effect(comparison: Comparison) -> Effect:
-    """A comparison as numbers and words; differences and ends of intervals at the size of rounding are none."""
+def effects(comparisons: Sequence[Comparison]) -> list[Effect]:
+    """Comparisons as numbers and words; differences and ends of intervals at the size of rounding are none."""
+    families = Counter((one.spec, one.against) for one in comparisons if one.role == "secondary")
+    return [_effect(one, families[one.spec, one.against] if one.role == "secondary" else 1) for one in comparisons]
+
+
+def _effect(comparison: Comparison, family: int) -> Effect:
     key, unit = comparison.key, unit_of(comparison.key.metric)
     size = max((abs(mean) for mean in (comparison.mean_against, comparison.mean) if math.isfinite(mean)), default=0.0)
     name = label(key.probe, key.params, key.metric)
@@ -66,6 +75,7 @@ def effect(comparison: Comparison) -> Effect:
         p=None if p is None else PValue(p),
         closed=comparison.gap_closed,
         reachable=comparison.can_reach_05,
+        would_do=_would_do(comparison.n_seeds, family),
         word=_word(comparison),
     )
 
@@ -81,8 +91,8 @@ def _word(comparison: Comparison) -> str:
     return comparison.verdict
 
 
-def more_seeds(n_seeds: int, family: int = 1) -> int | None:
-    """The fewest seeds above `n_seeds` that let one of `family` metrics reach .05 after Holm; None where none do."""
+def _would_do(n_seeds: int, family: int) -> int | None:
+    """The fewest seeds above `n_seeds` that let one of `family` metrics reach .05 after Holm."""
     from dsabench.stats import smallest_p
     from dsabench.stats.paired import MAX_EXACT
 

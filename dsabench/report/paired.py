@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from dsabench.report.effects import ROLES, Effect, effect, more_seeds
+from dsabench.report.effects import ROLES, Effect, effects
 from dsabench.report.table import Cell, Column, Section, Table, Verdict, grouped
-from dsabench.report.wording import BETTER, n_seeds, short_names, written
+from dsabench.report.wording import BETTER, counted, short_names, written
 
 if TYPE_CHECKING:
     from dsabench.stats import Comparison
@@ -19,7 +19,7 @@ def paired_tables(comparisons: Sequence[Comparison], *, limit: int | None = None
 
     Those left out are counted below the table and stay in the Holm family, so that a limit changes no p.
     """
-    pairs = grouped(map(effect, comparisons), attrgetter("spec", "against")).values()
+    pairs = grouped(effects(comparisons), attrgetter("spec", "against")).values()
     return [_table(pair, limit) for pair in pairs]
 
 
@@ -43,7 +43,7 @@ def _table(pair: Sequence[Effect], limit: int | None) -> Table:
         for (role, layer), group in grouped(shown, attrgetter("role", "layer")).items()
     )
     counts = sorted({one.n_seeds for one in pair})
-    seeds = n_seeds(counts[0]) if len(counts) == 1 else f"{counts[0]} to {n_seeds(counts[-1])}"
+    seeds = counted(counts[0], "seed") if len(counts) == 1 else f"{counts[0]} to {counted(counts[-1], 'seed')}"
     title = f"{first.spec} against {first.against}: {seeds}, paired"
     return Table(title, columns, sections, tuple(_notes(pair, len(pair) - len(shown))))
 
@@ -59,19 +59,20 @@ def _notes(pair: Sequence[Effect], n_hidden: int) -> list[str]:
         if primary.closed is not None:
             notes.append(f"primary: closes {primary.closed:.0%} of the gap to supervised training")
         if not primary.reachable:
-            notes.append(f"primary: cannot {_reach(primary.n_seeds, family=1)}")
+            notes.append(f"primary: cannot {_reach(primary)}")
     family = [one for one in pair if one.role == "secondary"]
     adjusted = sum(one.p is not None for one in family)
     if adjusted:
-        notes.append(f"secondary: p adjusted by Holm over {adjusted} secondary metrics, intervals not adjusted")
-    for count, stuck in grouped((one for one in family if not one.reachable), attrgetter("n_seeds")).items():
+        notes.append(
+            f"secondary: p adjusted by Holm over {counted(adjusted, 'secondary metric')}, intervals not adjusted"
+        )
+    for stuck in grouped((one for one in family if not one.reachable), attrgetter("n_seeds")).values():
         which = "none of them can" if len(stuck) == len(family) else f"{len(stuck)} of them cannot"
-        notes.append(f"secondary: {which} {_reach(count, len(family))}")
+        notes.append(f"secondary: {which} {_reach(stuck[0])}")
     if n_hidden:
         notes.append(f"secondary: {n_hidden} more left out of this table, counted by Holm all the same")
     return notes
 
 
-def _reach(count: int, family: int) -> str:
-    more = more_seeds(count, family)
-    return f"reach .05 with {n_seeds(count)}" + (f"; {more} would do" if more else "")
+def _reach(one: Effect) -> str:
+    return f"reach .05 with {counted(one.n_seeds, 'seed')}" + (f"; {one.would_do} would do" if one.would_do else "")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from dsabench.report.effects import Effect, effect, more_seeds
+from dsabench.report.effects import Effect, effects
 from dsabench.report.table import PValue
-from dsabench.report.wording import n_seeds, written
+from dsabench.report.wording import counted, written
 
 if TYPE_CHECKING:
     from dsabench.stats import Comparison
@@ -20,7 +20,7 @@ def finding(comparisons: Sequence[Comparison], *, cost_ratio: Mapping[tuple[str,
     """
     ratios = cost_ratio or {}
     sentences = []
-    for primary in (one for one in map(effect, comparisons) if one.role == "primary"):
+    for primary in (one for one in effects(comparisons) if one.role == "primary"):
         ratio = ratios.get((primary.spec, primary.against))
         cost = "" if ratio is None else f" A run takes {ratio:.2f} times as long."
         sentences.append(_sentence(primary) + cost)
@@ -32,7 +32,7 @@ def _sentence(primary: Effect) -> str:
     percent, points = ("%", " points") if primary.measure.unit == "%" else ("", "")
     means = f"{written(primary.before)}{percent} -> {written(primary.after)}{percent}"
     test = f"exact 95% interval {written(primary.interval)}{points}, {_p_is(primary.p)}"
-    seeds = n_seeds(primary.n_seeds)
+    seeds = counted(primary.n_seeds, "seed")
     difference = written(primary.difference)
     if primary.word in ("better", "worse"):
         verb = "lowers" if primary.difference.value < 0 else "raises"
@@ -45,8 +45,8 @@ def _sentence(primary: Effect) -> str:
     told = f"{word}: {primary.spec} against {primary.against} on {metric} ({means}; difference {difference}{points}; "
     if primary.reachable:
         return f"{told}{test}, {seeds})."
-    more = more_seeds(primary.n_seeds)
-    return f"{told}{seeds} cannot reach .05{f', {more} would do' if more else ''})."
+    would_do = f", {primary.would_do} would do" if primary.would_do else ""
+    return f"{told}{seeds} cannot reach .05{would_do})."
 
 
 def _p_is(p: PValue | None) -> str:
@@ -61,7 +61,7 @@ def per_image(p_values: Mapping[tuple[str, str], Sequence[float]]) -> str:
         if values:
             listed = ", ".join(written(PValue(value)) for value in values)
             low = sum(value < 0.05 for value in values)
-            lines.append(f"{spec} against {against}: p < .05 in {low} of {n_seeds(len(values))} ({listed})")
+            lines.append(f"{spec} against {against}: p < .05 in {low} of {counted(len(values), 'seed')} ({listed})")
     if not lines:
         return ""
     return "\n".join(["McNemar on the kNN answers, image by image (images are not seeds: no verdict):", *lines])

@@ -142,9 +142,9 @@ def printable(text: str) -> str:
     return "".join(mark if mark.isprintable() or mark == "\n" else "?" for mark in text)
 
 
-def n_seeds(count: int) -> str:
+def counted(count: int, noun: str) -> str:
     """`1 seed`, `6 seeds`."""
-    return f"{count} seed" if count == 1 else f"{count} seeds"
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def unit_of(metric: str) -> str:
