@@ -6,17 +6,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from dsabench.methods.base import Method, Recipe
+from dsabench.methods.base import Method, Recipe, tiny
 from dsabench.methods.embedding import embed, full_precision
 from dsabench.types import LabelledViews, MethodOutput
 
 RECIPES = {
-    "tiny": Recipe(
-        options={"label_smoothing": 0.0},
-        optimizer={"optimizer": "adamw", "lr": 2e-3, "weight_decay": 1e-4},
-        views="digits",
-        epochs=60,
-    ),
+    "tiny": tiny(label_smoothing=0.0),
     "small": Recipe(
         options={"label_smoothing": 0.0},
         optimizer={"optimizer": "sgd", "lr": 0.1, "weight_decay": 5e-4, "warmup_epochs": 10, "scale_lr": True},

@@ -27,7 +27,7 @@ class Regularizer(nn.Module):
     Built as `Regularizer(encoder, feature_dim, embedding_dim, **options)`, with `num_images=` of the training split
     too where its constructor takes that. Terms are weighted already and are added to the loss. After a forward pass
     `diagnostics` holds scalars for the log, the same each time, and `similar_pairs` (B, B) bool, if not None, the
-    pairs of the batch that were taken for similar.
+    pairs of the batch that were taken for similar. A batch has at least `smallest_batch` images.
     """
 
     smallest_batch: ClassVar[int] = 1

@@ -19,6 +19,7 @@ class KoLeo(Regularizer):
     Term: `koleo`, `weight` times the mean of both views' losses. Raises ValueError for a negative weight.
     """
 
+    # A nearest neighbour is another image.
     smallest_batch = 2
 
     def __init__(self, encoder: nn.Module, feature_dim: int, embedding_dim: int, *, weight: float = 0.1) -> None:

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dsabench.checks import require
+from dsabench.errors import RunFailed
 from dsabench.regularizers.base import RegularizerFacts
 from dsabench.teachers import make_teacher, update_teacher
 from dsabench.types import LabelledViews, MethodOutput, Views
@@ -51,6 +53,21 @@ def build_prior(
         return LabelPrior(1)
     model = published_model(name.removeprefix("frozen:"))
     return FrozenPrior(model, int(model.num_features), channels=3)  # type: ignore[arg-type]
+
+
+def count_nonfinite(u: Tensor) -> Tensor:
+    """How many samples, (), of a prior's features `u` (N, P) hold NaN or infinity.
+
+    Centred with one of them all are NaN, have the same neighbours and would be similar to each other, T = 1. Raises
+    RunFailed for one on a CPU. To ask another device is to wait for it: there a caller makes its terms NaN instead.
+    """
+    count = (~u.isfinite()).any(dim=1).sum()
+    if u.device.type == "cpu" and count:
+        raise RunFailed(
+            f"the features of DSA's prior hold NaN or infinity for {int(count)} of {len(u)} images, whose "
+            "neighbours nobody knows; the network has diverged (try a smaller lr), or the images are not finite"
+        )
+    return count
 
 
 class Prior(nn.Module):
@@ -99,6 +116,7 @@ class EmaPrior(Prior):
         if self.every == 1:
             fresh: Tensor = self.teacher(views.anchor)
             return fresh
+        require(len(views.index) == len(views.anchor), "ema_every above 1 needs views with the index of each image")
         age = self.age[views.index]
         u = torch.where((age == self.NEVER)[:, None], 0.5 * (output.h1 + output.h2), self.stored[views.index].float())
         # A share of a fixed size, so that nothing waits for the device to say how many there are.
