@@ -28,9 +28,9 @@ class Crowding(pl.Callback):
 
     @torch.no_grad()
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        module.eval()
-        batches = [(module.backbone(images.to(module.device)).cpu(), classes) for images, classes in self.loader]
-        module.train()
+        backbone = module.get_submodule("backbone").eval()
+        batches = [(backbone(images.to(module.device)).cpu(), classes) for images, classes in self.loader]
+        backbone.train()
         features, classes = (torch.cat(parts) for parts in zip(*batches, strict=True))
         module.log_dict({f"crowding/{name}": value for name, value in measure(features, classes).items()})
 
