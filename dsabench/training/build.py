@@ -19,6 +19,8 @@ def build_method(config: RunConfig, dataset: Dataset) -> Method:
     """The method at its initialisation, which depends on the seed and not on the regularizer beside it."""
     kind = method_class(config.spec.method.name)
     facts = {"num_classes": len(dataset.classes)} if kind.needs_labels else {}
+    if takes_num_images(kind):
+        facts["num_images"] = len(dataset.train)
     with rng.forked(config.seed, "init", "method"):
         backbone = build_backbone(config.backbone, channels=dataset.channels, image_size=dataset.image_size)
         arguments: dict[str, Any] = {**facts, **config.resolved.method}
@@ -28,11 +30,15 @@ def build_method(config: RunConfig, dataset: Dataset) -> Method:
             raise UsageError(f"{config.method}: {error}") from error
 
 
+def takes_num_images(kind: Any) -> bool:
+    """Whether a constructor asks for the number of training images, to keep something of each."""
+    return "num_images" in inspect.signature(kind.__init__).parameters
+
+
 def build_regularizer(config: RunConfig, method: Method, feature_dim: int, dataset: Dataset) -> Regularizer:
     """The regularizer at its initialisation, from draws of its own; raises UsageError for a value out of range."""
     kind: Any = regularizer_class(config.spec.regularizer.name)
-    wanted = "num_images" in inspect.signature(kind.__init__).parameters
-    facts = {"num_images": len(dataset.train)} if wanted else {}
+    facts = {"num_images": len(dataset.train)} if takes_num_images(kind) else {}
     arguments: dict[str, Any] = {**facts, **config.resolved.regularizer}
     with rng.forked(config.seed, "init", "regularizer"):
         try:
