@@ -14,7 +14,7 @@ from dsabench.methods.base import Method, Recipe
 from dsabench.methods.embedding import Embedded, embed, full_precision
 from dsabench.methods.integer import KnownInteger
 from dsabench.methods.kmeans import spherical_kmeans
-from dsabench.methods.supcon import supcon_loss
+from dsabench.methods.supcon_loss import supcon_loss
 from dsabench.types import MethodOutput, Views
 
 RECIPES = {
