@@ -49,8 +49,9 @@ REQUEST = Request(
 )
 DATASETS = Datasets(offline=True)
 # For defaults that a batch this small does not allow.
-SETTINGS = {"w_mse": ("method.whitening_size=8", "method.output_dim=4")}
+SETTINGS = {"w_mse": ("method.whitening_size=8", "method.output_dim=4"), "supcon_kmeans": ("method.clusters=5",)}
 STEPS = 6
+TERMS = ("ssl", "dsa_adjust", "dsa_prior", "koleo", "sigreg", "visreg")
 TIMES = ("wall_s", "images_per_s")
 
 TRAINABLE = [name for name in METHODS if method_class(name).trainable]
@@ -67,6 +68,8 @@ SPECS = list(
             *(f"{method}+dsa" for method in TRAINABLE),
             *(f"simclr+{name}" for name in REGULARIZERS),
             "simclr+dsa[ema_every=3,queue=40]",
+            "byol+dsa[balance=on,lambda1=0.5]",
+            "simclr+koleo[balance=on]",
         ]
     )
 )
@@ -197,7 +200,7 @@ def test_every_pair_trains_and_labels_reach_those_alone_that_declare_it(
     assert [row["epoch"] for row in outcome.log] == [1.0, 2.0]
     for row in outcome.log:
         assert all(math.isfinite(value) for value in row.values()), row
-        terms = [value for name, value in row.items() if name in ("ssl", "dsa_adjust", "dsa_prior", "koleo")]
+        terms = [value for name, value in row.items() if name in TERMS]
         assert row["loss"] == pytest.approx(sum(terms), rel=1e-5)
     assert (regularizer == "none") == (set(outcome.log[0]) == {"epoch", "loss", "lr", "ssl"})
     assert all(tensor.isfinite().all() for tensor in outcome.after.values() if tensor.is_floating_point())

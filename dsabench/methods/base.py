@@ -15,7 +15,8 @@ class Method(nn.Module):
     """What the loop needs of an SSL method: `forward(views) -> MethodOutput`, and these facts.
 
     `backbone` maps images to (B, D), `projector` maps those to the embeddings (B, `embedding_dim`); a method is
-    built as `Method(backbone, feature_dim, **options)`, one that `needs_labels` with `num_classes=` too.
+    built as `Method(backbone, feature_dim, **options)`, one that `needs_labels` with `num_classes=` too, and with
+    `num_images=` of the training split where its constructor takes that.
     """
 
     needs_labels: ClassVar[bool] = False

@@ -39,8 +39,8 @@ class Supervised(Method):
 
     def forward(self, views: LabelledViews) -> MethodOutput:
         out = embed(self.backbone, self.projector, views)
-        with full_precision(out.h1):
-            logits = self.classifier(torch.cat([out.h1, out.h2]))
+        with full_precision(out.z1):
+            logits = self.classifier(torch.cat([out.z1, out.z2]))
             # The mean over 2B rows is the mean of both views' losses.
             loss = functional.cross_entropy(logits, views.labels.repeat(2), label_smoothing=self.label_smoothing)
         return MethodOutput(loss, *out)

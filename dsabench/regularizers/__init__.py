@@ -1,6 +1,7 @@
 """Regularizers: named terms that any method can be trained with.
 
-The variants of DSA from `dsa-no-m` on are its ablations: the same module, one option changed.
+The variants of DSA from `dsa-no-m` on are its ablations: the same module, one option changed, and `dsa-minimal`, all
+that its pull can do without.
 """
 
 from dsabench.registry import Entry
@@ -8,7 +9,8 @@ from dsabench.registry import Entry
 _DSA = "dsabench.regularizers.dsa.module:DSA"
 
 # The options that came after runs existed, each at the value that changes nothing.
-_LATER = {"ema_every": 1}
+_BALANCE = {"balance": False}
+_LATER = {"ema_every": 1} | _BALANCE
 
 REGULARIZERS: dict[str, Entry] = {
     "none": Entry("dsabench.regularizers.none:NoRegularizer", "nothing added: the plain method"),
@@ -22,6 +24,13 @@ REGULARIZERS: dict[str, Entry] = {
     "dsa-reference": Entry(
         "dsabench.regularizers.dsa.reference:ReferenceDSA",
         "the published computation, to measure against; its ImageNet prior: prior=frozen:resnet18.tv_in1k",
+        later=_BALANCE,
+    ),
+    "dsa-minimal": Entry(
+        _DSA,
+        "neighbour aggregation alone: pull only, no M, no scores, no teacher",
+        preset={"adjust": "pull", "m": "prior", "scores": False, "prior": "self"},
+        later=_LATER,
     ),
     "dsa-no-m": Entry(_DSA, "ablation: nothing learned, M is the prior", preset={"m": "prior"}, later=_LATER),
     "dsa-no-scores": Entry(_DSA, "ablation: every sample weighs the same", preset={"scores": False}, later=_LATER),
@@ -29,8 +38,20 @@ REGULARIZERS: dict[str, Entry] = {
     "dsa-pull": Entry(_DSA, "ablation: aggregation only", preset={"adjust": "pull"}, later=_LATER),
     "dsa-push": Entry(_DSA, "ablation: separation only", preset={"adjust": "push"}, later=_LATER),
     "dsa-constant": Entry(_DSA, "ablation: no two images are similar", preset={"similarity": "constant"}, later=_LATER),
+    "dsa-exponential": Entry(
+        _DSA,
+        "ablation: the published similarity, of the run's own features",
+        preset={"similarity": "exponential"},
+        later=_LATER,
+    ),
     "dsa-shuffled": Entry(_DSA, "ablation: the prior of the wrong images", preset={"shuffle": True}, later=_LATER),
     "koleo": Entry(
-        "dsabench.regularizers.koleo:KoLeo", "spreads features evenly; shares nothing with DSA (1806.03198)"
+        "dsabench.regularizers.koleo:KoLeo",
+        "spreads features evenly; shares nothing with DSA (1806.03198)",
+        later=_BALANCE,
     ),
+    "sigreg": Entry(
+        "dsabench.regularizers.sigreg:SIGReg", "LeJEPA's: standard normal along random directions (2511.08544)"
+    ),
+    "visreg": Entry("dsabench.regularizers.visreg:VISReg", "centre, scale and shape of a standard normal (2606.02572)"),
 }

@@ -73,6 +73,7 @@ class DSA(Regularizer):
     - `adjust`: `both`, or only `pull` (M >= 1/2) or `push` (M <= 1/2).
     - `shuffle`: whether T is given to the wrong images, at random: as much structure, none of its meaning.
     - `temperature`, `prior_temperature`: of the adjustment loss and of the exponential similarity.
+    - `balance`: whether lambda1 is relative to the method's gradient (`Regularizer`).
 
     Raises ValueError for an option out of its range. Warns, once, where the neighbourhoods of so small a batch say
     nothing. Features of the prior that are not finite raise RunFailed on a CPU; on other devices, where to look would
@@ -104,9 +105,10 @@ class DSA(Regularizer):
         shuffle: bool = False,
         temperature: float = 0.5,
         prior_temperature: float = 0.5,
+        balance: bool = False,
         num_images: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(balance=balance)
         require(lambda1 >= 0 and lambda2 >= 0, "lambda1 and lambda2 must be >= 0")
         require(0 <= start <= 1 and 0 <= momentum <= 1, "start and momentum must lie in [0, 1]")
         require_word("similarity", similarity, ("nested", "shared", "exponential", "constant"))
@@ -115,6 +117,7 @@ class DSA(Regularizer):
         require(k >= 1 and eta >= 1, "k and eta must be >= 1")
         require(queue == 0 or queue >= max(k, eta), f"a queue must hold at least max(k, eta) = {max(k, eta)} features")
         require(queue == 0 or prior != "labels", "a queue has no use for the labels prior, which compares classes")
+        require(queue == 0 or prior != "pixels", "a queue keeps features, and the pixels prior has none")
         require(1 <= ema_every <= 100, f"ema_every must lie in 1 to 100, got {ema_every}")
         require(ema_every == 1 or prior == "ema", "ema_every is an option of the ema prior")
         require(ema_every == 1 or num_images > 0, "ema_every above 1 needs num_images, to keep the features of each")
@@ -150,7 +153,7 @@ class DSA(Regularizer):
             )
         self.observe(pairs.similar, scores)
         terms = {} if self.pair_network is None else {"dsa_prior": self.lambda2 * pairs.distance}
-        return terms | {"dsa_adjust": weight * pairs.adjustment}
+        return terms | {"dsa_adjust": self.weigh("dsa_adjust", weight, pairs.adjustment, output)}
 
     @torch.no_grad()
     def relate(self, u: Tensor) -> tuple[Tensor, Tensor]:

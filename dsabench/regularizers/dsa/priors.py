@@ -1,9 +1,9 @@
 """Where a regularizer takes the similarity of images from: priors by name.
 
 A prior maps a batch to features u (B, P) that no gradient reaches. Names: `ema` (a teacher that follows the run's own
-backbone), `self` (the student's features of this very step: no further forward pass), `random` (the backbone as it was
-initialised), `frozen:MODEL` (a timm model with its published weights, or with those of a local file given as
-`frozen:MODEL@FILE`), and `labels` (the classes: an oracle).
+backbone), `self` (the student's features of this very step: no further forward pass), `pixels` (the images themselves:
+what is similar without a network), `random` (the backbone as it was initialised), `frozen:MODEL` (a timm model with its
+published weights, or with those of a local file given as `frozen:MODEL@FILE`), and `labels` (the classes: an oracle).
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ SMALLEST_SIDE = 64
 
 def prior_facts(name: str) -> RegularizerFacts:
     """The facts of a prior by name; raises ValueError for one that does not exist."""
-    if name in ("ema", "self", "random"):
+    if name in ("ema", "self", "pixels", "random"):
         return RegularizerFacts(name, "none")
     if name == "labels":
         return RegularizerFacts(name, "training")
     if name.startswith("frozen:") and len(name) > len("frozen:"):
         return RegularizerFacts(name, "prior")
-    raise ValueError(f"prior must be ema, self, random, labels or frozen:MODEL, got {name!r}")
+    raise ValueError(f"prior must be ema, self, pixels, random, labels or frozen:MODEL, got {name!r}")
 
 
 def build_prior(
@@ -47,6 +47,8 @@ def build_prior(
         return EmaPrior(encoder, feature_dim, momentum, every=every, num_images=num_images)
     if name == "self":
         return SelfPrior(feature_dim)
+    if name == "pixels":
+        return PixelPrior()
     if name == "random":
         return FrozenPrior(make_teacher(encoder), feature_dim)
     if name == "labels":
@@ -140,6 +142,17 @@ class SelfPrior(Prior):
     @torch.no_grad()
     def forward(self, output: MethodOutput, views: Views | LabelledViews) -> Tensor:
         return 0.5 * (functional.normalize(output.h1, dim=1) + functional.normalize(output.h2, dim=1))
+
+
+class PixelPrior(Prior):
+    """The un-augmented anchors, flattened: (B, C * H * W), which nobody knows before the first batch."""
+
+    def __init__(self) -> None:
+        super().__init__(feature_dim=0)
+
+    @torch.no_grad()
+    def forward(self, output: MethodOutput, views: Views | LabelledViews) -> Tensor:
+        return views.anchor.flatten(1)
 
 
 class FrozenPrior(Prior):

@@ -39,6 +39,7 @@ class ReferenceDSA(Regularizer):
     - `reference_faults`: as found, the cross-view blocks of M and T repeat those of one view, and the prior is in
       train mode, so that it depends on the batch.
     - `eta`, `mu`, `temperature`, `prior_temperature`, `lambda1`, `lambda2`: as published.
+    - `balance`: whether lambda1 and lambda2 are relative to the method's gradient (`Regularizer`).
 
     Raises ValueError for an option out of its range; small batches, and features of the prior that are not finite, are
     treated as by `DSA`.
@@ -60,8 +61,9 @@ class ReferenceDSA(Regularizer):
         mu: float = 1.0,
         temperature: float = 0.5,
         prior_temperature: float = 0.5,
+        balance: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(balance=balance)
         require(lambda1 >= 0 and lambda2 >= 0, "lambda1 and lambda2 must be >= 0")
         require(eta >= 1, "eta must be >= 1")
         require(temperature > 0 and prior_temperature > 0, "temperature and prior_temperature must be > 0")
@@ -110,7 +112,10 @@ class ReferenceDSA(Regularizer):
             "dsa_score_mean": scores.mean(),
             "dsa_similar": self.similar_pairs.sum() / max(1, images * (images - 1)),
         }
-        return {"dsa_prior": self.lambda2 * distance, "dsa_adjust": self.lambda1 * adjustment}
+        return {
+            "dsa_prior": self.weigh("dsa_prior", self.lambda2, distance, output),
+            "dsa_adjust": self.weigh("dsa_adjust", self.lambda1, adjustment, output),
+        }
 
     def blocks(self, pairwise: PairFunction, x1: Tensor, x2: Tensor) -> Tensor:
         """The matrix (2N, 2N) of the view pairs 11, 12 over 21, 22; as found, the cross-view ones repeat 11 and 22."""
