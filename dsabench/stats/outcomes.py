@@ -29,7 +29,8 @@ Failures: TypeAlias = Mapping[str, Collection[int]]
 
 @dataclass(frozen=True)
 class Outcomes:
-    """The pairs of one metric: `arm`, `against`, `differences` (n,) over the `seeds` that both have a finite value for.
+    """The pairs of one metric: `arm`, `against`, `differences` (n,) over the `seeds` that both have a finite value for;
+    zeros where all of them are of the size of rounding.
 
     `worst`, `best` (m,) are the differences of every pair, n or more of them: a failed run lost by more than any
     number, infinitely, and where both failed the difference is 0. They differ for the `missing` seeds alone, of which
@@ -88,7 +89,9 @@ def outcomes(
     asked = sorted(set(ours.keys() | theirs.keys() if seeds is None else seeds))
     finite = [seed for seed in asked if math.isfinite(ours.get(seed, math.nan) + theirs.get(seed, math.nan))]
     arm, against = [ours[seed] for seed in finite], [theirs[seed] for seed in finite]
-    differences = [_difference(a, b) for a, b in zip(arm, against, strict=True)]
+    differences = [a - b for a, b in zip(arm, against, strict=True)]
+    if all(math.isclose(a, b, rel_tol=ROUNDING) for a, b in zip(arm, against, strict=True)):
+        differences = [0.0] * len(finite)
     if higher_is_better is None:
         return Outcomes(finite, arm, against, differences, differences, differences) if finite else None
     missing = tuple(seed for seed in asked if seed not in ours or seed not in theirs)
