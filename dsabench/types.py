@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from torch import Tensor
@@ -60,3 +60,18 @@ class Score(NamedTuple):
     value: float
     params: Mapping[str, object]
     higher_is_better: bool | None = True
+
+
+class Answer(NamedTuple):
+    """What a probe says of every image: `predicted` (R, N) int64, the classes as the data set numbers them, in R draws
+    (1 where nothing is drawn), and the parameters that its accuracy stands under."""
+
+    params: Mapping[str, object]
+    predicted: Tensor
+
+
+class ProbeResult(NamedTuple):
+    """What a probe returns: its answers, which accuracies derive from, and the values that do not derive from them."""
+
+    scores: Sequence[Score] = ()
+    answers: Sequence[Answer] = ()

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+
+from dsabench.registry import Scalar
 
 OPTIMIZERS = ("sgd", "adam", "adamw", "lars")
 SCHEDULES = ("cosine", "step", "constant")
+
+
+# Options that came after runs existed, each at the value at which it leaves a run's identity.
+LATER: Mapping[str, Scalar] = MappingProxyType({})
 
 
 @dataclass(frozen=True)

@@ -9,24 +9,25 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dsabench.probes.base import accuracy, fit, numbered
+from dsabench.probes.base import fit, numbered
 from dsabench.probes.logistic import MAX_ITERATIONS, fit_batched, predict
-from dsabench.types import Features, Score
+from dsabench.types import Answer, Features, ProbeResult, Score
 
 # scikit-learn's C, the weight of the summed cross-entropy beside ||w||^2 / 2: from strong regularisation to weak.
 C_GRID = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 
 
-def linear(train: Features, val: Features, test: Features, *, seed: int) -> list[Score]:
-    """Test accuracy of logistic regression (L-BFGS) on standardised features, and the `chosen_C` that won on `val`.
+def linear(train: Features, val: Features, test: Features, *, seed: int) -> ProbeResult:
+    """Logistic regression (L-BFGS) on standardised features, and the `chosen_C` that won on `val`.
 
     Features are standardised with the training mean and standard deviation, a constant dimension only centred: so
     shifts and scales of single dimensions do not matter, while a rotation does, as far as it changes what is
     standardised. C runs up the grid, with scikit-learn and each fit started from the last, or, where there is a CUDA
     device, there and all at once; the best accuracy on `val` wins, ties to the smaller C. Warns where the chosen fit
-    did not converge. Nothing is drawn, so `seed` is not used. Raises ValueError as `common.numbered` does, and for
+    did not converge. Nothing is drawn, so `seed` is not used. Raises ValueError as `base.numbered` does, and for
     one class.
     """
+    classes = torch.unique(train.y)
     train, val, test = numbered(train, val=val, test=test)
     if int(train.y.max()) == 0:
         raise ValueError("the linear probe needs at least 2 classes in the training features; got 1")
@@ -36,9 +37,9 @@ def linear(train: Features, val: Features, test: Features, *, seed: int) -> list
     scale = torch.where(std <= torch.finfo(torch.float32).eps * mean.abs(), 1.0, std)
     train, val, test = (Features((split.x - mean) / scale, split.y) for split in (train, val, test))
     fits = _together(train, val.x, test.x, "cuda") if torch.cuda.is_available() else _in_turn(train, val.x, test.x)
-    best, chosen_c, converged, predicted = -1.0, C_GRID[0], True, test.y
+    best, chosen_c, converged, predicted = -1, C_GRID[0], True, test.y
     for c, fitted in zip(C_GRID, fits, strict=True):
-        on_val = accuracy(fitted.val, val.y)
+        on_val = int((fitted.val == val.y).sum())
         if on_val > best:
             best, chosen_c, converged, predicted = on_val, c, fitted.converged, fitted.test
     if not converged:
@@ -48,10 +49,9 @@ def linear(train: Features, val: Features, test: Features, *, seed: int) -> list
             stacklevel=2,
         )
     params = {"C": list(C_GRID), "select": "val_accuracy", "standardise": True}
-    return [
-        Score("accuracy", accuracy(predicted, test.y), params),
-        Score("chosen_C", chosen_c, params, None),
-    ]
+    return ProbeResult(
+        scores=[Score("chosen_C", chosen_c, params, None)], answers=[Answer(params, classes[predicted][None])]
+    )
 
 
 class Fitted(NamedTuple):

@@ -10,7 +10,8 @@ from statistics import fmean
 
 from dsabench.config.spec import Part, Spec, parse_part, parse_spec
 from dsabench.errors import NothingToCompare, UsageError, unknown
-from dsabench.metrics import CROWDING, METRICS
+from dsabench.evaluators import CROWDING
+from dsabench.metrics import METRICS
 from dsabench.probes import PROBES
 from dsabench.registry import Scalar
 from dsabench.stats import Comparison, MetricKey, summarise
@@ -54,6 +55,15 @@ def parse_primary(text: str) -> Primary:
     return Primary(part.name, "accuracy", part.options)
 
 
+def is_core(key: MetricKey) -> bool:
+    """Whether a key is of the core tier, with the options that evaluators have where none are given."""
+    entry = (METRICS if key.probe == CROWDING else PROBES).get(key.metric if key.probe == CROWDING else key.probe)
+    if entry is None or entry.tier != "core":
+        return False
+    params = json.loads(key.params)
+    return all(params.get(option, default) == default for option, default in entry.options.items())
+
+
 def pairs_of(specs: Sequence[Spec]) -> list[tuple[str, str]]:
     """(arm, against): every arm against the first, and every regularized one against its own plain method too."""
     baseline = specs[0]
@@ -74,7 +84,8 @@ def compare_rows(rows: Sequence[Row], specs: Sequence[str], primary: Primary, la
         if row.status == "ok" and row.value is not None:
             key = MetricKey(row.layer, row.probe, row.probe_params, row.metric)
             values.setdefault(row.spec, {}).setdefault(row.seed, {})[key] = row.value
-            directions[key] = row.higher_is_better
+            # What is measured on request is described: it must not move the p values of the declared family.
+            directions[key] = row.higher_is_better if is_core(key) or primary.matches(key) else None
     parsed = [parse_spec(text) for text in specs]
     pairs = [pair for pair in pairs_of(parsed) if values.keys() >= set(pair)]
     if not pairs:

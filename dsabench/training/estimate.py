@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from dsabench.config.plan import configured_dataset
 from dsabench.config.run_config import RunConfig
+from dsabench.data import Datasets
 from dsabench.data.dataset import Dataset
 from dsabench.training.loop import Trainer, make_fabric
-from dsabench.training.run import GENERATIONS, Run
+from dsabench.training.run import GENERATIONS
+from dsabench.training.store import Store
 
 BYTES = 4
 
@@ -34,23 +34,24 @@ class Estimate(NamedTuple):
     disk_mb: int
 
 
-def estimates(planned: Sequence[RunConfig], runs: Path, *, offline: bool) -> list[dict[str, object]]:
+def estimates(planned: Sequence[RunConfig], store: Store, datasets: Datasets) -> list[dict[str, object]]:
     """What each run would take; runs of one spec cost the same and are measured once."""
     costs: dict[str, Estimate] = {}
     for config in planned:
-        costs.setdefault(str(config.spec), estimate(config, runs, offline=offline))
+        costs.setdefault(str(config.spec), estimate(config, store, datasets))
     return [
         costs[str(config.spec)]
-        ._replace(run=config.label, run_id=config.run_id, run_dir=str(config.folder(runs)))
+        ._replace(run=config.label, run_id=config.run_id, run_dir=str(store.run(config).folder))
         ._asdict()
         for config in planned
     ]
 
 
-def estimate(config: RunConfig, runs: Path, *, offline: bool) -> Estimate:
+def estimate(config: RunConfig, store: Store, datasets: Datasets) -> Estimate:
     """Estimate a run from its modules, with one forward pass of two images."""
-    dataset = configured_dataset(config, offline=offline)
-    trainer = Trainer(config, dataset, Run.at(config, runs), make_fabric(config))
+    dataset = datasets.load(config.data)
+    run = store.run(config)
+    trainer = Trainer(config, dataset, run, make_fabric(config))
     state = sum(tensor.numel() * tensor.element_size() for tensor in trainer.tensors().values())
     parameters = sum(p.numel() for p in trainer.method.parameters() if p.requires_grad)
     splits = (dataset.train, dataset.val, dataset.test)
@@ -61,7 +62,7 @@ def estimate(config: RunConfig, runs: Path, *, offline: bool) -> Estimate:
     return Estimate(
         run=config.label,
         run_id=config.run_id,
-        run_dir=str(config.folder(runs)),
+        run_dir=str(run.folder),
         steps=trainer.total,
         parameters=parameters,
         memory_mb=round((images + state + parameters * BYTES + moments + activations) / 1e6),

@@ -63,9 +63,9 @@ class Trainer:
 
     def __init__(self, config: RunConfig, dataset: Dataset, run: Run, fabric: Fabric) -> None:
         self.config, self.dataset, self.run, self.fabric = config, dataset, run, fabric
-        self.method = build_method(config, dataset)
+        self.method = build_method(config, dataset.facts)
         self.feature_dim: int = self.method.backbone.feature_dim  # type: ignore[assignment]
-        self.regularizer = build_regularizer(config, self.method, self.feature_dim, dataset)
+        self.regularizer = build_regularizer(config, self.method, self.feature_dim, dataset.facts)
         self.options = OptimizerOptions(**config.resolved.optimizer)  # type: ignore[arg-type]
         self.steps_per_epoch = steps_per_epoch(len(dataset.train.labels), config.batch_size)
         self.images_per_step = min(config.batch_size, len(dataset.train.labels))

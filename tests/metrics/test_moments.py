@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from dsabench.metrics import METRICS, measure, prepare
+from dsabench.metrics import METRICS, measure
+from dsabench.metrics import samples as prepare
 from dsabench.metrics.moments import ClassMoments, Triangle
 from dsabench.metrics.samples import Samples
 from dsabench.registry import load
@@ -57,7 +58,7 @@ def test_the_triangle_keeps_small_singular_values(shape: tuple[int, int], rows: 
 
 def test_all_metrics_at_once_are_each_alone() -> None:
     x, y = blobs()
-    assert measure(x, y) == {name: load(METRICS, "metric", name)(x, y) for name in METRICS}
+    assert measure(x, y, METRICS) == {name: load(METRICS, "metric", name)(x, y) for name in METRICS}
 
 
 def test_metrics_do_not_depend_on_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
