@@ -35,7 +35,7 @@ class Comparison:
     `role` is `primary`, `secondary` or `descriptive` (judged in no family). `p_holm` is p within the secondary metrics
     of a pair, `p_pairs` that of the primary metric within the pairs that share a baseline.
 
-    `n_failed`, `n_failed_against` count runs without a finite value, `missing` names the seeds that an arm never ran.
+    `n_failed`, `n_failed_against` count runs without a finite value; `missing`, `missing_against` are seeds never run.
     `skewed` warns that the differences do not look symmetric, which the tests assume. `gap_closed` is set where a
     supervised arm, the `ceiling`, is at hand, with a 95% bootstrap interval over seeds. `smallest_effect` and `guards`
     are set for the primary metric alone. `images_low`, `images_high` bound the difference over seeds and test images,
@@ -67,6 +67,7 @@ class Comparison:
     n_failed: int = 0
     n_failed_against: int = 0
     missing: tuple[int, ...] = ()
+    missing_against: tuple[int, ...] = ()
     p_pairs: float | None = None
     skewed: bool = False
     ceiling: str | None = None
@@ -76,3 +77,17 @@ class Comparison:
     guards: tuple[GuardCheck, ...] = ()
     images_low: float | None = None
     images_high: float | None = None
+
+    def shortfalls(self) -> list[str]:
+        """What each arm owes, in words: runs that failed, seeds that are missing."""
+        n = self.n_pairs + len({*self.missing, *self.missing_against})
+        words = []
+        for arm, failed, missing in (
+            (self.spec, self.n_failed, self.missing),
+            (self.against, self.n_failed_against, self.missing_against),
+        ):
+            if failed:
+                words.append(f"{arm}: {failed} of {n - len(missing)} runs failed")
+            if missing:
+                words.append(f"{arm}: seed{'s' * (len(missing) > 1)} {', '.join(map(str, missing))} missing")
+        return words

@@ -33,8 +33,8 @@ class Outcomes:
     zeros where all of them are of the size of rounding.
 
     `worst`, `best` (m,) are the differences of every pair, n or more of them: a failed run lost by more than any
-    number, infinitely, and where both failed the difference is 0. They differ for the `missing` seeds alone, of which
-    nothing is known: `worst` has them all go against the arm, `best` has them all go its way.
+    number, infinitely, and where both failed the difference is 0. They differ for the seeds alone that are `missing`
+    from either arm, of which nothing is known: `worst` has them go against the arm, `best` has them go its way.
     """
 
     seeds: list[int]
@@ -46,11 +46,12 @@ class Outcomes:
     n_failed: int = 0
     n_failed_against: int = 0
     missing: tuple[int, ...] = ()
+    missing_against: tuple[int, ...] = ()
 
     @property
     def n_pairs(self) -> int:
         """How many pairs have an outcome, a failure included."""
-        return len(self.worst) - len(self.missing)
+        return len(self.worst) - len({*self.missing, *self.missing_against})
 
     @property
     def by_ranks(self) -> bool:
@@ -65,7 +66,7 @@ class Outcomes:
         """
         if not self.by_ranks:
             return sign_flip_p(self.differences), *sign_flip_interval(self.differences)
-        ends = (self.worst, self.best) if self.missing else (self.worst,)
+        ends = (self.worst,) if self.worst == self.best else (self.worst, self.best)
         lows, highs = zip(*map(signed_rank_interval, ends), strict=True)
         p = max(map(signed_rank_p, ends)) if lean(self.worst) * lean(self.best) > 0 else 1.0
         return p, min(lows), max(highs)
@@ -94,8 +95,7 @@ def outcomes(
         differences = [0.0] * len(finite)
     if higher_is_better is None:
         return Outcomes(finite, arm, against, differences, differences, differences) if finite else None
-    missing = tuple(seed for seed in asked if seed not in ours or seed not in theirs)
-    if len(missing) == len(asked):
+    if not any(seed in ours and seed in theirs for seed in asked):
         return None
     lost = -math.inf if higher_is_better else math.inf
 
@@ -112,7 +112,8 @@ def outcomes(
         best=[difference(seed, -lost, lost) for seed in asked],
         n_failed=sum(math.isnan(ours.get(seed, lost)) for seed in asked),
         n_failed_against=sum(math.isnan(theirs.get(seed, lost)) for seed in asked),
-        missing=missing,
+        missing=tuple(seed for seed in asked if seed not in ours),
+        missing_against=tuple(seed for seed in asked if seed not in theirs),
     )
 
 

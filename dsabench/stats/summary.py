@@ -15,9 +15,6 @@ from dsabench.stats.outcomes import Failures, MetricKey, Outcomes, Values, outco
 from dsabench.stats.paired import skewed, smallest_p, t_interval
 from dsabench.stats.verdict import ALPHA, SMALLEST_EFFECT, Guard, judged
 
-# Repeats intra_class_variance (r = .99998 over the runs of digits), and would be counted by Holm as one metric more.
-REPEATED = frozenset({"alignment"})
-
 
 def summarise(
     values: Values,
@@ -35,8 +32,8 @@ def summarise(
     """Compare each (spec, against) of `pairs` on every metric that one has, from `values[spec][seed][key]`.
 
     The primary metric comes first and is judged as `dsabench.stats.verdict` says, `smallest_effect` a share of the
-    baseline's mean; the others of `family` (all but `REPEATED` by default) that have a direction are judged by Holm
-    within their pair; the rest is described. `failures[spec]` are the seeds whose run failed; a value that is not
+    baseline's mean; the others of `family` (by default all) that have a direction are judged by Holm within their
+    pair; the rest is described. `failures[spec]` are the seeds whose run failed; a value that is not
     finite is a failure of that metric. `seeds` are those asked for, by default all that an arm of the pair has: a run
     that is not there is missing, and no verdict rests on what it might have given. A metric that no pair of runs has
     an outcome of gives no row.
@@ -59,10 +56,8 @@ def summarise(
             direction = directions[key]
             outcome = outcomes(values, pair, key, higher_is_better=direction, failures=failures or {}, seeds=asked)
             if outcome is not None:
-                inside = key.metric not in REPEATED if family is None else key in family
-                role = (
-                    "primary" if key == primary else "secondary" if inside and direction is not None else "descriptive"
-                )
+                inside = direction is not None and (family is None or key in family)
+                role = "primary" if key == primary else "secondary" if inside else "descriptive"
                 row = _compared(pair, key, role, direction, outcome)
                 rows.append(row if ceiling is None else _with_gap(row, outcome, values, ceiling))
     return judged(rows, guards=guards, smallest_effect=smallest_effect)
@@ -115,6 +110,7 @@ def _compared(pair: tuple[str, str], key: MetricKey, role: str, direction: bool 
         n_failed=found.n_failed,
         n_failed_against=found.n_failed_against,
         missing=found.missing,
+        missing_against=found.missing_against,
         skewed=skewed(found.differences),
     )
 

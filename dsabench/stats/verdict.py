@@ -99,7 +99,7 @@ def _verdict(row: Comparison, fails_more: bool) -> str:
         return SAME
     p = row.p_pairs if row.role == "primary" else row.p_holm
     if p is None or p >= ALPHA:
-        if row.missing:
+        if row.missing or row.missing_against:
             return UNDECIDED
         return NOT_SHOWN if row.can_reach_05 else f"cannot reach .05 with {row.n_pairs} seeds"
     # The interval leaves zero out on one side, or touches it.
