@@ -1,10 +1,11 @@
 """Intervals that resample: seeds for the share of a gap, seeds and test images for a difference.
 
-Seeds and images are crossed, every run answers for every image, so a draw takes seeds with replacement and, class by
-class, images with replacement, the same images for both arms and all runs (Owen 2007, "The pigeonhole bootstrap").
-Percentiles of few seeds would be too narrow; they are taken further out, at the levels that make the interval of a
-mean of n normal seeds as wide as Student's (Hesterberg 2014, arXiv 1411.5279: expanded percentiles). Nothing is bounded
-by fewer seeds than the exact test needs. Draws are named, so they repeat.
+Seeds and images are crossed, every run answers for every image (Owen 2007, "The pigeonhole bootstrap"). A draw takes
+images with replacement, class by class, the same ones for both arms and all runs, and apart from that seeds; it moves
+the difference by what either does. The noise of single answers is in both, so an interval is rather wide than narrow.
+Means of few resampled seeds vary too little: what they move is stretched until n normal seeds would give Student's
+interval, to the end that the expanded percentiles of Hesterberg (2014, arXiv 1411.5279) serve. Nothing is bounded by
+fewer seeds than the exact test needs. Draws are named, so they repeat.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from dsabench.stats.paired import smallest_p
 
 DRAWS = 2000
 # Draws whose weights are held as float64 at a time.
-BLOCK = 64
+BLOCK = 250
 
 Floats: TypeAlias = np.ndarray[Any, Any]
 # (x (N, D), classes (N,), weights (B, N)) -> (B,): a metric where image n counts as often as its weight says.
@@ -47,10 +48,9 @@ def answers_interval(
             f"got {ours.shape}, {theirs.shape} and {labels.shape}"
         )
     difference = ours - theirs
-    weights = image_weights(labels, draws)
-    blocks = np.array_split(weights, math.ceil(draws / BLOCK))
+    blocks = np.array_split(image_weights(labels, draws), math.ceil(draws / BLOCK))
     by_seed = np.concatenate([block.astype(np.float64) @ difference.T for block in blocks])
-    return _interval(by_seed / len(labels), level)
+    return _interval(by_seed.mean(axis=1) / len(labels), difference.mean(axis=1), level)
 
 
 def features_interval(
@@ -64,28 +64,22 @@ def features_interval(
 ) -> tuple[float, float]:
     """The interval (low, high) of a difference of a metric of features over seeds and test images.
 
-    `arm`, `against` hold one (N, D) a seed, in the same order, looked at one after another; `classes` is (N,). A draw
-    repeats images, which moves most metrics of geometry a little one way: its mean is put back on the estimate.
+    `arm`, `against` hold one (N, D) a seed, in the same order, looked at one after another; `classes` is (N,).
     Unbounded where the metric of a run is not finite. Raises ValueError for arms of unequal numbers of seeds.
     """
     if len(arm) != len(against):
         raise ValueError(f"both arms need the same seeds; got {len(arm)} and {len(against)} sets of features")
     weights = torch.from_numpy(image_weights(classes.numpy(), draws))
-    once = torch.ones(1, len(classes), dtype=torch.float64)
-
-    def values(x: Tensor) -> tuple[Floats, float]:
-        drawn = torch.cat([metric(x, classes, block.double()) for block in torch.split(weights, BLOCK)])
-        return drawn.numpy(), float(metric(x, classes, once))
-
-    by_seed, estimates = [], []
+    moved, by_seed = np.zeros(draws), []
     for ours, theirs in zip(arm, against, strict=True):
-        (drawn, estimate), (drawn_against, estimate_against) = values(ours), values(theirs)
-        by_seed.append(drawn - drawn_against)
-        estimates.append(estimate - estimate_against)
-    differences, found = np.stack(by_seed, axis=1), np.asarray(estimates)
-    if not (np.isfinite(differences).all() and np.isfinite(found).all()):
-        return -math.inf, math.inf
-    return _interval(differences + (found - differences.mean(axis=0)), level)
+        (drawn, estimate), (drawn_against, estimate_against) = (
+            _values(metric, x, classes, weights) for x in (ours, theirs)
+        )
+        # Collapsed runs have infinite values, and inf - inf is told apart below.
+        with np.errstate(invalid="ignore"):
+            moved += drawn - drawn_against
+            by_seed.append(np.float64(estimate) - estimate_against)
+    return _interval(moved / len(by_seed), np.asarray(by_seed), level)
 
 
 def gap_interval(
@@ -102,16 +96,17 @@ def gap_interval(
     Unbounded where some draw has no distance to cover, or one the other way: then the share has no sense.
     """
     floor, reached, ceiling = (np.asarray(values, dtype=np.float64) for values in (method, regularized, supervised))
-    n = len(floor)
-    if smallest_p(min(n, len(ceiling))) >= 1 - level:
+    n, top = len(floor), len(ceiling)
+    if not _bounds(min(n, top), level):
         return -math.inf, math.inf
     drawn = numpy_generator("bootstrap", "seeds").integers(n, size=(draws, n))
-    apart = numpy_generator("bootstrap", "ceiling").integers(len(ceiling), size=(draws, len(ceiling)))
-    floors = floor[drawn].mean(axis=1)
-    distance = ceiling[drawn if paired else apart].mean(axis=1) - floors
+    apart = drawn if paired else numpy_generator("bootstrap", "ceiling").integers(top, size=(draws, top))
+    floors = _stretched(floor[drawn].mean(axis=1), floor.mean(), n, level)
+    distance = _stretched(ceiling[apart].mean(axis=1), ceiling.mean(), top, level) - floors
     if (distance * (ceiling.mean() - floor.mean()) <= 0).any():
         return -math.inf, math.inf
-    return _percentiles((reached[drawn].mean(axis=1) - floors) / distance, min(n, len(ceiling)), level)
+    covered = _stretched(reached[drawn].mean(axis=1), reached.mean(), n, level) - floors
+    return _percentiles(covered / distance, level)
 
 
 def image_weights(classes: Floats, draws: int) -> Floats:
@@ -162,18 +157,38 @@ def repeating(metric: Callable[[Tensor, Tensor], float]) -> WeightedMetric:
     return weighted
 
 
-def _interval(by_seed: Floats, level: float) -> tuple[float, float]:
-    """The interval of the mean over seeds, from the differences of each seed under every draw of images (B, S)."""
-    draws, n = by_seed.shape
-    if smallest_p(n) >= 1 - level:
+def _values(metric: WeightedMetric, x: Tensor, classes: Tensor, weights: Tensor) -> tuple[Floats, float]:
+    """The metric of one run under every draw of images (B,), and on the images as they are."""
+    blocks = [metric(x, classes, block.double()) for block in torch.split(weights, BLOCK)]
+    once = torch.ones(1, len(classes), dtype=torch.float64)
+    drawn: Floats = torch.cat(blocks).numpy()
+    return drawn, float(metric(x, classes, once))
+
+
+def _interval(by_images: Floats, by_seed: Floats, level: float) -> tuple[float, float]:
+    """The interval of a mean over seeds from its values under draws of images (B,) and those of each seed (S,)."""
+    n, draws = len(by_seed), len(by_images)
+    if not (_bounds(n, level) and np.isfinite(by_images).all() and np.isfinite(by_seed).all()):
         return -math.inf, math.inf
     chosen = numpy_generator("bootstrap", "seeds").integers(n, size=(draws, n))
-    return _percentiles(np.take_along_axis(by_seed, chosen, axis=1).mean(axis=1), n, level)
+    means = _stretched(by_seed[chosen].mean(axis=1), by_seed.mean(), n, level)
+    # Repeated images move most metrics of geometry a little one way, which is no uncertainty.
+    return _percentiles(means + (by_images - by_images.mean()), level)
 
 
-def _percentiles(draws: Floats, n: int, level: float) -> tuple[float, float]:
-    """Hesterberg's expanded percentiles of draws (B,) for a sample of n."""
-    student = math.sqrt(n / (n - 1)) * float(distributions.t.ppf((1 + level) / 2, n - 1))
-    tail = float(distributions.norm.cdf(-student))
-    low, high = np.quantile(draws, [tail, 1 - tail])
+def _bounds(n: int, level: float) -> bool:
+    """Whether the exact test can bound anything with n seeds."""
+    return smallest_p(n) < 1 - level
+
+
+def _stretched(means: Floats, centre: Floats, n: int, level: float) -> Floats:
+    """Means of resampled seeds, their distance from that of all n made Student's."""
+    tail = (1 + level) / 2
+    student = math.sqrt(n / (n - 1)) * float(distributions.t.ppf(tail, n - 1)) / float(distributions.norm.ppf(tail))
+    stretched: Floats = centre + student * (means - centre)
+    return stretched
+
+
+def _percentiles(draws: Floats, level: float) -> tuple[float, float]:
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

@@ -15,6 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from dsabench import __version__
 from dsabench.errors import DataError
 from dsabench.files import canonical_json, read_json, write_atomic
 
@@ -36,7 +37,7 @@ def _utc_now() -> str:
 
 
 def _versions() -> dict[str, str]:
-    return {name: metadata.version(name) for name in ("dsabench", "torch", "numpy", "scipy")}
+    return {"dsabench": __version__, **{name: metadata.version(name) for name in ("torch", "numpy", "scipy")}}
 
 
 @dataclass(frozen=True)
