@@ -1,6 +1,6 @@
 """How often nothing is called better: planted nulls, judged by the verdict of `dsabench compare`.
 
-python -m benchmarks.calibration [--json] [--smoke]; about three minutes on one core, writes results/calibration.csv.
+python -m benchmarks.calibration [--json] [--smoke]; about two minutes on one core, writes results/calibration.csv.
 
 4,000 comparisons a row in which the primary metric (lower is better, 1 in the mean) does not differ in the mean between
 the arms. Three rates in each: an exact p below .05 whichever way, the same with the primary metric better, and the

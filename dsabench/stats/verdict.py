@@ -63,8 +63,8 @@ def judged(
         if row.role != "descriptive":
             row = replace(row, can_reach_05=p is not None and smallest_p(row.n_pairs) * size < ALPHA)
             # A run that collapsed under the primary metric may have a fine value of another one.
-            fails_more = any(one.n_failed > one.n_failed_against for one in pair.values() if one.role == "primary")
-            row = replace(row, verdict=_verdict(row, fails_more or row.n_failed > row.n_failed_against))
+            failing = [row, *(one for one in pair.values() if one.role == "primary")]
+            row = replace(row, verdict=_verdict(row, failing))
         found.append(row)
     return found
 
@@ -92,7 +92,8 @@ def _checked(guard: Guard, pair: Mapping[MetricKey, Comparison]) -> GuardCheck:
     return GuardCheck(guard.name, guard.margin, low, high, low > -guard.margin)
 
 
-def _verdict(row: Comparison, fails_more: bool) -> str:
+def _verdict(row: Comparison, failing: Sequence[Comparison]) -> str:
+    """The verdict of a row; `failing` are those whose failures speak against its arm."""
     if row.n_pairs < ENOUGH_SEEDS:
         return TOO_FEW
     if row.low == row.high == 0:
@@ -105,8 +106,10 @@ def _verdict(row: Comparison, fails_more: bool) -> str:
     # The interval leaves zero out on one side, or touches it.
     if (row.low + row.high > 0) != row.higher_is_better:
         return WORSE
-    if fails_more:
+    if any(one.n_failed > one.n_failed_against for one in failing):
         return FAILS_MORE
+    if any(one.n_failed + len(one.missing) > one.n_failed_against for one in failing):
+        return UNDECIDED
     if row.smallest_effect is not None and abs(row.difference) < row.smallest_effect * abs(row.mean_against):
         return TOO_SMALL
     held = {guard.held for guard in row.guards}

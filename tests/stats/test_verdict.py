@@ -161,6 +161,10 @@ def test_missing_seeds_are_named_and_no_verdict_rests_on_them() -> None:
     del values[PLAIN][0]
     row = primary(values)
     assert (row.verdict, row.shortfalls()) == ("better", [f"{PLAIN}: seed 0 missing"])
+    # A run of the arm might have failed, and then it would fail more often.
+    values[PLAIN][0], _ = values[DSA][0], values[DSA].pop(0)
+    row = primary(values)
+    assert (row.p < 0.05, row.verdict) == (True, "undecided, runs are missing")
 
 
 def test_seeds_that_were_asked_for_and_never_run_are_missing_from_both() -> None:
