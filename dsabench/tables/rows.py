@@ -110,13 +110,15 @@ def comparable(row: Row) -> tuple[object, ...]:
 
 
 def cell(value: object) -> str:
-    """One CSV cell, unquoted: None is empty, floats are the shortest text that reads back the same."""
+    """One CSV cell, unquoted: None is empty, floats are the shortest text that reads back, `; ` parts a tuple."""
     if value is None:
         return ""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
         return float.__repr__(value)
+    if isinstance(value, tuple):
+        return cell("; ".join(map(str, value)))
     text = str(value)
     return f"'{text}" if isinstance(value, str) and _RISKY.match(text) else text
 
