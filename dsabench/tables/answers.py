@@ -2,8 +2,8 @@
 
 `answers-PROBE-HASH.safetensors` holds `y` (N,) int64, the classes, and for each accuracy i of the probe `predicted.i`
 (R, N) int32, the class that each of R draws answered (R is 1 where nothing is drawn). The metadata of the file hold,
-under `dsabench`, JSON with `params` (a list: what accuracy i stands under), `scores` (the probe's values that derive from no answer) and
-`probe`. Images are in the order of the split.
+under `dsabench`, JSON with `params` (a list: what accuracy i stands under), `scores` (the probe's values that derive
+from no answer) and `probe`. Images are in the order of the split.
 """
 
 from __future__ import annotations

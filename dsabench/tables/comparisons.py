@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from statistics import median
 from typing import NamedTuple
 
 from dsabench.config.spec import Part, Spec, parse_part, parse_spec
@@ -140,11 +140,12 @@ def compare_rows(
     failures: dict[str, set[int]] = {}
     directions: dict[MetricKey, bool | None] = {}
     for row in rows:
-        if row.status != "ok":
+        if row.status == "failed":
             failures.setdefault(row.spec, set()).add(row.seed)
-        elif row.value is not None:
+        elif row.value is not None or row.probe == CROWDING:
+            # A metric that is not defined for a run's features is one that the run failed, and no other.
             key = key_of(row)
-            values.setdefault(row.spec, {}).setdefault(row.seed, {})[key] = row.value
+            values.setdefault(row.spec, {}).setdefault(row.seed, {})[key] = math.nan if row.value is None else row.value
             directions[key] = row.higher_is_better
     parsed = [parse_spec(text) for text in specs]
     ran = values.keys() | failures.keys()
@@ -175,15 +176,15 @@ def key_of(row: Row) -> MetricKey:
 
 
 def cost_ratios(rows: Sequence[Row], comparisons: Sequence[Comparison]) -> dict[tuple[str, str], float]:
-    """How many times the training time of the other arm each arm took, from the means over its runs."""
+    """How many times the training time of the other arm each arm took, from the medians over its runs."""
     seconds: dict[str, dict[str, float]] = {}
     for row in rows:
         if row.status == "ok" and row.wall_s:
             seconds.setdefault(row.spec, {})[row.run_id] = row.wall_s
-    means = {spec: fmean(times.values()) for spec, times in seconds.items()}
+    typical = {spec: median(times.values()) for spec, times in seconds.items()}
     pairs = {(comparison.spec, comparison.against) for comparison in comparisons}
     return {
-        (spec, against): means[spec] / means[against]
+        (spec, against): typical[spec] / typical[against]
         for spec, against in pairs
-        if spec in means and against in means and not math.isclose(means[against], 0.0)
+        if spec in typical and against in typical and not math.isclose(typical[against], 0.0)
     }
