@@ -11,9 +11,10 @@ import numpy as np
 
 from dsabench.errors import UsageError
 from dsabench.stats.comparison import Comparison
+from dsabench.stats.limits import SMALLEST_EFFECT
 from dsabench.stats.outcomes import Failures, MetricKey, Outcomes, Values, outcomes
 from dsabench.stats.paired import skewed, smallest_p, t_interval
-from dsabench.stats.verdict import ALPHA, SMALLEST_EFFECT, Guard, judged
+from dsabench.stats.verdict import ALPHA, Guard, judged
 
 
 def summarise(

@@ -15,14 +15,13 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from dsabench.stats.comparison import Comparison, GuardCheck
+from dsabench.stats.limits import MARGIN, SMALLEST_EFFECT
 from dsabench.stats.outcomes import MetricKey
 from dsabench.stats.paired import holm, smallest_p
 
 ALPHA = 0.05
 # Five seeds cannot reach p < .05 in a two-sided sign-flip test.
 ENOUGH_SEEDS = 6
-SMALLEST_EFFECT = 0.05
-MARGIN = 0.01
 
 BETTER, WORSE = "better", "worse"
 TIGHTER = "tighter, not better"

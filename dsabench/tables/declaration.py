@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from importlib import metadata
@@ -16,8 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from dsabench import __version__
+from dsabench.config.eval_config import EvalConfig
+from dsabench.config.run_config import RunConfig
 from dsabench.errors import DataError
 from dsabench.files import canonical_json, read_json, write_atomic
+from dsabench.tables.criteria import Criteria
 
 FOLDER = "declarations"
 # What may change without another question being asked, with the words for it.
@@ -67,6 +70,25 @@ class Declaration:
         """The name of its file, from the setting and the set of specs."""
         identity = {"setting": dict(self.setting), "specs": sorted(set(self.specs))}
         return f"{hashlib.sha256(canonical_json(identity).encode()).hexdigest()[:16]}.json"
+
+
+def declaration_of(
+    planned: Sequence[RunConfig], seeds: Sequence[int], criteria: Criteria, what: EvalConfig
+) -> Declaration:
+    """What a comparison of these planned runs will be judged by."""
+    run = planned[0]
+    return Declaration(
+        # What all arms share; an arm's own epochs are in its spec.
+        setting={"data": canonical_json(run.data.identity()), "backbone": run.backbone, "batch_size": run.batch_size},
+        specs=tuple(dict.fromkeys(str(one.spec) for one in planned)),
+        seeds=tuple(seeds),
+        primary=str(criteria.primary),
+        guards=tuple(str(guard.choice) for guard in criteria.guards),
+        margins=tuple(guard.margin for guard in criteria.guards),
+        smallest_effect=criteria.smallest_effect,
+        layer=str(what.layers[0]),
+        split=what.split,
+    )
 
 
 def declare(folder: Path, declaration: Declaration, *, runs_seen: int) -> tuple[Declaration, list[str]]:

@@ -17,7 +17,7 @@ from dsabench.evaluation import evaluate as module
 from dsabench.evaluation.encoder import Encoder, run_encoder
 from dsabench.evaluation.evaluate import Evaluation, evaluate
 from dsabench.evaluation.inputs import Inputs
-from dsabench.evaluation.pairs import mcnemar_by_seed
+from dsabench.evaluation.pairs import Pairs
 from dsabench.files import canonical_json
 from dsabench.signals import Stop
 from dsabench.stats import mcnemar
@@ -151,7 +151,7 @@ def test_mcnemar_reads_the_stored_answers(tmp_path: Path) -> None:
     class Pair:
         spec, against = "byol", "simclr"
 
-    found = mcnemar_by_seed(planned, [Pair()], config, store, DATASETS)  # type: ignore[list-item]
+    found = Pairs(planned, config, store, DATASETS).mcnemar([Pair()])  # type: ignore[list-item]
     right = {}
     for run in store.runs():
         (path,) = (run.folder / "features").glob("answers-knn-*.safetensors")

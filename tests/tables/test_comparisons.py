@@ -12,14 +12,8 @@ import pytest
 
 from dsabench.errors import NothingToCompare, UsageError
 from dsabench.stats import Comparison, MetricKey
-from dsabench.tables.comparisons import (
-    GUARDS,
-    compare_rows,
-    key_of,
-    parse_guard,
-    parse_primary,
-    parse_share,
-)
+from dsabench.tables.comparisons import compare_rows, key_of
+from dsabench.tables.criteria import GUARDS, Criteria, MetricGuard, parse_guard, parse_primary, parse_share
 from dsabench.tables.rows import Row, cell, read_csv
 
 RESULTS = Path(__file__).parents[2] / "results"
@@ -47,15 +41,27 @@ def rows_of(spec: str, seeds: Sequence[int], gain: float = 0.0) -> list[Row]:
     ]  # fmt: skip
 
 
-def failed(rows: Sequence[Row], status: str = "failed: the loss is nan") -> list[Row]:
+def failed(rows: Sequence[Row]) -> list[Row]:
     """The one row that each of the runs would have left, had it failed."""
     runs = {row.run_id: row for row in rows}.values()
     nothing: dict[str, Any] = {"layer": "", "probe": "", "probe_params": "", "metric": "", "value": None}
-    return [replace(row, status=status, higher_is_better=None, **nothing) for row in runs]
+    return [replace(row, status="failed", note="the loss is nan", higher_is_better=None, **nothing) for row in runs]
 
 
-def compare(rows: Sequence[Row], *specs: str, **options: Any) -> dict[tuple[str, str, MetricKey], Comparison]:
-    found = compare_rows(rows, specs or ("simclr", "simclr+dsa"), parse_primary("cdnv"), "backbone", **options)
+def criteria(primary: str = "cdnv", guards: Sequence[MetricGuard] | None = None, **more: float) -> Criteria:
+    chosen = tuple(map(parse_guard, GUARDS) if guards is None else guards)
+    return Criteria(parse_primary(primary), chosen, **more)
+
+
+def compare(
+    rows: Sequence[Row],
+    *specs: str,
+    guards: Sequence[MetricGuard] | None = None,
+    smallest_effect: float = 0.05,
+    **options: Any,
+) -> dict[tuple[str, str, MetricKey], Comparison]:
+    by = criteria(guards=guards, smallest_effect=smallest_effect)
+    found = compare_rows(rows, specs or ("simclr", "simclr+dsa"), by, "backbone", **options)
     return {(row.spec, row.against, row.key): row for row in found}
 
 
@@ -171,7 +177,7 @@ def test_an_arm_whose_every_run_failed_is_worse_and_two_of_them_are_nothing() ->
     with pytest.raises(NothingToCompare, match="finished"):
         compare(plain)
     with pytest.raises(NothingToCompare, match="linear was not measured on the layer 'backbone'"):
-        compare_rows([*plain, *rows_of("byol", range(6))], ["simclr", "byol"], parse_primary("linear"), "backbone")
+        compare_rows([*plain, *rows_of("byol", range(6))], ["simclr", "byol"], criteria("linear"), "backbone")
 
 
 def test_every_pair_against_one_baseline_is_in_its_family() -> None:
