@@ -8,8 +8,8 @@ import torch
 from torchvision.transforms.v2.functional import resized_crop
 
 from dsabench import rng
-from dsabench.data import loading as builder
 from dsabench.data import load_dataset
+from dsabench.data import loading as builder
 from dsabench.data.dataset import Dataset
 from dsabench.data.loader import image_batches, labelled_batches, pretraining_batches, steps_per_epoch, unlabelled
 from dsabench.data.sources.decoding import FileSource
