@@ -94,7 +94,7 @@ def test_the_package_is_seen() -> None:
     )
     assert Import("dsabench.training.loop", "dsabench.rng", late=False, typing=False) in all_imports()
     assert Import("dsabench.cli.output", "dsabench.config.run_config", late=False, typing=True) in all_imports()
-    assert Import("dsabench.cli.compare", "dsabench.evaluation.evaluate", late=True, typing=False) in all_imports()
+    assert Import("dsabench.cli.compare", "dsabench.evaluation.pairs", late=True, typing=False) in all_imports()
 
 
 def test_methods_and_regularizers_never_see_each_other_nor_what_runs_them() -> None:
