@@ -84,13 +84,18 @@ def compare_rows(rows: Sequence[Row], specs: Sequence[str], primary: Primary, la
         if row.status == "ok" and row.value is not None:
             key = MetricKey(row.layer, row.probe, row.probe_params, row.metric)
             values.setdefault(row.spec, {}).setdefault(row.seed, {})[key] = row.value
-            # What is measured on request is described: it must not move the p values of the declared family.
-            directions[key] = row.higher_is_better if is_core(key) or primary.matches(key) else None
+            directions[key] = row.higher_is_better
     parsed = [parse_spec(text) for text in specs]
     pairs = [pair for pair in pairs_of(parsed) if values.keys() >= set(pair)]
     if not pairs:
         raise NothingToCompare("no two of the specs have finished runs; see the errors above")
-    key = next(key for key in directions if key.layer == layer and primary.matches(key))
+    matching = [key for key in directions if key.layer == layer and primary.matches(key)]
+    if not matching:
+        raise UsageError(f"the primary metric is not measured: {primary.probe} has no {primary.metric} on {layer}")
+    # Of one probe under several options the one without is meant.
+    key = min(matching, key=lambda found: not is_core(found))
+    # What is measured on request is described: it must not move the p values of the declared family.
+    directions = {found: better if found == key or is_core(found) else None for found, better in directions.items()}
     supervised = next((str(spec) for spec in parsed if str(spec) in values and spec == Spec(Part("supervised"))), None)
     return summarise(values, pairs=pairs, primary=key, directions=directions, supervised=supervised)
 
