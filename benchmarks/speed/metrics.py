@@ -1,4 +1,4 @@
-"""The core crowding metrics on features in a file: seconds, memory and growth up to a million rows, and scikit-learn's two.
+"""The core metrics on features in a file: seconds, memory and growth up to a million rows, and scikit-learn's two.
 
 python -m benchmarks.speed.metrics [--json]; about four minutes on two cores, and 2 GB in the temporary folder. Rows of
 512 dimensions in 100 classes are mapped from the file that a run would store them in. `pass_s` is reading them and what

@@ -111,7 +111,7 @@ METRICS: dict[str, Evaluator] = {
         "squared distance to the nearest other class mean",
         "nearest-class gap",
         True,
-        "2407.13541",
+        "after 2407.13541",
     ),
     "class_overlap": _extra(
         "overlap:class_overlap",
