@@ -15,8 +15,8 @@ from lightly.models.modules import SimCLRProjectionHead
 from sklearn.datasets import load_digits
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
-from torchvision.transforms import v2
 
+from benchmarks.examples.dsa_in_a_loop import augment
 from dsabench import build_backbone, measure
 
 
@@ -43,11 +43,10 @@ class SimCLR(pl.LightningModule):
         self.backbone = build_backbone("resnet8", channels=1, image_size=8)
         self.projector = SimCLRProjectionHead(self.backbone.feature_dim, 128, 64)
         self.loss = NTXentLoss(temperature=0.5)
-        self.augment = v2.Compose([v2.RandomAffine(15, translate=(0.15, 0.15)), v2.GaussianNoise(sigma=0.1)])
 
     def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
-        views = (torch.stack([self.augment(image) for image in batch[0]]) for _ in range(2))
-        loss: Tensor = self.loss(*(self.projector(self.backbone(view)) for view in views))
+        z1, z2 = (self.projector(self.backbone(augment(batch[0]))) for _ in range(2))
+        loss: Tensor = self.loss(z1, z2)
         return loss
 
     def configure_optimizers(self) -> torch.optim.Optimizer:

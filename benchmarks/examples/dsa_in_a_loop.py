@@ -2,7 +2,7 @@
 
     $ python -m benchmarks.examples.dsa_in_a_loop --steps 300
 
-trains for a minute or two on a processor and ends with the CDNV of the features, lower is less crowded.
+takes about 40 seconds of one core and ends with the CDNV of the features: lower is less crowded.
 """
 
 from __future__ import annotations
@@ -14,10 +14,20 @@ import torch
 from lightly.loss import NTXentLoss
 from lightly.models.modules import SimCLRProjectionHead
 from sklearn.datasets import load_digits
-from torch import nn
-from torchvision.transforms import v2
+from torch import Tensor, nn
+from torch.nn import functional
 
 from dsabench import DSA, MethodOutput, Views, build_backbone, cdnv
+
+
+def augment(images: Tensor) -> Tensor:
+    """Views of images (B, C, H, W): each turned, scaled and shifted at random, and noise."""
+    turn, size, right, down = torch.randn(4, len(images))
+    angle, scale = 0.25 * turn, 1.0 + 0.1 * size
+    cos, sin = scale * angle.cos(), scale * angle.sin()
+    affine = torch.stack([cos, -sin, 0.2 * right, sin, cos, 0.2 * down], dim=1).view(-1, 2, 3)
+    grid = functional.affine_grid(affine, list(images.shape), align_corners=False)
+    return functional.grid_sample(images, grid, align_corners=False) + 0.1 * torch.randn_like(images)
 
 
 def main(arguments: Sequence[str] | None = None) -> list[dict[str, float]]:
@@ -29,7 +39,6 @@ def main(arguments: Sequence[str] | None = None) -> list[dict[str, float]]:
     torch.manual_seed(0)
     digits = load_digits()
     images = torch.tensor(digits.images[:, None] / 16.0, dtype=torch.float32)
-    augment = v2.Compose([v2.RandomAffine(15, translate=(0.15, 0.15), scale=(0.8, 1.2)), v2.GaussianNoise(sigma=0.1)])
     backbone = build_backbone("resnet8", channels=1, image_size=8)
     projector = SimCLRProjectionHead(backbone.feature_dim, 128, 64)
     simclr = NTXentLoss(temperature=0.5)
@@ -40,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> list[dict[str, float]]:
     history = []
     for step in range(steps):
         anchor = images[torch.randint(len(images), (256,))]
-        view1, view2 = (torch.stack([augment(image) for image in anchor]) for _ in range(2))
+        view1, view2 = augment(anchor), augment(anchor)
         h1, h2 = backbone(view1), backbone(view2)
         z1, z2 = projector(h1), projector(h2)
         loss = simclr(z1, z2)

@@ -102,9 +102,9 @@ def compare(
             out.print(images + "\n")
         out.print(sentence)
     say(f"wrote {table} and {summary}")
-    failed = [row for row in rows if row.status.startswith("failed")]
+    failed = [row for row in rows if row.status == "failed"]
     for row in failed:
-        say(f"{row.spec} s{row.seed} {row.status}")
+        say(f"{row.spec} s{row.seed} failed: {row.note}")
     if failed:
         say(f"{len(failed)} of {len(work)} runs failed")
         raise typer.Exit(1)

@@ -63,7 +63,7 @@ class Job:
             rows = evaluate(run_encoder(run, shop.datasets), self.what, shop.datasets, stop=shop.stop)
         except RunFailed as error:
             shop.report(Update(label, "failed", 0, 1, None, None))
-            return [failed_row(shop.store.run(self.config), self.what, f"failed: {error}", self.tuning)]
+            return [failed_row(shop.store.run(self.config), self.what, str(error), self.tuning)]
         shop.report(Update(label, "reused" if reused else "finished", 1, 1, None, None))
         return [replace(row, tuning=self.tuning) for row in rows]
 
@@ -139,8 +139,8 @@ def facts(config: RunConfig, dataset: Dataset, n_devices: int, started_utc: str 
     }
 
 
-def failed_row(run: Run, what: EvalConfig, status: str, tuning: str) -> Row:
-    """The one row of a run that has no value."""
+def failed_row(run: Run, what: EvalConfig, note: str, tuning: str) -> Row:
+    """The one row of a run that has no value, and why."""
     data = what.data or run.config.data
     return Row(
         schema_version=SCHEMA_VERSION,
@@ -155,7 +155,8 @@ def failed_row(run: Run, what: EvalConfig, status: str, tuning: str) -> Row:
         metric="",
         value=None,
         higher_is_better=None,
-        status=status,
+        status="failed",
+        note=note,
         tuning=tuning,
         **run_columns(run),  # type: ignore[arg-type]
     )

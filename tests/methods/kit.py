@@ -68,6 +68,16 @@ def agree(ours: Callable[..., Tensor], formula: Callable[..., Tensor], *tensors:
     same(value, found, expected, wanted, rtol=1e-6, atol=1e-9)
 
 
+def gradients(output: MethodOutput) -> list[Tensor]:
+    """The gradients of the loss at both views' embeddings; zeros where none flows."""
+    return gradients_of(output.loss, [output.z1, output.z2])
+
+
+def gradients_of(loss: Tensor, zs: Sequence[Tensor]) -> list[Tensor]:
+    found = torch.autograd.grad(loss, zs, retain_graph=True, allow_unused=True)
+    return [torch.zeros_like(z) if gradient is None else gradient for z, gradient in zip(zs, found, strict=True)]
+
+
 def check(output: MethodOutput, reference: Callable[[Tensor, Tensor], Tensor], tolerance: float = 1e-6) -> None:
     """The loss and its gradients against `reference(z1, z2)` in float64: to 1e-6 for a method in float64.
 
@@ -75,14 +85,8 @@ def check(output: MethodOutput, reference: Callable[[Tensor, Tensor], Tensor], t
     """
     zs = [z.detach().double().requires_grad_() for z in (output.z1, output.z2)]
     loss = reference(*zs)
-    found, wanted = (
-        [
-            torch.zeros_like(z) if gradient is None else gradient.double()
-            for z, gradient in zip(zs, torch.autograd.grad(*of, retain_graph=True, allow_unused=True), strict=True)
-        ]
-        for of in ((output.loss, [output.z1, output.z2]), (loss, zs))
-    )
-    same(output.loss.detach().double(), found, loss.detach(), wanted, rtol=tolerance, atol=tolerance)
+    found = [gradient.double() for gradient in gradients(output)]
+    same(output.loss.detach().double(), found, loss.detach(), gradients_of(loss, zs), rtol=tolerance, atol=tolerance)
 
 
 def same(value: Tensor, found: Sequence[Tensor], expected: Tensor, wanted: Sequence[Tensor], **to: float) -> None:

@@ -7,7 +7,7 @@ from kit import build, check, step, views
 from lightly.loss import LeJEPALoss
 from torch import Tensor
 
-from dsabench.methods.lejepa import LeJEPA
+from dsabench.methods.lejepa import RECIPES, LeJEPA
 
 OPTIONS = {"hidden_dim": 12, "output_dim": 7, "lambda_param": 0.05, "slices": 9}
 
@@ -46,11 +46,9 @@ def test_loss_and_gradient_are_those_of_the_paper() -> None:
     check(method(views(dtype=torch.float64)), lambda z1, z2: written_out([z1, z2], [], along))
 
 
-def test_with_small_crops_it_is_lightlys_loss(make_method: object, make_views: object) -> None:
-    from dsabench.methods.lejepa import RECIPES
-
-    method = make_method(LeJEPA, RECIPES["tiny"], slices=9)  # type: ignore[operator]
-    batch = make_views(crops=3)  # type: ignore[operator]
+def test_with_small_crops_it_is_lightlys_loss() -> None:
+    method = build(LeJEPA, RECIPES["tiny"].options, slices=9)
+    batch = views(batch=16, crops=3)
     torch.manual_seed(5)
     output = method(batch)
     features = [method.backbone(torch.cat([batch.view1, batch.view2])), method.backbone(torch.cat(batch.locals))]

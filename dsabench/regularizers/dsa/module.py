@@ -60,8 +60,9 @@ class DSA(Regularizer):
     all of k = 20 take 81. Options:
 
     - `lambda1`, `lambda2`: the weights, >= 0; `start`: the share of training before lambda1 is switched on.
-    - `prior`: what the neighbourhoods are of (`regularizers.dsa.priors`); `momentum`: of the `ema` prior, whose teacher
-      looks at each image every `ema_every`-th time only.
+    - `prior`: what the neighbourhoods are of: `ema`, `self`, `random`, `frozen:MODEL` or `labels` (see
+      `regularizers.dsa.priors`); `momentum`: of the `ema` prior, whose teacher looks at each image every
+      `ema_every`-th time only, which takes `num_images`, of the training split, and views with an `index`.
     - `similarity`: `nested` neighbours (the mean of the shared-neighbour similarities of k and of k / 2: pairs that
       only the wider neighbourhood joins are left alone), `shared` neighbours, the published `exponential`, or
       `constant` (nothing is similar to an image but itself).
@@ -137,6 +138,7 @@ class DSA(Regularizer):
         return prior_facts(str(options["prior"]))
 
     def forward(self, output: MethodOutput, views: Views | LabelledViews, progress: float) -> dict[str, Tensor]:
+        """The weighted terms of a batch, each (), when `progress` in [0, 1] of training is done; see the class."""
         u = self.prior(output, views)
         with torch.autocast(output.z1.device.type, enabled=False):
             prior, scores = self.relate(gather_rows(u.float()))

@@ -6,9 +6,8 @@ from torch import Tensor, nn
 
 from dsabench.config.options import regularizer_class, regularizer_options
 from dsabench.regularizers import REGULARIZERS
-from dsabench.regularizers.dsa.adjustment import adjustment_loss, exponential_similarity
+from dsabench.regularizers.dsa import adjustment_loss, exponential_similarity, shared_neighbour_similarity
 from dsabench.regularizers.dsa.module import DSA
-from dsabench.regularizers.dsa.neighbourhoods import nearest, shared_neighbour_similarity
 from dsabench.types import MethodOutput, Views
 
 N, FEATURES, EMBEDDING = 24, 10, 6
@@ -24,8 +23,7 @@ def batch() -> tuple[MethodOutput, Views]:
 
 def nested(u: Tensor) -> Tensor:
     u, k = u - u.mean(0), (N - 1) // 4
-    near = nearest(u, k)
-    wide, narrow = (shared_neighbour_similarity(near[:, :size], N) for size in (k, k // 2))
+    wide, narrow = (shared_neighbour_similarity(u, size) for size in (k, k // 2))
     return (wide + narrow) / 2
 
 
