@@ -23,6 +23,10 @@ def compare(
     common: Common,
     seeds: Annotated[str, option(TRAINING, "Paired seeds: a list or a range.", env="DSABENCH_SEEDS")] = "0-5",
     primary: Annotated[str, option(WHAT, "The one metric that carries the verdict.")] = "cdnv",
+    tuning: Annotated[
+        str,
+        option(FILES, "How the arms' options were chosen, for every row; what tune writes says it.", metavar="TEXT"),
+    ] = "",
     jobs: Annotated[
         int | None,
         option(MACHINE, "Runs side by side; changes no number.", show_default="cores / threads", min=1),
@@ -81,7 +85,7 @@ def compare(
         shop = Workshop(store, datasets, stop, display)
         for one in planned[: len(arms)]:
             validate(one, shop)
-        work = [Job(one, what, overwrite) for one in planned]
+        work = [Job(one, what, overwrite, tuning) for one in planned]
         rows = run_all(work, jobs or default_jobs(training.threads, planned[0].device), shop)
     check_unique(rows)
     write_csv(rows, table)

@@ -62,7 +62,7 @@ def test_help_is_quick_and_shows_an_example_first() -> None:
     assert done.stdout.index("Example") < done.stdout.index("Commands")
 
 
-@pytest.mark.parametrize("command", ["pretrain", "eval", "compare", "list", "show"])
+@pytest.mark.parametrize("command", ["pretrain", "eval", "compare", "tune", "list", "show"])
 def test_every_command_has_an_example_and_every_flag_a_word(command: str) -> None:
     text = ok(dsabench(command, "--help")).out
     assert f"dsabench {command}" in text
