@@ -64,9 +64,8 @@ def test_methods_can_be_built_at_the_ends_of_their_spaces(name: str, place: int)
     }
     options = {**own, **{option: ends(dimension)[place] for option, dimension in space.items()}}
     kind = method_class(name)
-    taken = kind.__init__.__kwdefaults__ or {}
-    facts = {fact: 10 for fact in ("num_classes", "num_images") if fact in kind.__init__.__annotations__}
-    assert not facts.keys() & taken.keys()
+    facts = {"num_classes": 10, "num_images": 1000}
+    facts = {fact: count for fact, count in facts.items() if fact in kind.__init__.__annotations__}
     kind(nn.Flatten(), 12, **options, **facts)  # type: ignore[arg-type]
 
 
