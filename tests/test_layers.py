@@ -12,7 +12,19 @@ import pytest
 import dsabench
 
 ROOT = Path(dsabench.__file__).parent
-HEAVY = ("torch", "numpy", "pandas", "sklearn", "scipy", "matplotlib", "lightly", "timm", "lightning_fabric", "rich")
+HEAVY = (
+    "torch",
+    "numpy",
+    "pandas",
+    "sklearn",
+    "scipy",
+    "matplotlib",
+    "lightly",
+    "timm",
+    "lightning_fabric",
+    "rich",
+    "optuna",
+)
 
 
 class Import(NamedTuple):

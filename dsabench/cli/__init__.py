@@ -13,6 +13,7 @@ from dsabench.cli.compare import compare
 from dsabench.cli.evaluate import evaluate
 from dsabench.cli.listing import list_entries, show
 from dsabench.cli.pretrain import pretrain
+from dsabench.cli.tune import tune
 from dsabench.errors import DsabenchError, Interrupted, StorageError
 
 app = typer.Typer(
@@ -25,6 +26,7 @@ app = typer.Typer(
 app.command("pretrain")(pretrain)
 app.command("eval")(evaluate)
 app.command("compare")(compare)
+app.command("tune")(tune)
 app.command("list")(list_entries)
 app.command("show")(show)
 

@@ -20,7 +20,9 @@ from dsabench.registry import Entry
 
 @grouped
 def list_entries(
-    kind: Annotated[str, typer.Argument(help="methods, datasets, backbones, probes, metrics, regularizers or runs.")],
+    kind: Annotated[
+        str, typer.Argument(help="methods, datasets, backbones, probes, metrics, regularizers, spaces or runs.")
+    ],
     everything: Annotated[bool, option(OUTPUT, "With backbones: every model of timm.", "--all")] = False,
     runs: flags.Runs = Path("runs"),
     as_json: flags.Json = False,
@@ -56,6 +58,14 @@ def listing(kind: str, everything: bool, runs: Path) -> list[dict[str, str]]:
             }
             for run in Store(runs).runs()
         ]
+    if kind == "spaces":
+        from dsabench.config.spaces import all_spaces
+
+        return [
+            {"name": f"{half}.{name}", "option": option, "space": str(dimension)}
+            for (half, name), space in all_spaces().items()
+            for option, dimension in space.items()
+        ]
     registries: dict[str, Mapping[str, Entry | Evaluator]] = {
         "methods": METHODS,
         "datasets": DATASETS,
@@ -65,7 +75,7 @@ def listing(kind: str, everything: bool, runs: Path) -> list[dict[str, str]]:
         "regularizers": REGULARIZERS,
     }
     if kind not in registries:
-        raise unknown("kind", kind, [*registries, "runs"])
+        raise unknown("kind", kind, [*registries, "spaces", "runs"])
     entries = [{"name": name, "summary": entry.summary} for name, entry in registries[kind].items()]
     if kind == "backbones" and everything:
         entries += [{"name": name, "summary": "timm"} for name in timm_names() if name not in BACKBONES]
