@@ -2,7 +2,8 @@
 
 What a training loop of your own may use is imported when it is asked for: every regularizer (`DSA`, `KoLeo`, ...) with
 the `MethodOutput` and `Views` that it is called with, `build_backbone`, every metric (`cdnv`, `rankme`, ...) and
-`measure`, which computes them together.
+`measure`, which computes them together; `evaluate(module, data)` gives the rows of a model of your own, `compare(rows)`
+the paired comparisons of rows, and `load_backbone(run)` what a run has trained.
 """
 
 from importlib import import_module
@@ -13,6 +14,10 @@ from dsabench.regularizers import REGULARIZERS
 
 if TYPE_CHECKING:
     from dsabench.backbones import build_backbone as build_backbone
+    from dsabench.data.data_config import DataConfig as DataConfig
+    from dsabench.evaluation.calls import compare as compare
+    from dsabench.evaluation.calls import evaluate as evaluate
+    from dsabench.evaluation.calls import load_backbone as load_backbone
     from dsabench.metrics import measure as measure
     from dsabench.regularizers.dsa.module import DSA as DSA
     from dsabench.types import LabelledViews as LabelledViews
@@ -26,7 +31,11 @@ _TARGETS = {
     "LabelledViews": "dsabench.types:LabelledViews",
     "MethodOutput": "dsabench.types:MethodOutput",
     "Views": "dsabench.types:Views",
+    "DataConfig": "dsabench.data.data_config:DataConfig",
     "build_backbone": "dsabench.backbones:build_backbone",
+    "compare": "dsabench.evaluation.calls:compare",
+    "evaluate": "dsabench.evaluation.calls:evaluate",
+    "load_backbone": "dsabench.evaluation.calls:load_backbone",
     "measure": "dsabench.metrics:measure",
     **{name: f"dsabench.metrics:{name}" for name in METRICS},
     **{entry.target.rpartition(":")[2]: entry.target for entry in REGULARIZERS.values()},

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from dsabench import __version__
 from dsabench.config.eval_config import RUN_LAYERS
 from dsabench.data import Datasets
 from dsabench.data.data_config import DataConfig
@@ -19,7 +20,8 @@ from dsabench.errors import DataError
 from dsabench.files import canonical_json
 from dsabench.training.build import build_method
 from dsabench.training.checkpoint import module_state, read_checkpoint, restore_module, tensors_sha256
-from dsabench.training.run import Run
+from dsabench.training.provenance import device_name, source_revision
+from dsabench.training.run import Run, utc_now
 
 Layer = Callable[[Tensor], Tensor]
 
@@ -110,6 +112,55 @@ def run_encoder(run: Run, datasets: Datasets) -> Encoder:
         device=config.device,
         threads=config.threads,
     )
+
+
+def module_encoder(module: nn.Module, name: str, facts: DataFacts, labels_used: str) -> Encoder:
+    """The encoder of a module in eval mode, which takes images as a data set with these facts has them."""
+    sha256 = tensors_sha256(module_state(module, "module"))
+    first = next((p for p in module.parameters()), torch.empty(0))
+    return Encoder(
+        name=name,
+        layer_names=("backbone",),
+        preprocess=Preprocess(facts.image_size, "bilinear", facts.mean, facts.std),
+        weights_sha256=sha256,
+        labels_used=labels_used,
+        seed=0,
+        load=lambda: {"backbone": module},
+        provenance=module_columns(name, sha256, labels_used, first.device.type),
+        device=first.device.type,
+        threads=torch.get_num_threads(),
+    )
+
+
+def module_columns(name: str, sha256: str, labels_used: str, device: str) -> dict[str, object]:
+    """What the tidy table says of a model that no run here trained: which weights it has."""
+    sha, dirty = source_revision()
+    return {
+        "run_id": sha256[:12],
+        "method": name,
+        "regularizer": "none",
+        "backbone": name,
+        "seed": 0,
+        "epochs": 0,
+        "images_seen": 0,
+        "wall_s": None,
+        "images_per_s": None,
+        "peak_mem_mb": None,
+        "config_hash": sha256,
+        "git_sha": sha,
+        "git_dirty": dirty,
+        "dsabench_version": __version__,
+        "torch_version": torch.__version__,
+        "device": device_name(device),
+        "n_devices": 1,
+        "precision": "fp32",
+        "threads": torch.get_num_threads(),
+        "deterministic": False,
+        "augment": "",
+        "prior": "none",
+        "labels_used": labels_used,
+        "started_utc": utc_now(),
+    }
 
 
 def facts_from(stored: Mapping[str, object]) -> DataFacts:

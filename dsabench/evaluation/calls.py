@@ -1,0 +1,82 @@
+"""The benchmark as a program calls it: evaluate a model, load a trained one, compare rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import nn
+
+from dsabench.backbones.base import Backbone
+from dsabench.config.eval_config import EvalConfig, parse_parts
+from dsabench.data import Datasets
+from dsabench.data.data_config import DataConfig
+from dsabench.evaluation.encoder import Encoder, module_encoder, run_encoder
+from dsabench.evaluation.evaluate import evaluate as evaluate_encoder
+from dsabench.evaluation.evaluators import CORE, asked
+from dsabench.signals import Stop
+from dsabench.stats import Comparison
+from dsabench.tables.comparisons import compare_rows
+from dsabench.tables.criteria import GUARDS, Criteria, parse_guard, parse_primary
+from dsabench.tables.rows import Row
+from dsabench.training.store import Store
+
+
+def evaluate(
+    encoder: Encoder | nn.Module,
+    data: DataConfig | str = "digits",
+    *,
+    name: str | None = None,
+    labels_used: str = "none",
+    probes: Sequence[str] = CORE,
+    layers: Sequence[str] = ("backbone",),
+    split: str = "test",
+    offline: bool = False,
+) -> list[Row]:
+    """The rows of the tidy table of a model on a data set.
+
+    A plain module maps images (B, C, H, W), normalised by the data set's own mean and standard deviation, to features
+    (B, D); `name` is what tables call it, `labels_used` says whether labels trained it (`none` or `training`). It is
+    put into eval mode for the time, and nothing of it changes. Raises UsageError for a name that does not exist,
+    DataError for data that are not there.
+    """
+    config = data if isinstance(data, DataConfig) else DataConfig(name=data)
+    datasets = Datasets(offline=offline)
+    what = EvalConfig(tuple(probes), data=config, layers=parse_parts(tuple(layers)), split=split)
+    what.check()
+    asked(what.probes)
+    if isinstance(encoder, Encoder):
+        return evaluate_encoder(encoder, what, datasets, stop=Stop())
+    was_training = encoder.training
+    try:
+        made = module_encoder(encoder.eval(), name or type(encoder).__name__, datasets.load(config).facts, labels_used)
+        return evaluate_encoder(made, what, datasets, stop=Stop())
+    finally:
+        encoder.train(was_training)
+
+
+def load_backbone(run: str | Path, runs: str | Path = "runs", *, offline: bool = False) -> Backbone:
+    """The backbone of a finished run in eval mode, by the run's folder or the beginning of its id in the store `runs`.
+
+    It maps images (B, C, H, W), normalised as `run.json` says under `data_facts`, to features (B, D). Raises DataError
+    where there is no such run, or it is not finished.
+    """
+    encoder = run_encoder(Store(Path(runs)).find(str(run)), Datasets(offline=offline))
+    backbone = encoder.layers["backbone"]
+    assert isinstance(backbone, Backbone)
+    return backbone
+
+
+def compare(
+    rows: Sequence[Row],
+    *,
+    primary: str = "cdnv",
+    guards: Sequence[str] = GUARDS,
+    layer: str = "backbone",
+) -> list[Comparison]:
+    """The paired comparisons of the specs in `rows`, in order of appearance, the first of them the baseline.
+
+    Raises NothingToCompare where no two of them have finished runs, UsageError for a metric that carries no verdict.
+    """
+    criteria = Criteria(parse_primary(primary), tuple(map(parse_guard, guards)))
+    return compare_rows(rows, list(dict.fromkeys(row.spec for row in rows)), criteria, layer)

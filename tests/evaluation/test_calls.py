@@ -1,0 +1,57 @@
+"""The benchmark as a program calls it."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from command import TINY, dsabench
+from torch import nn
+
+import dsabench as package
+from dsabench.errors import NothingToCompare, UsageError
+from dsabench.tables.rows import read_csv
+
+
+@pytest.fixture(scope="module")
+def summary(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    done = dsabench("pretrain", *TINY, "--runs", tmp_path_factory.mktemp("calls") / "runs", "-q", "--json")
+    assert done.code == 0, done.err
+    answer: dict[str, str] = json.loads(done.out)
+    return answer
+
+
+def test_a_module_and_the_run_it_came_from_have_the_same_values(summary: dict[str, str]) -> None:
+    runs = Path(summary["run_dir"]).parents[2]
+    backbone = package.load_backbone(summary["run_id"][:6], runs)
+    assert not backbone.training
+    data = package.DataConfig(name="synthetic", image_size=8)
+    wanted = ("knn", "crowding")
+    ours = {(row.probe, row.metric): row.value for row in package.evaluate(backbone.train(), data, probes=wanted)}
+    assert backbone.training
+    told = dsabench("eval", summary["run_dir"], "--probe", "knn", "--probe", "crowding", "--json")
+    assert ours == {(row["probe"], row["metric"]): row["value"] for row in json.loads(told.out)}
+
+
+def test_any_module_is_an_encoder_and_its_rows_say_which_weights() -> None:
+    pixels = nn.Flatten()
+    rows = package.evaluate(pixels, "digits", name="pixels", probes=["knn"])
+    (row,) = rows
+    assert (row.spec, row.dataset, row.n, row.epochs) == ("pixels", "digits", 359, 0)
+    assert row.value is not None
+    assert row.value > 0.95
+    with torch.no_grad():
+        linear = nn.Sequential(nn.Flatten(), nn.Linear(64, 8))
+    (other,) = package.evaluate(linear, "digits", probes=["knn"], labels_used="training")
+    assert other.run_id != row.run_id
+    assert (other.method, other.labels_used) == ("Sequential", "training")
+    with pytest.raises(UsageError, match="did you mean 'knn'"):
+        package.evaluate(pixels, "digits", probes=["knnn"])
+
+
+def test_rows_are_compared_in_their_order() -> None:
+    rows = [row for row in read_csv(Path(__file__).parents[2] / "results" / "digits.csv") if "simclr" in row.method]
+    found = [one for one in package.compare(rows) if one.role == "primary"]
+    assert [(one.spec, one.against, one.verdict) for one in found] == [("simclr+dsa", "simclr", "better")]
+    with pytest.raises(NothingToCompare):
+        package.compare([row for row in rows if row.regularizer == "none"])
