@@ -16,14 +16,13 @@ Scalar = bool | int | float | str
 class Entry(NamedTuple):
     """Where a thing lives (`"module:attribute"`) and what it is in one line.
 
-    `higher_is_better` says which direction of a metric or probe is; `preset` holds options under which the entry is
-    known by this name, which makes a variant a line of data; `later` holds the options that came after runs existed,
-    each at the value at which it changes nothing and leaves a run's identity.
+    `preset` holds options under which the entry is known by this name, which makes a variant a line of data; `later`
+    holds the options that came after runs existed, each at the value at which it changes nothing and leaves a run's
+    identity.
     """
 
     target: str
     summary: str
-    higher_is_better: bool | None = None
     preset: Mapping[str, Scalar] = MappingProxyType({})
     later: Mapping[str, Scalar] = MappingProxyType({})
 

@@ -11,38 +11,47 @@ import torch
 from torch import Tensor
 
 from dsabench.backbones.base import Backbone
+from dsabench.config.eval_config import EvalConfig
 from dsabench.config.optimization import OPTIMIZERS
 from dsabench.config.options import method_class, option_types, regularizer_class
-from dsabench.config.plan import Request, plan, requested_dataset
+from dsabench.config.plan import plan
+from dsabench.config.request import Request, parse_settings
 from dsabench.config.run_config import RunConfig
 from dsabench.config.spec import Part, Spec, parse_spec
+from dsabench.data import Datasets
+from dsabench.data.data_config import DataConfig
 from dsabench.data.dataset import Dataset
 from dsabench.errors import Interrupted, RunFailed, UsageError
-from dsabench.evaluation.evaluate import Evaluation, evaluate
+from dsabench.evaluation.encoder import run_encoder
+from dsabench.evaluation.evaluate import evaluate
 from dsabench.evaluation.features import FeatureStore
 from dsabench.launch.work import facts
 from dsabench.methods import METHODS
 from dsabench.regularizers import REGULARIZERS
 from dsabench.signals import Stop
 from dsabench.training.checkpoint import module_state, read_checkpoint, tensors_sha256
-from dsabench.training.loop import Trainer, make_fabric, pretrain
+from dsabench.training.loop import fit
+from dsabench.training.ranks import make_fabric
 from dsabench.training.run import Run
+from dsabench.training.state import State
+from dsabench.training.step import batches, step
+from dsabench.training.store import Store
 from dsabench.types import LabelledViews, MethodOutput, Views
 
 # Three steps an epoch, two epochs: a stop after two steps is inside an epoch, one after four beyond its end.
 REQUEST = Request(
-    dataset="synthetic",
+    (),
+    data=DataConfig(name="synthetic", train_images=48, image_size=8),
     backbone="resnet8w16",
     epochs=2,
     batch_size=16,
-    train_images=48,
-    image_size=8,
     device="cpu",
-    offline=True,
 )
+DATASETS = Datasets(offline=True)
 # For defaults that a batch this small does not allow.
-SETTINGS = {"w_mse": ("method.whitening_size=8", "method.output_dim=4")}
+SETTINGS = {"w_mse": ("method.whitening_size=8", "method.output_dim=4"), "supcon_kmeans": ("method.clusters=5",)}
 STEPS = 6
+TERMS = ("ssl", "dsa_adjust", "dsa_prior", "koleo", "sigreg", "visreg")
 TIMES = ("wall_s", "images_per_s")
 
 TRAINABLE = [name for name in METHODS if method_class(name).trainable]
@@ -59,6 +68,8 @@ SPECS = list(
             *(f"{method}+dsa" for method in TRAINABLE),
             *(f"simclr+{name}" for name in REGULARIZERS),
             "simclr+dsa[ema_every=3,queue=40]",
+            "byol+dsa[balance=on,lambda1=0.5]",
+            "simclr+koleo[balance=on]",
         ]
     )
 )
@@ -77,26 +88,34 @@ def weights_of(regularizer: str) -> list[str]:
 
 
 def planned(spec: str, seed: int = 0) -> tuple[RunConfig, Dataset]:
-    request = replace(REQUEST, settings=SETTINGS.get(parse_spec(spec).method.name, ()))
-    (config,) = plan(request, [spec], [seed])
-    return config, requested_dataset(request)
+    parsed = parse_spec(spec)
+    settings = parse_settings(SETTINGS.get(parsed.method.name, ()))
+    request = replace(REQUEST, specs=(parsed,), seeds=(seed,), settings=settings)
+    request.check()
+    dataset = DATASETS.load(request.data)
+    (config,) = plan(request, dataset)
+    return config, dataset
 
 
-def make_trainer(spec: str, runs: Path, seed: int = 0) -> Trainer:
-    """A trainer as `dsabench.evaluation.evaluate.train` makes it, of the run as it is on disk."""
+def make_state(spec: str, seed: int = 0) -> State:
     config, dataset = planned(spec, seed)
-    run = Run.at(config, runs)
-    run.begin(**facts(config, dataset, 1, None))
-    return Trainer(config, dataset, run, make_fabric(config))
+    return State(config, dataset, make_fabric(config))
 
 
-def snapshot(trainer: Trainer) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in trainer.tensors().items()}
+def begin_run(state: State, runs: Path) -> Run:
+    """The run of a state as it is on disk, ready for `fit`."""
+    run = Store(runs).run(state.config)
+    run.begin(**facts(state.config, state.dataset, 1, None))
+    return run
 
 
-def log_of(trainer: Trainer) -> list[dict[str, float]]:
+def snapshot(state: State) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in state.tensors().items()}
+
+
+def log_of(state: State) -> list[dict[str, float]]:
     """The log without its time columns."""
-    return [{name: value for name, value in row.items() if name not in TIMES} for row in trainer.position.log]
+    return [{name: value for name, value in row.items() if name not in TIMES} for row in state.position.log]
 
 
 @dataclass
@@ -113,15 +132,16 @@ class Outcome:
 
 
 def train(spec: str, runs: Path, seed: int = 0, stops: tuple[int, ...] = ()) -> Outcome:
-    """Train to the end; at each of `stops`, a count of steps, with a fresh trainer that starts from the disk."""
+    """Train to the end; at each of `stops`, a count of steps, with a fresh state that starts from the disk."""
     losses: list[float | None] = []
     given: tuple[set[type], set[type]] = set(), set()
     before: dict[str, Tensor] = {}
     for last in (*stops, STEPS):
-        trainer = make_trainer(spec, runs, seed)
-        before = before or snapshot(trainer)
-        trainer.method.register_forward_pre_hook(lambda _, inputs: given[0].add(type(inputs[0])))
-        trainer.regularizer.register_forward_pre_hook(lambda _, inputs: given[1].add(type(inputs[1])))
+        state = make_state(spec, seed)
+        run = begin_run(state, runs)
+        before = before or snapshot(state)
+        state.method.register_forward_pre_hook(lambda _, inputs: given[0].add(type(inputs[0])))
+        state.regularizer.register_forward_pre_hook(lambda _, inputs: given[1].add(type(inputs[1])))
         stop = Stop()
 
         def watch(step: int, total: int, loss: float | None, speed: float, last: int = last, stop: Stop = stop) -> None:
@@ -134,12 +154,12 @@ def train(spec: str, runs: Path, seed: int = 0, stops: tuple[int, ...] = ()) -> 
         torch.manual_seed(len(losses) + 77)
         if last < STEPS:
             with pytest.raises(Interrupted):
-                pretrain(trainer, stop, watch)
-            assert trainer.run.state["status"] == "interrupted"
-            assert trainer.run.state["step"] == last
+                fit(state, run, stop, watch)
+            assert run.state["status"] == "interrupted"
+            assert run.state["step"] == last
         else:
-            pretrain(trainer, stop, watch)
-    return Outcome(trainer.run, before, snapshot(trainer), log_of(trainer), losses, *given)
+            fit(state, run, stop, watch)
+    return Outcome(run, before, snapshot(state), log_of(state), losses, *given)
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +200,7 @@ def test_every_pair_trains_and_labels_reach_those_alone_that_declare_it(
     assert [row["epoch"] for row in outcome.log] == [1.0, 2.0]
     for row in outcome.log:
         assert all(math.isfinite(value) for value in row.values()), row
-        terms = [value for name, value in row.items() if name in ("ssl", "dsa_adjust", "dsa_prior", "koleo")]
+        terms = [value for name, value in row.items() if name in TERMS]
         assert row["loss"] == pytest.approx(sum(terms), rel=1e-5)
     assert (regularizer == "none") == (set(outcome.log[0]) == {"epoch", "loss", "lr", "ssl"})
     assert all(tensor.isfinite().all() for tensor in outcome.after.values() if tensor.is_floating_point())
@@ -197,15 +217,15 @@ def test_every_pair_trains_and_labels_reach_those_alone_that_declare_it(
 
 
 @pytest.mark.parametrize("method", TRAINABLE)
-def test_arms_of_one_seed_start_alike_and_see_the_same_views(method: str, tmp_path: Path) -> None:
-    plain = make_trainer(method, tmp_path)
-    views = next(iter(plain.batches(0, 0)))
+def test_arms_of_one_seed_start_alike_and_see_the_same_views(method: str) -> None:
+    plain = make_state(method)
+    views = next(iter(batches(plain, 0)))
     for regularizer in REGULARIZERS:
-        arm = make_trainer(f"{method}+{regularizer}", tmp_path)
+        arm = make_state(f"{method}+{regularizer}")
         assert_same(part(plain.tensors(), "method"), part(arm.tensors(), "method"))
-        assert all(torch.equal(a, b) for a, b in zip(views[:4], next(iter(arm.batches(0, 0)))[:4], strict=True))
-    other = make_trainer(method, tmp_path, seed=1)
-    assert not torch.equal(views.view1, next(iter(other.batches(0, 0))).view1)
+        assert all(torch.equal(a, b) for a, b in zip(views[:4], next(iter(batches(arm, 0)))[:4], strict=True))
+    other = make_state(method, seed=1)
+    assert not torch.equal(views.view1, next(iter(batches(other, 0))).view1)
     weights = [name for name, p in plain.method.named_parameters() if p.ndim > 1]
     same = [name for name in weights if torch.equal(plain.method.get_parameter(name), other.method.get_parameter(name))]
     assert not same
@@ -236,7 +256,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(spec: str, trained: Callable[...
 def test_a_backbone_whose_weights_lie_pixel_major_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(globals(), "REQUEST", replace(REQUEST, backbone="resnet18"))
     whole, resumed = train("byol+dsa", tmp_path / "whole"), train("byol+dsa", tmp_path / "resumed", stops=(2, 4))
-    assert any(not p.is_contiguous() for p in make_trainer("byol+dsa", tmp_path / "new").method.parameters())
+    assert any(not p.is_contiguous() for p in make_state("byol+dsa").method.parameters())
     assert_same(whole.after, resumed.after)
     assert whole.log == resumed.log
 
@@ -281,21 +301,21 @@ def test_before_its_start_dsa_changes_nothing(method: str, trained: Callable[...
     assert all(row["dsa_adjust"] == 0 and row["dsa_prior"] > 0 for row in arm.log)
 
 
-def test_dsa_is_switched_on_at_its_start_and_not_a_step_later(tmp_path: Path) -> None:
-    trainers = [make_trainer(spec, tmp_path) for spec in ("simclr", "simclr+dsa[start=0.5]")]
+def test_dsa_is_switched_on_at_its_start_and_not_a_step_later() -> None:
+    states = [make_state(spec) for spec in ("simclr", "simclr+dsa[start=0.5]")]
     apart = []
-    for step in range(STEPS):
-        for trainer in trainers:
-            trainer.step(next(iter(trainer.batches(*divmod(step, 3)))))
-        plain, arm = (part(trainer.tensors(), "method", "optimizer") for trainer in trainers)
+    for number in range(STEPS):
+        for state in states:
+            step(state, next(iter(batches(state, *divmod(number, 3)))))
+        plain, arm = (part(state.tensors(), "method", "optimizer") for state in states)
         apart.append(any(not torch.equal(tensor, arm[name]) for name, tensor in plain.items()))
     assert apart == [False, False, False, True, True, True]
 
 
 def test_at_weight_0_the_rows_are_those_of_the_plain_method(tmp_path: Path) -> None:
-    what = Evaluation(("knn5", "crowding"), ("backbone", "projector"))
+    what = EvalConfig(("knn5", "crowding"), layers=(Part("backbone"), Part("projector")))
     rows = [
-        evaluate(train(spec, tmp_path).run, what, offline=True, stop=Stop())
+        evaluate(run_encoder(train(spec, tmp_path).run, DATASETS), what, DATASETS, stop=Stop())
         for spec in ("simclr", "simclr+dsa[lambda1=0,lambda2=0]", "simclr+dsa")
     ]
     names = ("seed", "dataset", "split", "n", "layer", "probe", "probe_params", "metric", "higher_is_better")
@@ -314,7 +334,7 @@ def test_teachers_follow_their_students(method: str, trained: Callable[..., Outc
     taught = {name: "method." + name.removeprefix(prefix) for name in outcome.after if name.startswith(prefix)}
     assert bool(taught) == (prefix + "backbone.network.stem.weight" in outcome.after)
     assert taught or method != "byol"
-    parameters = {f"method.{name}" for name, _ in make_trainer(method, outcome.run.folder).method.named_parameters()}
+    parameters = {f"method.{name}" for name, _ in make_state(method).method.named_parameters()}
     for teacher, student in taught.items():
         moved, target = outcome.after[teacher], outcome.after[student]
         if teacher in parameters:
@@ -325,13 +345,13 @@ def test_teachers_follow_their_students(method: str, trained: Callable[..., Outc
 
 
 @pytest.mark.parametrize("method", TRAINABLE)
-def test_teachers_have_a_say_in_the_loss(method: str, tmp_path: Path) -> None:
-    plain, other = make_trainer(method, tmp_path), make_trainer(method, tmp_path)
+def test_teachers_have_a_say_in_the_loss(method: str) -> None:
+    plain, other = make_state(method), make_state(method)
     taught = [p for name, p in other.method.named_parameters() if name.startswith("teacher_")]
     with torch.no_grad():
         for p in taught:
             p.add_(torch.randn(p.shape, generator=torch.Generator().manual_seed(1)))
-    losses = [trainer.step(next(iter(trainer.batches(0, 0)))) for trainer in (plain, other)]
+    losses = [step(state, next(iter(batches(state, 0))))["loss"] for state in (plain, other)]
     assert (losses[0] != losses[1]) == bool(taught)
 
 
@@ -345,28 +365,28 @@ def test_the_last_checkpoint_holds_the_whole_state(spec: str, trained: Callable[
     assert outcome.run.state["images_seen"] == STEPS * REQUEST.batch_size
 
 
-def test_compile_is_part_of_a_run_and_reaches_the_backbone_and_its_copies(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_compile_is_part_of_a_run_and_reaches_the_backbone_and_its_copies(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[Backbone] = []
     monkeypatch.setattr(Backbone, "compile", lambda self: compiled.append(self))
-    plain = make_trainer("byol+dsa", tmp_path)
+    plain = make_state("byol+dsa")
     assert not compiled
-    (config,) = plan(replace(REQUEST, compile=True), ["byol+dsa"], [0])
-    trainer = Trainer(config, requested_dataset(REQUEST), Run.at(config, tmp_path), make_fabric(config))
+    request = replace(REQUEST, specs=(parse_spec("byol+dsa"),), compile=True)
+    dataset = DATASETS.load(request.data)
+    (config,) = plan(request, dataset)
+    state = State(config, dataset, make_fabric(config))
     # The student's, BYOL's teacher's and DSA's.
     assert len(compiled) == 3
-    assert trainer.method.backbone in compiled
+    assert state.method.backbone in compiled
     assert config.run_id != plain.config.run_id
-    assert module_state(trainer.method, "method").keys() == module_state(plain.method, "method").keys()
+    assert module_state(state.method, "method").keys() == module_state(plain.method, "method").keys()
 
 
 def test_losses_that_are_looked_at_later_are_the_same_and_so_is_all_else(tmp_path: Path) -> None:
-    here, later = make_trainer("byol+dsa", tmp_path / "here"), make_trainer("byol+dsa", tmp_path / "later")
+    here, later = make_state("byol+dsa"), make_state("byol+dsa")
     later.look_every = 4
     seen: list[float | None] = []
-    pretrain(here, Stop(), lambda *_: None)
-    pretrain(later, Stop(), lambda step, total, loss, speed: seen.append(loss))
+    fit(here, begin_run(here, tmp_path / "here"), Stop(), lambda *_: None)
+    fit(later, begin_run(later, tmp_path / "later"), Stop(), lambda step, total, loss, speed: seen.append(loss))
     assert_same(snapshot(here), snapshot(later))
     timed = {"wall_s", "images_per_s"}
     for ours, theirs in zip(here.position.log, later.position.log, strict=True):
@@ -377,74 +397,96 @@ def test_losses_that_are_looked_at_later_are_the_same_and_so_is_all_else(tmp_pat
 
 
 def test_a_bad_loss_that_is_seen_later_is_named_and_nothing_after_it_is_saved(tmp_path: Path) -> None:
-    trainer = make_trainer("byol+dsa", tmp_path)
-    trainer.look_every = 4
-    method_step = trainer.method_step
+    state = make_state("byol+dsa")
+    state.look_every = 4
+    run = begin_run(state, tmp_path)
+    forward_method = state.forward_method
 
     def bad(views: Views) -> MethodOutput:
-        output: MethodOutput = method_step(views)
-        return output._replace(loss=output.loss * math.nan) if trainer.position.step == 1 else output
+        output: MethodOutput = forward_method(views)
+        return output._replace(loss=output.loss * math.nan) if state.position.step == 1 else output
 
-    trainer.method_step = bad  # type: ignore[assignment]
+    state.forward_method = bad  # type: ignore[assignment]
     with pytest.raises(RunFailed, match="not finite at step 1 "):
-        pretrain(trainer, Stop(), lambda *_: None)
-    saved = Run.load(trainer.run.folder)
+        fit(state, run, Stop(), lambda *_: None)
+    saved = Run.load(run.folder)
     assert saved.state["status"] == "failed"
+    assert saved.state["checkpoints"] == []
+
+
+def test_a_run_whose_last_update_ruined_the_weights_has_failed(tmp_path: Path) -> None:
+    state = make_state("simclr")
+    run = begin_run(state, tmp_path)
+
+    def watch(step: int, total: int, loss: float | None, speed: float) -> None:
+        if step == total:
+            with torch.no_grad():
+                next(state.method.projector.parameters())[0].fill_(math.inf)
+
+    with pytest.raises(RunFailed, match=r"simclr s0: method\.projector\..* is not finite after the last step"):
+        fit(state, run, Stop(), watch)
+    saved = Run.load(run.folder)
+    assert saved.state["status"] == "failed"
+    assert "weights_sha256" not in saved.state
     assert saved.state["checkpoints"] == []
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("source", ["method", "regularizer"])
 def test_a_loss_that_is_not_finite_stops_the_run_before_the_update(source: str, bad: float, tmp_path: Path) -> None:
-    trainer = make_trainer("byol+dsa", tmp_path)
-    method_step, regularizer_step = trainer.method_step, trainer.regularizer_step
+    state = make_state("byol+dsa")
+    run = begin_run(state, tmp_path)
+    forward_method, forward_regularizer = state.forward_method, state.forward_regularizer
     before: dict[str, Tensor] = {}
 
     def watch(step: int, total: int, loss: float | None, speed: float) -> None:
-        before.update(snapshot(trainer))
+        before.update(snapshot(state))
 
     def bad_method(views: Views) -> MethodOutput:
-        output: MethodOutput = method_step(views)
-        return output._replace(loss=output.loss * bad) if trainer.position.step == 2 else output
+        output: MethodOutput = forward_method(views)
+        return output._replace(loss=output.loss * bad) if state.position.step == 2 else output
 
     def bad_regularizer(output: MethodOutput, views: Views, progress: float) -> dict[str, Tensor]:
-        terms: dict[str, Tensor] = regularizer_step(output, views, progress)
-        return terms | ({"dsa_prior": terms["dsa_prior"] * bad} if trainer.position.step == 2 else {})
+        terms: dict[str, Tensor] = forward_regularizer(output, views, progress)
+        return terms | ({"dsa_prior": terms["dsa_prior"] * bad} if state.position.step == 2 else {})
 
     if source == "method":
-        trainer.method_step = bad_method  # type: ignore[assignment]
+        state.forward_method = bad_method  # type: ignore[assignment]
     else:
-        trainer.regularizer_step = bad_regularizer  # type: ignore[assignment]
+        state.forward_regularizer = bad_regularizer  # type: ignore[assignment]
     with pytest.raises(RunFailed, match=r"byol\+dsa s0: the loss is not finite at step 2"):
-        pretrain(trainer, Stop(), watch)
+        fit(state, run, Stop(), watch)
 
-    assert trainer.position.step == 2
-    parameters = {f"method.{name}" for name, _ in trainer.method.named_parameters()}
-    parameters |= {f"regularizer.{name}" for name, _ in trainer.regularizer.named_parameters()}
-    after = trainer.tensors()
+    assert state.position.step == 2
+    parameters = {f"method.{name}" for name, _ in state.method.named_parameters()}
+    parameters |= {f"regularizer.{name}" for name, _ in state.regularizer.named_parameters()}
+    after = state.tensors()
     unchanged = {name for name in before if name in parameters or not name.startswith(("method.", "regularizer."))}
     assert_same({name: before[name] for name in unchanged}, {name: after[name] for name in unchanged})
-    saved = Run.load(trainer.run.folder)
+    saved = Run.load(run.folder)
     assert saved.state["status"] == "failed"
     assert "not finite" in saved.state["error"]
     assert saved.state["checkpoints"] == []
 
 
 def test_the_random_method_has_features_and_no_steps(tmp_path: Path) -> None:
-    trainer = make_trainer("random", tmp_path)
-    before = snapshot(trainer)
-    pretrain(trainer, Stop(), lambda *_: pytest.fail("a step was taken"))
-    assert trainer.config.epochs == 0
-    assert trainer.run.state["status"] == "finished"
-    assert trainer.run.state["labels_used"] == "none"
-    assert_same(before, read_checkpoint(trainer.run.final_checkpoint())[0])
-    features = FeatureStore(trainer.run, trainer.dataset).get("backbone", "test")
-    assert features.x.shape == (64, trainer.feature_dim)
+    state = make_state("random")
+    run = begin_run(state, tmp_path)
+    before = snapshot(state)
+    fit(state, run, Stop(), lambda *_: pytest.fail("a step was taken"))
+    assert state.config.epochs == 0
+    assert run.state["status"] == "finished"
+    assert run.state["labels_used"] == "none"
+    assert_same(before, read_checkpoint(run.final_checkpoint())[0])
+    features = FeatureStore(run_encoder(run, DATASETS), state.dataset, torch.device("cpu")).get(
+        Part("backbone"), "test"
+    )
+    assert features.x.shape == (64, state.feature_dim)
     assert features.x.isfinite().all()
     assert features.x.std() > 0
     # A random encoder is the one that the trained methods start from.
-    started = make_trainer("simclr", tmp_path)
-    for name, p in trainer.method.backbone.named_parameters():
+    started = make_state("simclr")
+    for name, p in state.method.backbone.named_parameters():
         assert torch.equal(p, started.method.backbone.get_parameter(name)), name
 
 

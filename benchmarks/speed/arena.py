@@ -5,19 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 
 from benchmarks.speed.measure import synchronise
 from dsabench import rng
-from dsabench.config.plan import Request, configure
+from dsabench.config.plan import configure
+from dsabench.config.request import Request
 from dsabench.config.spec import parse_spec
 from dsabench.data.dataset import Dataset, Split
-from dsabench.training.loop import Trainer, make_fabric
-from dsabench.training.run import Run
+from dsabench.training.ranks import make_fabric
+from dsabench.training.state import State
+from dsabench.training.step import batches
 from dsabench.types import Views
 
 CLASSES = 10
@@ -52,27 +52,27 @@ def made_up(images: int, size: int, channels: int) -> Dataset:
     )
 
 
-def make_trainer(spec: str, dataset: Dataset, **request: Any) -> Trainer:
-    """The trainer of a run that is never saved; `request` as `dsabench.config.plan.Request` takes it."""
-    asked = Request(epochs=1000, **request)
-    config = configure(asked, parse_spec(spec), seed=0, dataset=dataset, device=asked.device)
-    with TemporaryDirectory() as folder:
-        trainer = Trainer(config, dataset, Run.at(config, Path(folder)), make_fabric(config))
-    trainer.method.train()
-    trainer.regularizer.train()
-    return trainer
+def make_state(spec: str, dataset: Dataset, **request: Any) -> State:
+    """The state of a run that is kept nowhere; `request` as `dsabench.config.request.Request` takes it."""
+    parsed = parse_spec(spec)
+    asked = Request((parsed,), epochs=1000, **request)
+    config = configure(asked, parsed, seed=0, dataset=dataset, device=asked.device)
+    state = State(config, dataset, make_fabric(config))
+    state.method.train()
+    state.regularizer.train()
+    return state
 
 
-def batches(trainer: Trainer) -> Iterator[Views]:
+def endless_batches(state: State) -> Iterator[Views]:
     """The batches of the run, epoch after epoch."""
     epoch = 0
     while True:
-        yield from trainer.batches(epoch, 0)  # type: ignore[misc]  # no method here needs labels
+        yield from batches(state, epoch)  # type: ignore[misc]  # no method here needs labels
         epoch += 1
 
 
 @contextmanager
-def stopwatch(trainer: Trainer, device: str) -> Iterator[dict[str, float]]:
+def stopwatch(state: State, device: str) -> Iterator[dict[str, float]]:
     """Seconds that steps spend in `forward`, `regularizer`, `backward` and `optimizer`, summed while inside."""
     seconds = dict.fromkeys(("forward", "regularizer", "backward", "optimizer"), 0.0)
 
@@ -88,11 +88,11 @@ def stopwatch(trainer: Trainer, device: str) -> Iterator[dict[str, float]]:
         return run
 
     parts: list[tuple[Any, str, str]] = [
-        (trainer, "method_step", "forward"),
-        (trainer, "regularizer_step", "regularizer"),
+        (state, "forward_method", "forward"),
+        (state, "forward_regularizer", "regularizer"),
     ]
-    parts += [(trainer.fabric, "backward", "backward")]
-    parts += [(optimizer, "step", "optimizer") for optimizer in trainer.optimizers.values()]
+    parts += [(state.fabric, "backward", "backward")]
+    parts += [(optimizer, "step", "optimizer") for optimizer in state.optimizers.values()]
     before = [getattr(owner, name) for owner, name, _ in parts]
     for (owner, name, part), work in zip(parts, before, strict=True):
         setattr(owner, name, timed(part, work))

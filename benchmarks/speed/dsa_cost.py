@@ -21,12 +21,13 @@ import torch
 from torch import nn
 
 from benchmarks.speed import published
-from benchmarks.speed.arena import SIMCLR, made_up, make_trainer
+from benchmarks.speed.arena import SIMCLR, made_up, make_state
 from benchmarks.speed.measure import Report, arguments, in_turns, ratio, set_threads, spread, synchronise
 from dsabench.regularizers.dsa.module import DSA
 from dsabench.regularizers.dsa.pairs import DifferenceNetwork
 from dsabench.training.cost import freed_memory_kept, peak_memory_mb, reset_peak_memory
-from dsabench.training.loop import Trainer
+from dsabench.training.state import State
+from dsabench.training.step import batches, step
 from dsabench.types import MethodOutput, Views
 
 # Features of ResNet-18 and embeddings of its head.
@@ -74,7 +75,7 @@ def shares_of_a_step(report: Report, options: argparse.Namespace) -> None:
     }
     work: dict[str, Callable[[], object]] = {}
     for name, regularizer in regularizers.items():
-        trainer = make_trainer(
+        state = make_state(
             SIMCLR + regularizer,
             dataset,
             backbone=options.backbone,
@@ -83,10 +84,10 @@ def shares_of_a_step(report: Report, options: argparse.Namespace) -> None:
             precision=options.precision,
             threads=options.threads,
         )
-        views = next(iter(trainer.batches(0, 0)))
-        work[f"step, {name}"] = lambda trainer=trainer, views=views: trainer.step(views)  # type: ignore[misc]
+        views = next(iter(batches(state, 0)))
+        work[f"step, {name}"] = lambda state=state, views=views: step(state, views)  # type: ignore[misc]
         if name.startswith("ema"):
-            work[f"teacher, {name}"] = teacher_of(trainer, views)  # type: ignore[arg-type]
+            work[f"teacher, {name}"] = teacher_of(state, views)  # type: ignore[arg-type]
     work["terms"] = terms_of(batch, options.device)
     times = in_turns(work, rounds=options.rounds, seconds=0.0 if options.smoke else 1.0, device=options.device)
     for name, seconds in times.items():
@@ -108,14 +109,14 @@ def shares_of_a_step(report: Report, options: argparse.Namespace) -> None:
         report.overhead[f"whole_{name}"] = spread([with_dsa / without - 1 for with_dsa, without in pairs])
 
 
-def teacher_of(trainer: Trainer, views: Views) -> Callable[[], object]:
+def teacher_of(state: State, views: Views) -> Callable[[], object]:
     """The forward pass of the EMA teacher and its update."""
-    prior: Any = trainer.regularizer.prior
-    h = torch.zeros(len(views.index), trainer.feature_dim, device=views.anchor.device)
+    prior: Any = state.regularizer.prior
+    h = torch.zeros(len(views.index), state.feature_dim, device=views.anchor.device)
     output = MethodOutput(h.sum(), h, h, h, h)
 
     def work() -> None:
-        with trainer.fabric.autocast():
+        with state.fabric.autocast():
             prior(output, views)
         prior.after_step()
 

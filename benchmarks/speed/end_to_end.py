@@ -26,11 +26,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from benchmarks.speed.arena import SIMCLR, batches, made_up, make_trainer
+from benchmarks.speed.arena import SIMCLR, endless_batches, made_up, make_state
 from benchmarks.speed.measure import Report, arguments, in_turns, rate, ratio, set_threads, synchronise
 from dsabench.backbones import build_backbone
 from dsabench.data.dataset import Dataset
 from dsabench.training.cost import freed_memory_kept
+from dsabench.training.step import step
 
 # Backbone, image size, channels, batch size, steps a turn.
 CASES = {
@@ -115,7 +116,7 @@ def serve(
     # Enough for every turn without an epoch's end, where a DataLoader starts its workers anew.
     dataset = made_up(batch * max(4, steps * (options.rounds + 2)), size, channels)
     with freed_memory_kept() if workers is None else nullcontext():
-        step = (
+        once = (
             our_step(dataset, backbone, batch, options)
             if workers is None
             else Peer(dataset, backbone, batch, workers, options).step
@@ -123,7 +124,7 @@ def serve(
         parent.send(True)
         while parent.recv():
             for _ in range(steps):
-                step()
+                once()
             synchronise(options.device)
             parent.send(True)
 
@@ -131,9 +132,9 @@ def serve(
 def our_step(dataset: Dataset, backbone: str, batch: int, options: argparse.Namespace) -> Callable[[], object]:
     """A step of a run of this package."""
     asked = {"device": options.device, "precision": options.precision, "threads": options.threads}
-    trainer = make_trainer(SIMCLR, dataset, backbone=backbone, batch_size=batch, **asked)
-    stream = batches(trainer)
-    return lambda: trainer.step(next(stream))
+    state = make_state(SIMCLR, dataset, backbone=backbone, batch_size=batch, **asked)
+    stream = endless_batches(state)
+    return lambda: step(state, next(stream))
 
 
 class PILImages(TorchDataset[Any]):

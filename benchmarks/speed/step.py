@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.speed.arena import SIMCLR, batches, made_up, make_trainer, stopwatch
+from benchmarks.speed.arena import SIMCLR, endless_batches, made_up, make_state, stopwatch
 from benchmarks.speed.measure import Report, arguments, in_turns, rate, ratio, set_threads, spread, synchronise
 from dsabench.training.cost import freed_memory_kept
-from dsabench.training.loop import Trainer
+from dsabench.training.state import State
+from dsabench.training.step import step
 
 # Backbone, image size, channels, batch size: the default on digits, the small backbone and ResNet-18 on 32 px.
 CASES = {
@@ -46,34 +47,34 @@ def main() -> None:
     report.print(options.json)
 
 
-def build(case: tuple[str, int, int, int], options: argparse.Namespace, **request: Any) -> Trainer:
-    """A SimCLR trainer of a case, in float32 unless `request` says otherwise."""
+def build(case: tuple[str, int, int, int], options: argparse.Namespace, **request: Any) -> State:
+    """A SimCLR state of a case, in float32 unless `request` says otherwise."""
     backbone, size, channels, batch = case
     dataset = made_up(4 * batch, size, channels)
     asked = {"precision": "fp32", "threads": options.threads, "device": options.device} | request
-    return make_trainer(SIMCLR, dataset, backbone=backbone, batch_size=batch, **asked)
+    return make_state(SIMCLR, dataset, backbone=backbone, batch_size=batch, **asked)
 
 
-def stepping(trainer: Trainer) -> Callable[[], object]:
+def stepping(state: State) -> Callable[[], object]:
     """One step on the next batch."""
-    stream = batches(trainer)
-    return lambda: trainer.step(next(stream))
+    stream = endless_batches(state)
+    return lambda: step(state, next(stream))
 
 
 def shares(report: Report, name: str, case: tuple[str, int, int, int], options: argparse.Namespace) -> None:
     """The parts of a step, and the share of the machine's matrix-product speed that the whole of it reaches."""
-    trainer = build(case, options)
-    stream = batches(trainer)
+    state = build(case, options)
+    stream = endless_batches(state)
     views = next(stream)
-    trainer.step(views)
+    step(state, views)
     with FlopCounterMode(display=False) as counter:
-        trainer.step(views)
-    steps = 1 if options.smoke else max(3, round(2.0 / once(trainer, stream, options.device)))
+        step(state, views)
+    steps = 1 if options.smoke else max(3, round(2.0 / once(state, stream, options.device)))
     whole, augmenting, parts = [], [], []
     peaks = []
     for _ in range(options.rounds):
         peaks.append(matrix_flops(options.device))
-        with stopwatch(trainer, options.device) as inside:
+        with stopwatch(state, options.device) as inside:
             synchronise(options.device)
             start, drawn = time.perf_counter(), 0.0
             for _ in range(steps):
@@ -81,7 +82,7 @@ def shares(report: Report, name: str, case: tuple[str, int, int, int], options: 
                 views = next(stream)
                 synchronise(options.device)
                 drawn += time.perf_counter() - before
-                trainer.step(views)
+                step(state, views)
             synchronise(options.device)
             whole.append((time.perf_counter() - start) / steps)
         augmenting.append(drawn / steps)
@@ -90,21 +91,23 @@ def shares(report: Report, name: str, case: tuple[str, int, int, int], options: 
         "case": name,
         "batch_size": case[3],
         "images_per_s": rate(case[3], whole),
-        "share_augmentation": spread([drawn / step for drawn, step in zip(augmenting, whole, strict=True)]),
+        "share_augmentation": spread([drawn / seconds for drawn, seconds in zip(augmenting, whole, strict=True)]),
     }
     for part in ("forward", "backward", "optimizer"):
-        figure[f"share_{part}"] = spread([own[part] / step for own, step in zip(parts, whole, strict=True)])
+        figure[f"share_{part}"] = spread([own[part] / seconds for own, seconds in zip(parts, whole, strict=True)])
     flops = counter.get_total_flops()
     figure["gflop_per_step"] = flops / 1e9
-    figure["share_of_matrix_peak"] = spread([flops / step / peak for step, peak in zip(whole, peaks, strict=True)])
+    figure["share_of_matrix_peak"] = spread(
+        [flops / seconds / peak for seconds, peak in zip(whole, peaks, strict=True)]
+    )
     report.figures.append(figure)
 
 
-def once(trainer: Trainer, stream: Any, device: str) -> float:
+def once(state: State, stream: Any, device: str) -> float:
     """Seconds of one step, batch included."""
     synchronise(device)
     start = time.perf_counter()
-    trainer.step(next(stream))
+    step(state, next(stream))
     synchronise(device)
     return time.perf_counter() - start
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dsabench.cli import flags
-from dsabench.cli.flags import FILES, MACHINE, TRAINING, WHAT, Common, Measuring, Training, option
+from dsabench.cli.flags import FILES, MACHINE, TRAINING, WHAT, Common, Deciding, Measuring, Training, option
 from dsabench.cli.groups import grouped
 from dsabench.cli.output import console, limit, print_configs, print_plan, progress
 from dsabench.errors import UsageError
+
+if TYPE_CHECKING:
+    from dsabench.config.spec import Spec
 
 
 @grouped
@@ -20,12 +23,11 @@ def compare(
     specs: flags.Specs,
     training: Training,
     measuring: Measuring,
+    deciding: Deciding,
     common: Common,
     seeds: Annotated[str, option(TRAINING, "Paired seeds: a list or a range.", env="DSABENCH_SEEDS")] = "0-5",
-    primary: Annotated[str, option(WHAT, "The one metric that carries the verdict.")] = "cdnv",
     tuning: Annotated[
-        str,
-        option(FILES, "How the arms' options were chosen, for every row; what tune writes says it.", metavar="TEXT"),
+        str, option(WHAT, "How the options of the specs were chosen, for the tables.", show_default="read off them")
     ] = "",
     jobs: Annotated[
         int | None,
@@ -49,26 +51,25 @@ def compare(
     from dsabench.config.spec import parse_seeds
 
     request = training.request(specs, parse_seeds(seeds))
-    what = measuring.config()
+    criteria = deciding.criteria()
+    what = measuring.config().also(*criteria.probes)
     overwrite = common.always
     limit(training.threads, training.offline)
     from dsabench.config.plan import plan
     from dsabench.data import Datasets
-    from dsabench.evaluation.pairs import mcnemar_by_seed
+    from dsabench.evaluation.pairs import Pairs
     from dsabench.files import check_writable, slug
     from dsabench.launch.jobs import default_jobs, run_all
     from dsabench.launch.work import Job, Workshop, validate
-    from dsabench.metrics import METRICS
     from dsabench.report import finding, per_image, print_comparisons, print_overview, write_summary
     from dsabench.signals import Stop
-    from dsabench.tables.comparisons import compare_rows, cost_ratios, parse_primary
+    from dsabench.tables.comparisons import compare_rows, cost_ratios
+    from dsabench.tables.declaration import declaration_of, declare
     from dsabench.tables.rows import check_unique, write_csv
     from dsabench.training.run import say
     from dsabench.training.store import Store
 
     stop, datasets, store = Stop().listen(), Datasets(offline=training.offline), Store(common.runs)
-    chosen = parse_primary(primary)
-    what = what.also(chosen.metric if chosen.metric in METRICS else chosen.probe)
     planned = plan(request, datasets.load(request.data))
     arms = list(dict.fromkeys(str(one.spec) for one in planned))
     if common.dry_run:
@@ -85,12 +86,16 @@ def compare(
         shop = Workshop(store, datasets, stop, display)
         for one in planned[: len(arms)]:
             validate(one, shop)
-        work = [Job(one, what, overwrite, tuning) for one in planned]
+        declared = declaration_of(planned, request.seeds, criteria, what)
+        seen = sum(store.run(one).state["status"] == "finished" for one in planned)
+        _, deviations = declare(common.runs, declared, runs_seen=seen)
+        work = [Job(one, what, overwrite, tuning or chosen_how(one.spec)) for one in planned]
         rows = run_all(work, jobs or default_jobs(training.threads, planned[0].device), shop)
     check_unique(rows)
     write_csv(rows, table)
     layer = str(what.layers[0])
-    comparisons = compare_rows(rows, arms, chosen, layer)
+    pairs = Pairs(planned, what, store, datasets)
+    comparisons = pairs.with_images(compare_rows(rows, arms, criteria, layer, seeds=request.seeds))
     write_summary(comparisons, summary, extra={"dataset": title, "split": what.split})
     sentence = finding(comparisons, cost_ratio=cost_ratios(rows, comparisons))
     if common.as_json:
@@ -101,14 +106,21 @@ def compare(
         if len(arms) == 2:
             # Of more arms the sentences below say what carries a verdict; the summary has the rest.
             print_comparisons(out, comparisons)
-        images = per_image(mcnemar_by_seed(planned, comparisons, what, store, datasets))
+        images = per_image(pairs.mcnemar(comparisons))
         if images:
             out.print(images + "\n")
         out.print(sentence)
+        for departure in deviations:
+            out.print(f"not as declared: {departure}")
     say(f"wrote {table} and {summary}")
-    failed = [row for row in rows if row.status.startswith("failed")]
+    failed = [row for row in rows if row.status == "failed"]
     for row in failed:
-        say(f"{row.spec} s{row.seed} {row.status}")
+        say(f"{row.spec} s{row.seed} failed: {row.note}")
     if failed:
         say(f"{len(failed)} of {len(work)} runs failed")
         raise typer.Exit(1)
+
+
+def chosen_how(spec: Spec) -> str:
+    """How the options of a spec were chosen, as far as that can be read off it."""
+    return "by hand" if spec.method.options or spec.regularizer.options else "defaults"

@@ -75,7 +75,7 @@ def evaluate(
     check_unique(rows)
     for row in rows:
         if row.status != "ok":
-            say(f"{row.method} s{row.seed}: {row.metric} is {row.status}")
+            say(f"{row.spec} s{row.seed}, {row.layer}: no value for {row.probe} {row.metric}: {row.note}")
     if output:
         write_csv(rows, output)
         say(f"wrote {output}")

@@ -16,8 +16,9 @@ from dsabench.errors import DataError, UsageError, unknown
 if TYPE_CHECKING:
     from dsabench.config.eval_config import EvalConfig
     from dsabench.config.request import Request
+    from dsabench.tables.criteria import Criteria
 
-WHAT, TRAINING, MACHINE, FILES, OUTPUT = "What", "Training", "Machine", "Files", "Output"
+WHAT, TRAINING, VERDICT, MACHINE, FILES, OUTPUT = "What", "Training", "Verdict", "Machine", "Files", "Output"
 
 
 def option(panel: str, help: str, *names: str, env: str | None = None, **more: Any) -> Any:
@@ -183,6 +184,37 @@ class Measuring:
         config.check()
         asked(config.probes)
         return config
+
+
+@dataclass(frozen=True)
+class Deciding:
+    """What a comparison declares before it looks."""
+
+    primary: Annotated[str, option(VERDICT, "The one metric that carries the verdict.")] = "cdnv"
+    guard: Annotated[
+        list[str] | None,
+        option(
+            VERDICT,
+            "A metric that must not pay for the primary one; repeatable.",
+            "--guard",
+            show_default="knn and fewshot[classifier=centroid,shots=5]",
+        ),
+    ] = None
+    margin: Annotated[str, option(VERDICT, "How much a guard may fall, in its own units.")] = "0.01"
+    smallest_effect: Annotated[
+        str, option(VERDICT, "The least gain that matters, as a share of the baseline's mean.")
+    ] = "0.05"
+
+    def criteria(self) -> Criteria:
+        """The checked criteria; raises UsageError for a metric that does not exist or carries no verdict."""
+        from dsabench.tables.criteria import GUARDS, Criteria, parse_guard, parse_primary, parse_share
+
+        margin = parse_share("--margin", self.margin)
+        return Criteria(
+            parse_primary(self.primary),
+            tuple(parse_guard(text, margin) for text in self.guard or GUARDS),
+            parse_share("--smallest-effect", self.smallest_effect),
+        )
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,9 @@ SPLITS = ("test", "val")
 # averaged with its nearest training neighbours, which is what aggregation gives without training.
 PIXELS = "pixels"
 SMOOTH = "smooth"
+# What a method has: its backbone, and the projector on top of it.
+RUN_LAYERS = ("backbone", "projector")
+
 SMOOTH_OPTIONS: dict[str, Scalar] = {"k": 20, "layer": "backbone", "times": 1}
 
 
@@ -58,7 +61,9 @@ class EvalConfig:
 
 
 def check_layer(layer: Part) -> None:
-    """Raise UsageError for a layer whose options are not those of its kind; its name is the encoder's to know."""
+    """Raise UsageError for a layer that no run has, or whose options are not those of its kind."""
+    if layer.name not in (*RUN_LAYERS, PIXELS, SMOOTH):
+        raise unknown("layer", layer.name, (*RUN_LAYERS, PIXELS, SMOOTH))
     allowed = SMOOTH_OPTIONS if layer.name == SMOOTH else {}
     for key, value in layer.options.items():
         if key not in allowed:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from dsabench.config.eval_config import RUN_LAYERS
 from dsabench.data import Datasets
 from dsabench.data.data_config import DataConfig
 from dsabench.data.dataset import DataFacts
@@ -96,7 +97,7 @@ def run_encoder(run: Run, datasets: Datasets) -> Encoder:
 
     return Encoder(
         name=config.label,
-        layer_names=("backbone", "projector"),
+        layer_names=RUN_LAYERS,
         preprocess=Preprocess(facts.image_size, "bilinear", facts.mean, facts.std),
         weights_sha256=state["weights_sha256"],
         labels_used=state["labels_used"],

@@ -73,7 +73,7 @@ class LayerEvaluation:
             except ValueError as error:
                 direction = EVALUATORS[part.name].higher_is_better
                 metric = "accuracy" if EVALUATORS[part.name].kind == "probe" else part.name
-                yield self.row(part, Score(metric, float("nan"), part.options, direction), status=f"undefined: {error}")
+                yield self.row(part, Score(metric, float("nan"), part.options, direction), note=str(error))
                 continue
             for score in scores:
                 yield self.row(part, score)
@@ -109,8 +109,8 @@ class LayerEvaluation:
         }
         return folder / f"answers-{part.name}-{sha256_bytes(canonical_json(facts).encode())[:16]}.safetensors"
 
-    def row(self, part: Part, score: Score, *, status: str = "ok") -> Row:
-        """One row of the tidy table."""
+    def row(self, part: Part, score: Score, *, note: str = "") -> Row:
+        """One row of the tidy table; with a `note` that says why, a value that is not defined."""
         evaluation, encoder = self.evaluation, self.evaluation.encoder
         return Row(
             schema_version=SCHEMA_VERSION,
@@ -123,9 +123,10 @@ class LayerEvaluation:
             probe_version=PROBE_VERSION,
             probe_params=canonical_json(score.params),
             metric=score.metric,
-            value=score.value if status == "ok" else None,
+            value=None if note else score.value,
             higher_is_better=score.higher_is_better,
-            status=status,
+            status="undefined" if note else "ok",
+            note=note,
             preprocess=str(encoder.preprocess),
             eval_device=evaluation.where,
             **encoder.provenance,  # type: ignore[arg-type]

@@ -23,8 +23,8 @@ from dsabench.launch.work import Job, Workshop, validate
 from dsabench.metrics import METRICS
 from dsabench.probes import PROBES
 from dsabench.registry import Scalar
-from dsabench.stats import MetricKey
-from dsabench.tables.comparisons import Primary, parse_primary
+from dsabench.tables.comparisons import key_of
+from dsabench.tables.criteria import MetricChoice, parse_primary
 from dsabench.tables.rows import Row
 from dsabench.tables.trials import Trial
 from dsabench.training.store import Store
@@ -33,7 +33,7 @@ from dsabench.training.store import Store
 Configured = Callable[[Spec, int], RunConfig]
 
 
-def selected(text: str) -> Primary:
+def selected(text: str) -> MetricChoice:
     """What a search may maximise: an accuracy; raises UsageError for anything else."""
     name = parse_part(text).name
     if name in METRICS:
@@ -52,12 +52,12 @@ class Budget:
 
     trials: int
     seeds: tuple[int, ...]
-    chosen: tuple[Primary, ...]
+    chosen: tuple[MetricChoice, ...]
 
     @property
     def select(self) -> list[str]:
         """The chosen accuracies as words."""
-        return [str(Part(one.probe, one.options)) for one in self.chosen]
+        return [str(one) for one in self.chosen]
 
     def what(self) -> EvalConfig:
         """What is measured of a run: on the validation split, whatever is asked for."""
@@ -156,10 +156,10 @@ class Attempt:
         runs = [rows.get(config.run_id, ()) for config in self.configs]
         values = tuple(score(run, budget.chosen) for run in runs)
         failed = next((place for place, value in enumerate(values) if value is None), None)
-        status = self.error or "ok"
-        if failed is not None and not self.error:
-            said = next((row.status for row in runs[failed] if row.status != "ok"), "failed: a value is not finite")
-            status = f"seed {budget.seeds[failed]} {said}"
+        note = self.error
+        if failed is not None and not note:
+            said = next((row for row in runs[failed] if row.status != "ok"), None)
+            note = f"seed {budget.seeds[failed]}: {said.note or said.status if said else 'a value is not finite'}"
         return Trial(
             number=self.number,
             source=source_of(self.number, budget.trials),
@@ -168,17 +168,16 @@ class Attempt:
             values=values,
             run_ids=tuple(config.run_id for config in self.configs),
             wall_s=sum(next((row.wall_s for row in run if row.wall_s), 0.0) for run in runs),
-            status=status,
+            status="ok" if failed is None else "failed",
+            note=note,
         )
 
 
-def score(rows: Sequence[Row], chosen: Sequence[Primary]) -> float | None:
+def score(rows: Sequence[Row], chosen: Sequence[MetricChoice]) -> float | None:
     """The mean of the chosen accuracies of a run, None where one is missing or not finite."""
     values = []
     for one in chosen:
-        known = (row for row in rows if row.status == "ok")
-        keys = ((MetricKey(row.layer, row.probe, row.probe_params, row.metric), row.value) for row in known)
-        value = next((value for key, value in keys if one.matches(key)), None)
+        value = next((row.value for row in rows if row.status == "ok" and one.matches(key_of(row))), None)
         if value is None or not math.isfinite(value):
             return None
         values.append(value)
@@ -233,7 +232,7 @@ def attempts_of(arm: Arm, start: int, budget: Budget, configured: Configured, sh
         except UsageError as refused:
             if not number:
                 raise
-            error = f"failed: {refused}"
+            error = str(refused)
         attempts.append(Attempt(arm, number, options, spec, configs, error))
     return attempts
 

@@ -21,10 +21,12 @@ from dsabench.signals import Stop
 from dsabench.tables.rows import SCHEMA_VERSION, Row
 from dsabench.training.build import facts_of
 from dsabench.training.cost import freed_memory_kept
-from dsabench.training.loop import Trainer, make_fabric, pretrain
+from dsabench.training.loop import fit
 from dsabench.training.machine import prepare
-from dsabench.training.provenance import device_name, source_revision
+from dsabench.training.provenance import blas_version, device_name, processor_capability, source_revision
+from dsabench.training.ranks import Ranks, make_fabric
 from dsabench.training.run import Run, utc_now
+from dsabench.training.state import State
 from dsabench.training.store import Store
 
 Report = Callable[[Update], None]
@@ -61,47 +63,50 @@ class Job:
             rows = evaluate(run_encoder(run, shop.datasets), self.what, shop.datasets, stop=shop.stop)
         except RunFailed as error:
             shop.report(Update(label, "failed", 0, 1, None, None))
-            return [failed_row(shop.store.run(self.config), self.what, f"failed: {error}", self.tuning)]
+            return [failed_row(shop.store.run(self.config), self.what, str(error), self.tuning)]
         shop.report(Update(label, "reused" if reused else "finished", 1, 1, None, None))
         return [replace(row, tuning=self.tuning) for row in rows]
 
 
 def validate(config: RunConfig, shop: Workshop) -> None:
     """Build everything that a run needs, so that what cannot be is refused before anything is written."""
-    Trainer(config, shop.datasets.load(config.data), shop.store.run(config), make_fabric(config))
+    shop.store.run(config)
+    State(config, shop.datasets.load(config.data), make_fabric(config))
 
 
 def train(config: RunConfig, shop: Workshop, *, overwrite: bool = False) -> tuple[Run, bool]:
     """The finished run of a configuration and whether it was there already; trains what is missing of it.
 
-    Raises DataError where the run was trained on other data, RunFailed and Interrupted as `pretrain` does.
+    Raises DataError where the run was trained on other data, RunFailed and Interrupted as `fit` does.
     """
     prepare(config.threads, deterministic=config.deterministic and config.device == "cuda")
     dataset = shop.datasets.load(config.data)
     run = shop.store.run(config)
     check_same_data(run, dataset, overwrite)
-    if run.is_complete() and not overwrite:
-        return run, True
     fabric = make_fabric(config)
-    trainer = Trainer(config, dataset, run, fabric)
-    with run.locked(shop.stop):
+    ranks = Ranks(fabric)
+    if not overwrite and ranks.by_writer(run.is_complete):
+        return run, True
+    state = State(config, dataset, fabric)
+    with run.locked(shop.stop, ranks):
         # Another process may have trained it while this one waited.
-        run.reload()
+        run.written_by(ranks, run.reload)
         if overwrite:
-            run.erase()
+            run.written_by(ranks, run.erase)
         elif run.is_complete():
             return run, True
-        run.begin(**facts(config, dataset, fabric.world_size, run.state.get("started_utc")))
+        known = facts(config, dataset, ranks.world_size, run.state.get("started_utc"))
+        run.written_by(ranks, lambda: run.begin(**known))
         last = 0.0
 
         def watch(step: int, total: int, loss: float | None, images_per_s: float) -> None:
             nonlocal last
-            if time.monotonic() - last >= UPDATE_S:
+            if ranks.is_writer and time.monotonic() - last >= UPDATE_S:
                 last = time.monotonic()
                 shop.report(Update(config.label, "training", step, total, loss, images_per_s))
 
         with freed_memory_kept():
-            pretrain(trainer, shop.stop, watch)
+            fit(state, run, shop.stop, watch)
     return run, False
 
 
@@ -127,13 +132,15 @@ def facts(config: RunConfig, dataset: Dataset, n_devices: int, started_utc: str 
         "dsabench_version": __version__,
         "torch_version": torch.__version__,
         "device": device_name(config.device),
+        "capability": processor_capability(config.device),
+        "blas": blas_version(),
         "n_devices": n_devices,
         "started_utc": started_utc or utc_now(),
     }
 
 
-def failed_row(run: Run, what: EvalConfig, status: str, tuning: str) -> Row:
-    """The one row of a run that has no value."""
+def failed_row(run: Run, what: EvalConfig, note: str, tuning: str) -> Row:
+    """The one row of a run that has no value, and why."""
     data = what.data or run.config.data
     return Row(
         schema_version=SCHEMA_VERSION,
@@ -148,7 +155,8 @@ def failed_row(run: Run, what: EvalConfig, status: str, tuning: str) -> Row:
         metric="",
         value=None,
         higher_is_better=None,
-        status=status,
+        status="failed",
+        note=note,
         tuning=tuning,
         **run_columns(run),  # type: ignore[arg-type]
     )

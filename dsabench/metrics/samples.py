@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +16,8 @@ from dsabench.registry import Scalar
 
 Array: TypeAlias = Tensor | np.ndarray[Any, Any]
 Labels: TypeAlias = Array | Sequence[Hashable]
+
+T = TypeVar("T")
 
 MAX_PAIRED = 10_000
 SUBSAMPLE_SEED = 0
@@ -49,6 +51,7 @@ class Samples:
             raise ValueError(f"features must be finite; {broken} of {len(features)} rows hold NaN or infinity")
         classes, self.codes = torch.unique(labels, return_inverse=True)
         self.n_classes = len(classes)
+        self._made: dict[Callable[[Samples], Any], Any] = {}
 
     def __len__(self) -> int:
         return len(self.x)
@@ -59,10 +62,18 @@ class Samples:
             raise ValueError(f"at least 2 classes are needed; got {self.n_classes}")
         return self
 
-    def blocks(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Unit rows (B, D) float64 and their classes (B,), in order."""
-        for rows, codes in zip(torch.split(self.x, self._rows), torch.split(self.codes, self._rows), strict=True):
+    def blocks(self, width: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
+        """Unit rows (B, D) float64 and their classes (B,), in order, so that (B, `width`) is no larger than a block."""
+        size = min(self._rows, max(1, BLOCK_BYTES // (8 * width)))
+        for rows, codes in zip(torch.split(self.x, size), torch.split(self.codes, size), strict=True):
             yield _unit(rows), codes
+
+    def once(self, compute: Callable[[Samples], T]) -> T:
+        """What `compute` makes of the samples: made when it is first asked for, and kept."""
+        if compute not in self._made:
+            self._made[compute] = compute(self)
+        made: T = self._made[compute]
+        return made
 
     @cached_property
     def origin(self) -> Tensor:

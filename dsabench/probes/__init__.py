@@ -1,8 +1,8 @@
 """Probes: how well frozen features answer for the classes.
 
 A probe is a function `(train, val, test, *, seed, **options) -> ProbeResult` of three `Features`. It normalises for
-itself, takes the set of classes from `train` and chooses what it chooses on `val`. The labels of `test` are checked and
-not read otherwise: accuracy derives from the answers, in `dsabench.probes.base.accuracy_of`.
+itself, takes the set of classes from `train` and chooses what it chooses on `val`. No answer depends on the
+labels of `test`; accuracy derives from the answers, in `dsabench.probes.base.accuracy_of`.
 """
 
 from __future__ import annotations
@@ -50,5 +50,25 @@ PROBES: dict[str, Evaluator] = {
         kind="probe",
         needs=("train", "test"),
         options={"draws": 50},
+    ),
+    "calibration": Evaluator(
+        "dsabench.probes.linear_scores:calibration",
+        "calibration error (15 bins) and log-likelihood of the linear probe",
+        label="calibration",
+        higher_is_better=False,
+        source="1706.04599",
+        kind="probe",
+        needs=("train", "val", "test"),
+        tier="extra",
+    ),
+    "nc4": Evaluator(
+        "dsabench.probes.linear_scores:nc4",
+        "agreement of the nearest class mean with the linear probe",
+        label="NC4",
+        higher_is_better=True,
+        source="2008.08186",
+        kind="probe",
+        needs=("train", "val", "test"),
+        tier="extra",
     ),
 }

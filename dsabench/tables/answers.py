@@ -2,8 +2,8 @@
 
 `answers-PROBE-HASH.safetensors` holds `y` (N,) int64, the classes, and for each accuracy i of the probe `predicted.i`
 (R, N) int32, the class that each of R draws answered (R is 1 where nothing is drawn). The metadata of the file hold,
-as JSON, `params` (a list: what accuracy i stands under), `scores` (the probe's values that derive from no answer) and
-`probe`. Images are in the order of the split.
+under `dsabench`, JSON with `params` (a list: what accuracy i stands under), `scores` (the probe's values that derive
+from no answer) and `probe`. Images are in the order of the split.
 """
 
 from __future__ import annotations
@@ -48,18 +48,20 @@ class Answers:
 def write_answers(path: Path, answers: Answers) -> None:
     """Write answers atomically; raises StorageError where the file cannot be written."""
     tensors = {f"predicted.{i}": rows.astype(np.int32) for i, rows in enumerate(answers.predicted)}
-    metadata = {"probe": answers.probe, "params": json.dumps(answers.params), "scores": json.dumps(answers.scores)}
-    write_atomic(path, save({"y": answers.y.astype(np.int64), **tensors}, metadata=metadata))
+    # One entry: safetensors keeps no order among several, and equal answers are to be equal files.
+    about = {"probe": answers.probe, "params": answers.params, "scores": answers.scores}
+    data = save({"y": answers.y.astype(np.int64), **tensors}, metadata={"dsabench": canonical_json(about)})
+    write_atomic(path, data)
 
 
 def read_answers(path: Path) -> Answers:
     """Read what `write_answers` wrote; raises DataError where it is missing or damaged."""
     try:
         with safe_open(path, framework="np") as file:
-            metadata = file.metadata()
-            params, scores = json.loads(metadata["params"]), json.loads(metadata["scores"])
+            about = json.loads(file.metadata()["dsabench"])
+            probe, params, scores = about["probe"], about["params"], about["scores"]
             y = file.get_tensor("y")
             predicted = tuple(file.get_tensor(f"predicted.{i}").astype(np.int64) for i in range(len(params)))
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"cannot read the answers {path}: {error}") from error
-    return Answers(metadata["probe"], y, tuple(params), predicted, tuple(scores))
+    return Answers(probe, y, tuple(params), predicted, tuple(scores))

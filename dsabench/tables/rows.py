@@ -73,6 +73,7 @@ class Row:
     train_images: int | None = None
     image_size: int | None = None
     lr: float | None = None
+    note: str = ""
 
     @property
     def spec(self) -> str:
@@ -109,13 +110,15 @@ def comparable(row: Row) -> tuple[object, ...]:
 
 
 def cell(value: object) -> str:
-    """One CSV cell, unquoted: None is empty, floats are the shortest text that reads back the same."""
+    """One CSV cell, unquoted: None is empty, floats are the shortest text that reads back, `; ` parts a tuple."""
     if value is None:
         return ""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
         return float.__repr__(value)
+    if isinstance(value, tuple):
+        return cell("; ".join(map(str, value)))
     text = str(value)
     return f"'{text}" if isinstance(value, str) and _RISKY.match(text) else text
 

@@ -19,6 +19,8 @@ def build_method(config: RunConfig, facts: DataFacts) -> Method:
     """The method at its initialisation, which depends on the seed and not on the regularizer beside it."""
     kind = method_class(config.spec.method.name)
     known = {"num_classes": facts.num_classes} if kind.needs_labels else {}
+    if takes_num_images(kind):
+        known["num_images"] = facts.num_images
     with rng.forked(config.seed, "init", "method"):
         backbone = build_backbone(config.backbone, channels=facts.channels, image_size=facts.image_size)
         arguments: dict[str, Any] = {**known, **config.resolved.method}
@@ -28,11 +30,15 @@ def build_method(config: RunConfig, facts: DataFacts) -> Method:
             raise UsageError(f"{config.spec.method}: {error}") from error
 
 
+def takes_num_images(kind: Any) -> bool:
+    """Whether a constructor asks for the number of training images, to keep something of each."""
+    return "num_images" in inspect.signature(kind.__init__).parameters
+
+
 def build_regularizer(config: RunConfig, method: Method, feature_dim: int, facts: DataFacts) -> Regularizer:
     """The regularizer at its initialisation, from draws of its own; raises UsageError for a value out of range."""
     kind: Any = regularizer_class(config.spec.regularizer.name)
-    wanted = "num_images" in inspect.signature(kind.__init__).parameters
-    known = {"num_images": facts.num_images} if wanted else {}
+    known = {"num_images": facts.num_images} if takes_num_images(kind) else {}
     arguments: dict[str, Any] = {**known, **config.resolved.regularizer}
     with rng.forked(config.seed, "init", "regularizer"):
         try:

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from dsabench.config.run_config import RunConfig
 from dsabench.data import Datasets
 from dsabench.data.dataset import Dataset
-from dsabench.training.loop import Trainer, make_fabric
+from dsabench.training.ranks import make_fabric
 from dsabench.training.run import GENERATIONS
+from dsabench.training.state import State
 from dsabench.training.store import Store
 
 BYTES = 4
@@ -50,23 +51,22 @@ def estimates(planned: Sequence[RunConfig], store: Store, datasets: Datasets) ->
 def estimate(config: RunConfig, store: Store, datasets: Datasets) -> Estimate:
     """Estimate a run from its modules, with one forward pass of two images."""
     dataset = datasets.load(config.data)
-    run = store.run(config)
-    trainer = Trainer(config, dataset, run, make_fabric(config))
-    state = sum(tensor.numel() * tensor.element_size() for tensor in trainer.tensors().values())
-    parameters = sum(p.numel() for p in trainer.method.parameters() if p.requires_grad)
+    state = State(config, dataset, make_fabric(config))
+    saved = sum(tensor.numel() * tensor.element_size() for tensor in state.tensors().values())
+    parameters = sum(p.numel() for p in state.method.parameters() if p.requires_grad)
     splits = (dataset.train, dataset.val, dataset.test)
     images = sum(split.images.numel() for split in splits if isinstance(split.images, Tensor))
-    activations = bytes_per_image(trainer.method.backbone, dataset) * 2 * trainer.images_per_step
-    features = sum(len(split) for split in splits) * trainer.feature_dim * BYTES
+    activations = bytes_per_image(state.method.backbone, dataset) * 2 * state.images_per_step
+    features = sum(len(split) for split in splits) * state.feature_dim * BYTES
     moments = 2 * parameters * BYTES
     return Estimate(
         run=config.label,
         run_id=config.run_id,
-        run_dir=str(run.folder),
-        steps=trainer.total,
+        run_dir=str(store.run(config).folder),
+        steps=state.total,
         parameters=parameters,
-        memory_mb=round((images + state + parameters * BYTES + moments + activations) / 1e6),
-        disk_mb=round((GENERATIONS * (state + moments) + features) / 1e6),
+        memory_mb=round((images + saved + parameters * BYTES + moments + activations) / 1e6),
+        disk_mb=round((GENERATIONS * (saved + moments) + features) / 1e6),
     )
 
 

@@ -10,9 +10,6 @@ from torch import nn
 
 from dsabench.config.optimization import OptimizerOptions
 
-# A warm-up of so many epochs is meant for hundreds of them; a short run warms up for at most this share.
-LONGEST_WARMUP = 0.1
-
 
 def build_optimizer(module: nn.Module, options: OptimizerOptions, *, fused: bool = False) -> torch.optim.Optimizer:
     """The optimiser of a method's trainable parameters; biases and norms are not decayed, nor scaled by LARS.
@@ -38,13 +35,26 @@ def build_optimizer(module: nn.Module, options: OptimizerOptions, *, fused: bool
             return lars
 
 
+def build_regularizer_optimizer(
+    module: nn.Module, options: OptimizerOptions, *, fused: bool = False
+) -> torch.optim.Optimizer:
+    """AdamW for what a regularizer learns, at `regularizer_lr` throughout and without decay; `fused` as above."""
+    own = [p for p in module.parameters() if p.requires_grad]
+    return torch.optim.AdamW(own, lr=options.regularizer_lr, weight_decay=0.0, fused=fused)
+
+
 def learning_rate(options: OptimizerOptions, step: int, total_steps: int, epochs: int, batch_size: int) -> float:
     """The learning rate of a step: a pure function, so that a resumed run has no scheduler to restore."""
     peak = options.lr * (batch_size / 256 if options.scale_lr else 1.0)
-    warmup = round(total_steps * min(options.warmup_epochs / max(1, epochs), LONGEST_WARMUP))
+    warmup = round(total_steps * min(options.warmup_epochs / max(1, epochs), options.longest_warmup))
     if options.schedule == "cosine":
         share: float = cosine_warmup_schedule(
-            step, total_steps, start_value=1.0, end_value=0.001, warmup_steps=warmup, warmup_start_value=0.0
+            step,
+            total_steps,
+            start_value=1.0,
+            end_value=options.final_lr,
+            warmup_steps=warmup,
+            warmup_start_value=0.0,
         )
         return peak * share
     ramp = min(1.0, (step + 1) / warmup) if warmup else 1.0

@@ -1,9 +1,10 @@
-"""Where a run's numbers come from: the device's name, and the commit of the code."""
+"""Where a run's numbers come from: the device and what it computes with, and the commit of the code."""
 
 from __future__ import annotations
 
 import functools
 import platform
+import re
 import subprocess
 from pathlib import Path
 
@@ -22,6 +23,37 @@ def device_name(device: str) -> str:
         lines = []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return f"cpu ({names[0] if names else platform.processor() or platform.machine()})"
+
+
+def processor_capability(device: str) -> str:
+    """The instructions that kernels use, as in `AVX2`, `AVX512`, `sm_90`: devices of one name may differ in them."""
+    if device == "cuda":
+        major, minor = torch.cuda.get_device_capability()
+        return f"sm_{major}{minor}"
+    return torch.backends.cpu.get_cpu_capability()
+
+
+@functools.cache
+def blas_version() -> str:
+    """The libraries that torch multiplies matrices with on a CPU, as in `MKL 2024.2, oneDNN 3.7.1`; empty if unsaid."""
+    return parse_blas(torch.__config__.show())
+
+
+def parse_blas(config: str) -> str:
+    """`blas_version` from the text of `torch.__config__.show()`."""
+    found = {
+        # "Intel(R) oneAPI Math Kernel Library Version 2024.2-Product Build 20240605 for ..."
+        "MKL": re.search(r"Math Kernel Library Version (\d[\d.]*)", config),
+        "OpenBLAS": re.search(r"OpenBLAS (?:Version )?(\d[\d.]*)", config, re.IGNORECASE),
+        # "Intel(R) MKL-DNN v3.7.1 (Git Hash ...)", its name until 2019.
+        "oneDNN": re.search(r"(?:MKL-DNN|oneDNN) v(\d[\d.]*)", config),
+    }
+    versions = [f"{name} {match[1].rstrip('.')}" for name, match in found.items() if match]
+    named = re.search(r"BLAS_INFO=(\w+)", config)
+    # A build may name its library without a version.
+    if named and not found["MKL"] and not found["OpenBLAS"]:
+        versions.insert(0, "OpenBLAS" if named[1] == "open" else named[1])
+    return ", ".join(versions)
 
 
 @functools.cache

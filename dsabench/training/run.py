@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
@@ -20,6 +20,9 @@ from dsabench.files import read_json, sha256_file, to_toml, write_atomic
 from dsabench.signals import Stop
 from dsabench.tables.rows import csv_text
 from dsabench.training.migration import SCHEMA_VERSION, current
+
+if TYPE_CHECKING:
+    from dsabench.training.ranks import Ranks
 
 GENERATIONS = 2
 
@@ -97,6 +100,15 @@ class Run:
         content = {"schema_version": SCHEMA_VERSION, **self.state, **identity, "config": self.config.model_dump()}
         write_atomic(self.folder / "run.json", to_json(content))
 
+    def written_by(self, ranks: Ranks, change: Callable[[], None]) -> None:
+        """Let the one of `ranks` that writes do a `change`; all of them hold the state that it leaves."""
+
+        def write() -> dict[str, Any]:
+            change()
+            return self.state
+
+        self.state = ranks.by_writer(write)
+
     def begin(self, **facts: Any) -> None:
         """Write down what the run is, before its first step."""
         # A kill in the middle of a write leaves a temporary file, and the lock says that nobody is writing now.
@@ -160,14 +172,22 @@ class Run:
         return self.folder / "checkpoints" / str(self.state["checkpoints"][-1]["file"])
 
     @contextmanager
-    def locked(self, stop: Stop) -> Iterator[None]:
-        """Hold the run against other processes; waits, and says so, while another one trains it.
+    def locked(self, stop: Stop, ranks: Ranks) -> Iterator[None]:
+        """Hold the run against other processes than `ranks`; waits, and says so, while another one trains it.
 
         Raises Interrupted where a signal came first.
         """
+        lock = FileLock(self.folder / ".lock")
+        ranks.by_writer(lambda: self.acquire(lock, stop))
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def acquire(self, lock: FileLock, stop: Stop) -> None:
+        """Take the lock of the run, or wait for it."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.folder / ".lock")
             try:
                 lock.acquire(timeout=0)
             except Timeout:
@@ -178,10 +198,6 @@ class Run:
                         lock.acquire(timeout=WAIT_S)
         except OSError as error:
             raise StorageError(f"cannot write {self.folder}: {error.strerror or error}") from error
-        try:
-            yield
-        finally:
-            lock.release()
 
     def erase(self) -> None:
         """Forget what was trained, but keep the folder and its lock."""

@@ -16,12 +16,14 @@ import torch
 from command import TINY, Result, dsabench, end, start
 from filelock import FileLock
 from PIL import Image
+from torch import Tensor
 
 from dsabench.errors import Interrupted
 from dsabench.signals import EXIT_CODES, Stop
 from dsabench.tables.rows import comparable, read_csv
 from dsabench.training import loop as train
 from dsabench.training.checkpoint import read_checkpoint
+from dsabench.training.state import State
 
 # 160 steps, so that a process is still at work when it is told to stop.
 LONG = (*TINY, "--epochs", "40", "--method", "simclr+dsa", "--runs", "runs")
@@ -150,16 +152,16 @@ def test_a_signal_is_a_request_to_stop(number: signal.Signals, monkeypatch: pyte
 def interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run store with a run that was interrupted after 6 of its 8 steps, and had saved each."""
     runs = tmp_path / "runs"
-    record = train.Trainer.step
+    record = train.step
 
-    def step(trainer: train.Trainer, views: Any) -> float:
-        loss = record(trainer, views)
-        if trainer.position.step == 6:
+    def step(state: State, views: Any) -> dict[str, Tensor]:
+        terms = record(state, views)
+        if state.position.step == 6:
             os.kill(os.getpid(), signal.SIGTERM)
-        return loss
+        return terms
 
     with monkeypatch.context() as patch:
-        patch.setattr(train.Trainer, "step", step)
+        patch.setattr(train, "step", step)
         patch.setattr(train, "CHECKPOINT_S", 0.0)
         result = dsabench("pretrain", *SHORT, "--runs", runs)
     assert result.code == 143
@@ -319,7 +321,7 @@ def test_a_run_is_not_continued_nor_evaluated_on_other_data(tmp_path: Path) -> N
     runs = tmp_path / "runs"
 
     def pretrain(folder: Path, *more: object) -> tuple[object, ...]:
-        source = ("--dataset", "imagefolder", "--data-dir", folder, "--batch-size", 8)
+        source = ("--dataset", "imagefolder", "--data-dir", folder, "--batch-size", 9)
         return ("pretrain", *SHORT, *source, "--runs", runs, *more)
 
     assert dsabench(*pretrain(images)).code == 0
@@ -370,16 +372,16 @@ def test_a_run_with_the_reference_augmentation_resumes_exactly_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments = ("pretrain", *SHORT, "--augment", "reference", "--runs")
-    record = train.Trainer.step
+    record = train.step
 
-    def step(trainer: train.Trainer, views: Any) -> float:
-        loss = record(trainer, views)
-        if trainer.position.step == 6:
+    def step(state: State, views: Any) -> dict[str, Tensor]:
+        terms = record(state, views)
+        if state.position.step == 6:
             os.kill(os.getpid(), signal.SIGTERM)
-        return loss
+        return terms
 
     with monkeypatch.context() as patch:
-        patch.setattr(train.Trainer, "step", step)
+        patch.setattr(train, "step", step)
         assert dsabench(*arguments, tmp_path / "runs").code == 143
     assert steps_saved(tmp_path / "runs") == 6
     assert dsabench(*arguments, tmp_path / "runs").code == 0
