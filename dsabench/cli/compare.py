@@ -27,7 +27,13 @@ def compare(
     common: Common,
     seeds: Annotated[str, option(TRAINING, "Paired seeds: a list or a range.", env="DSABENCH_SEEDS")] = "0-5",
     tuning: Annotated[
-        str, option(WHAT, "How the options of the specs were chosen, for the tables.", show_default="read off them")
+        str,
+        option(
+            WHAT,
+            "How the arms' options were chosen, for every row; what tune writes says it.",
+            metavar="TEXT",
+            show_default="defaults, or by hand",
+        ),
     ] = "",
     jobs: Annotated[
         int | None,
@@ -93,6 +99,9 @@ def compare(
         rows = run_all(work, jobs or default_jobs(training.threads, planned[0].device), shop)
     check_unique(rows)
     write_csv(rows, table)
+    failed = [row for row in rows if row.status == "failed"]
+    for row in failed:
+        say(f"{row.spec} s{row.seed} failed: {row.note}")
     layer = str(what.layers[0])
     pairs = Pairs(planned, what, store, datasets)
     comparisons = pairs.with_images(compare_rows(rows, arms, criteria, layer, seeds=request.seeds))
@@ -113,9 +122,6 @@ def compare(
         for departure in deviations:
             out.print(f"not as declared: {departure}")
     say(f"wrote {table} and {summary}")
-    failed = [row for row in rows if row.status == "failed"]
-    for row in failed:
-        say(f"{row.spec} s{row.seed} failed: {row.note}")
     if failed:
         say(f"{len(failed)} of {len(work)} runs failed")
         raise typer.Exit(1)

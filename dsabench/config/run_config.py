@@ -118,5 +118,7 @@ class RunConfig(BaseModel):
 
 
 def settled(options: Mapping[str, Scalar], later: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    """The options without those that came later and have the value that changes nothing."""
-    return {name: value for name, value in options.items() if name not in later or value != later[name]}
+    """The options without those that came later and have the value that changes nothing; 1.0 is 1, as in a spec."""
+    kept = {name: value for name, value in options.items() if name not in later or value != later[name]}
+    whole = {name: int(x) for name, x in kept.items() if isinstance(x, float) and x.is_integer() and abs(x) < 2**53}
+    return kept | whole

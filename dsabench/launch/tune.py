@@ -135,7 +135,7 @@ def with_options(spec: Spec, options: Mapping[str, Scalar]) -> Spec:
     for half in ("method", "regularizer"):
         part: Part = getattr(spec, half)
         more = {name.partition(".")[2]: value for name, value in options.items() if name.startswith(f"{half}.")}
-        # A run's identity tells 1 from 1.0, and a spec that is read from a file says 1.
+        # 1.0 is 1, as in a spec that is read from a file.
         halves[half] = Part(part.name, {**part.options, **{k: parse_value(format_value(v)) for k, v in more.items()}})
     return parse_spec(str(Spec(**halves)))
 

@@ -355,11 +355,11 @@ def test_a_run_that_fails_is_a_row_that_says_so(tmp_path: Path) -> None:
 
 
 def test_a_comparison_of_which_nothing_is_left(tmp_path: Path) -> None:
-    result = dsabench(
-        "compare", "simclr", "simclr[lr=1e30]", *TINY, "--seeds", "0", *QUICK, "--jobs", 1, "--output", "t"
-    )
+    arms = ("simclr[lr=1e30]", "byol[lr=1e30]")
+    result = dsabench("compare", *arms, *TINY, "--seeds", "0", *QUICK, "--jobs", 1, "--output", "t")
     assert result.code == 5
     assert "no two of the specs have finished runs" in result.err
+    assert "simclr[lr=1e+30] s0 failed: " in result.err
     assert any(row.status == "failed" for row in read_csv(tmp_path / "t.csv"))
 
 
