@@ -23,7 +23,7 @@ from dsabench.launch.work import Job, Workshop, validate
 from dsabench.metrics import METRICS
 from dsabench.probes import PROBES
 from dsabench.registry import Scalar
-from dsabench.stats import MetricKey
+from dsabench.tables.comparisons import key_of
 from dsabench.tables.criteria import MetricChoice, parse_primary
 from dsabench.tables.rows import Row
 from dsabench.tables.trials import Trial
@@ -57,7 +57,7 @@ class Budget:
     @property
     def select(self) -> list[str]:
         """The chosen accuracies as words."""
-        return [str(Part(one.probe, one.options)) for one in self.chosen]
+        return [str(one) for one in self.chosen]
 
     def what(self) -> EvalConfig:
         """What is measured of a run: on the validation split, whatever is asked for."""
@@ -135,7 +135,7 @@ def with_options(spec: Spec, options: Mapping[str, Scalar]) -> Spec:
     for half in ("method", "regularizer"):
         part: Part = getattr(spec, half)
         more = {name.partition(".")[2]: value for name, value in options.items() if name.startswith(f"{half}.")}
-        # A run's identity tells 1 from 1.0, and a spec that is read from a file says 1.
+        # 1.0 is 1, as in a spec that is read from a file.
         halves[half] = Part(part.name, {**part.options, **{k: parse_value(format_value(v)) for k, v in more.items()}})
     return parse_spec(str(Spec(**halves)))
 
@@ -156,10 +156,10 @@ class Attempt:
         runs = [rows.get(config.run_id, ()) for config in self.configs]
         values = tuple(score(run, budget.chosen) for run in runs)
         failed = next((place for place, value in enumerate(values) if value is None), None)
-        status = self.error or "ok"
-        if failed is not None and not self.error:
-            said = next((row.note for row in runs[failed] if row.note), "a value is not finite")
-            status = f"seed {budget.seeds[failed]} failed: {said}"
+        note = self.error
+        if failed is not None and not note:
+            said = next((row for row in runs[failed] if row.status != "ok"), None)
+            note = f"seed {budget.seeds[failed]}: {said.note or said.status if said else 'a value is not finite'}"
         return Trial(
             number=self.number,
             source=source_of(self.number, budget.trials),
@@ -168,7 +168,8 @@ class Attempt:
             values=values,
             run_ids=tuple(config.run_id for config in self.configs),
             wall_s=sum(next((row.wall_s for row in run if row.wall_s), 0.0) for run in runs),
-            status=status,
+            status="ok" if failed is None else "failed",
+            note=note,
         )
 
 
@@ -176,9 +177,7 @@ def score(rows: Sequence[Row], chosen: Sequence[MetricChoice]) -> float | None:
     """The mean of the chosen accuracies of a run, None where one is missing or not finite."""
     values = []
     for one in chosen:
-        known = (row for row in rows if row.status == "ok")
-        keys = ((MetricKey(row.layer, row.probe, row.probe_params, row.metric), row.value) for row in known)
-        value = next((value for key, value in keys if one.matches(key)), None)
+        value = next((row.value for row in rows if row.status == "ok" and one.matches(key_of(row))), None)
         if value is None or not math.isfinite(value):
             return None
         values.append(value)
@@ -233,7 +232,7 @@ def attempts_of(arm: Arm, start: int, budget: Budget, configured: Configured, sh
         except UsageError as refused:
             if not number:
                 raise
-            error = f"failed: {refused}"
+            error = str(refused)
         attempts.append(Attempt(arm, number, options, spec, configs, error))
     return attempts
 

@@ -17,8 +17,8 @@ from dsabench.tables.rows import csv_text
 class Trial:
     """One trial: the `spec` that ran, the `options` that were searched, and what the run of each seed came to.
 
-    `source` says where the options come from. `values` has None for a run that failed, and `status` says how the first
-    of them did, else `ok`. `wall_s` is the training time of all its runs.
+    `source` says where the options come from. `values` has None for a run that failed; `status` is `ok` or `failed`,
+    and `note` says how the first of its runs did. `wall_s` is the training time of all its runs.
     """
 
     number: int
@@ -29,6 +29,7 @@ class Trial:
     run_ids: tuple[str, ...]
     wall_s: float
     status: str
+    note: str = ""
 
     @property
     def value(self) -> float | None:
@@ -73,11 +74,11 @@ def write_trials(arms: Mapping[str, Sequence[Trial]], seeds: Sequence[int], path
     lines = [
         [arm, trial.number, trial.source, trial.status, trial.value, *trial.values]
         + [trial.options.get(name) for name in options]
-        + [trial.spec, " ".join(trial.run_ids), trial.wall_s]
+        + [trial.spec, " ".join(trial.run_ids), trial.wall_s, trial.note]
         for arm, trials in arms.items()
         for trial in trials
     ]
-    write_atomic(path, csv_text([*header, *options, "spec", "run_ids", "wall_s"], lines))
+    write_atomic(path, csv_text([*header, *options, "spec", "run_ids", "wall_s", "note"], lines))
 
 
 def write_budget(arms: Mapping[str, Sequence[Trial]], path: Path) -> None:

@@ -15,7 +15,15 @@ SPACE = {"method.lr": distribution(Range(0.1, 1.0)), "regularizer.m": distributi
 TRIALS = [
     Trial(0, "default", "a+b", {"method.lr": 0.5, "regularizer.m": "prior"}, (0.5, 0.75), ("aa", "bb"), 2.5, "ok"),
     Trial(
-        1, "tpe", "a", {"method.lr": 0.1, "regularizer.m": "learned"}, (0.5, None), ("c", "d"), 0.0, "seed 1 failed: x"
+        1,
+        "tpe",
+        "a",
+        {"method.lr": 0.1, "regularizer.m": "learned"},
+        (0.5, None),
+        ("c", "d"),
+        0.0,
+        "failed",
+        "seed 1: x",
     ),
 ]
 

@@ -129,8 +129,8 @@ def test_failed_trials_stay_in_the_table_and_count(tmp_path: Path) -> None:
     failed = [row for row in rows if row["status"] != "ok"]
     assert len(rows) == 8
     assert json.loads(result.out)["arms"][0]["failed"] == len(failed) > 0
-    assert any("temperature" in row["status"] for row in failed)
-    assert any("not finite" in row["status"] or "nan" in row["status"] for row in failed)
+    assert any("temperature must be" in row["note"] for row in failed)
+    assert any("seed 10: " in row["note"] and "not finite" in row["note"] for row in failed)
     assert all(row["value"] == "" and row["run_ids"] for row in failed)
     assert rows[0]["status"] == "ok"
 
