@@ -67,7 +67,7 @@ def test_too_few_seeds_are_told_with_how_many_would_do(n_pairs: int) -> None:
 
 
 def test_pairs_that_share_a_baseline_are_one_family_and_others_are_not() -> None:
-    other = replace(PRIMARY, against="byol", p=0.03125)
+    other = replace(PRIMARY, against="byol", p=0.03125, p_pairs=0.03125)
     told = {(one.spec, one.against): one for one in effects([*FAMILY, other]) if one.role == "primary"}
     found = {pair: (one.family, one.p and one.p.value) for pair, one in told.items()}
     assert found == {
