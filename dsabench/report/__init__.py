@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from dsabench.report.listing import listing_table
 from dsabench.report.overview import overview_tables
 from dsabench.report.paired import paired_tables
-from dsabench.report.sentences import finding, per_image
+from dsabench.report.sentences import declared, finding, per_image
 from dsabench.report.summary import write_summary
 from dsabench.report.table import Table
 from dsabench.report.values import value_tables
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from dsabench.tables.rows import Row
 
 __all__ = [
+    "declared",
     "finding",
     "label",
     "listing_table",

@@ -28,6 +28,8 @@ _HEADLINES: Mapping[str, Callable[[Row], bool]] = {
     "silhouette": lambda row: row.metric == "silhouette",
     "RankMe": lambda row: row.metric == "rankme",
 }
+# How options were chosen, where no search did; the text of any other row describes one.
+_UNSEARCHED = ("defaults", "by hand")
 _measured = attrgetter("probe", "probe_params", "metric")
 
 
@@ -59,9 +61,11 @@ def _table(title: str, rows: Sequence[Row], layer: str) -> Table:
         *(Column(name, "mean", unit_of(row.metric), row.higher_is_better) for name, row in headlines.items()),
         Column("s/run", "number"),
     )
+    # What was chosen how is told where it differs: rows of an older schema do not know it.
+    unequal = len({row.tuning for row in rows}) > 1
     cells = []
     for identity, line in lines.items():
-        arm = _arm(line, [key for key in lines if key[0] == identity[0]])
+        arm = _arm(line, [key for key in lines if key[0] == identity[0]], unequal)
         means = (_mean(line, layer, like) for like in headlines.values())
         cells.append((arm, len(_finished(line)), *means, _seconds(line)))
     return Table(title, columns, (Section(tuple(cells)),), tuple(_notes(rows, headlines.values())))
@@ -93,7 +97,7 @@ def _seconds(line: Sequence[Row]) -> Cell:
     return Number(sum(seconds) / len(seconds), "s") if seconds else None
 
 
-def _arm(line: Sequence[Row], same_spec: Sequence[tuple[str, str, int]]) -> Arm:
+def _arm(line: Sequence[Row], same_spec: Sequence[tuple[str, str, int]], tuning: bool) -> Arm:
     """The spec, and whatever a reader must know before comparing its numbers with another line's."""
     finished = _finished(line)
     n_runs = sum(map(len, finished.values()))
@@ -103,17 +107,28 @@ def _arm(line: Sequence[Row], same_spec: Sequence[tuple[str, str, int]]) -> Arm:
         remarks.append(Remark(line[0].backbone, "aside"))
     if len({epochs for *_, epochs in same_spec}) > 1:
         remarks.append(Remark(f"{line[0].epochs} epochs", "aside"))
+    if tuning:
+        words = dict.fromkeys(_tuned(row.tuning) for row in line if row.tuning)
+        remarks += [Remark(word, "aside") for word in words]
     if n_runs > len(finished):
         remarks.append(Remark(f"{n_runs} runs", "warning"))
     if n_failed:
-        remarks.append(Remark(f"{n_failed} failed", "failure"))
+        remarks.append(Remark(f"{n_failed} of {n_runs + n_failed} failed", "failure"))
     return Arm(line[0].spec, any(row.labels_used != "none" for row in line), tuple(remarks))
+
+
+def _tuned(tuning: str) -> str:
+    return tuning if tuning in _UNSEARCHED else "tuned"
 
 
 def _notes(rows: Sequence[Row], headlines: Iterable[Row]) -> list[str]:
     details = [name for name in (label(*_measured(row)) for row in headlines) if "(" in name]
     notes = [f"n: seeds; mean±standard deviation over them; {BETTER}"]
     notes += [", ".join(details)] if details else []
+    searches = grouped((row for row in rows if row.tuning and row.tuning not in _UNSEARCHED), attrgetter("tuning"))
+    for search, found in searches.items():
+        specs = ", ".join(dict.fromkeys(row.spec for row in found))
+        notes.append(f"tuned: {search}" + (f" ({specs})" if len(searches) > 1 else ""))
     if any(row.labels_used != "none" for row in rows):
         notes.append(f"{LABELS} labels were used, in training or in the prior: not self-supervised")
     return notes

@@ -69,7 +69,10 @@ class Difference:
 
 @dataclass(frozen=True)
 class Interval:
-    """An interval of a difference, its ends infinite where there is no bound; `size` as of the difference."""
+    """An interval of a difference, its ends infinite where there is no bound; `size` as of the difference.
+
+    One infinity at both ends: no finite difference is left, as where every run of an arm failed.
+    """
 
     low: float
     high: float

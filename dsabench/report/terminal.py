@@ -14,12 +14,25 @@ from dsabench.report.table import WORDS, Arm, Cell, Column, Table, Verdict
 from dsabench.report.wording import LABELS, broken, marks, printable, written
 
 _TONES = {"aside": "dim", "warning": "yellow", "failure": "red"}
-_VERDICTS = {"better": "bold green", "worse": "bold red", "too few": "yellow", "not shown": "dim"}
+_VERDICTS = {
+    "better": "bold green",
+    "worse": "bold red",
+    "better by less than matters": "green",
+    "tighter, not better": "yellow",
+    "not better, fails more often": "yellow",
+    "not better, a guard was not measured": "yellow",
+    "undecided, runs are missing": "yellow",
+    "too few": "yellow",
+    "not shown": "dim",
+    "no difference": "dim",
+}
 # For encodings without these symbols.
 _PLAIN = str.maketrans({"↑": "^", "↓": "v", "±": "/", LABELS: "*"})
 # As long as barlow_twins+dsa: what is left of 80 columns beside all the headline metrics.
 _SPEC_WIDTH = 16
 _HEAD_WIDTH, _NUMBER_WIDTH = 9, 12
+# The longest verdicts stand in a line or two: their words are folded before those of a metric.
+_VERDICT_WIDTH = 13
 # Words are folded to so few columns before numbers move into a block of their own.
 _LEAST_WIDTH = 12
 
@@ -75,7 +88,7 @@ def _grid(console: Console, table: Table, places: Sequence[int], room: int) -> g
             _head(console, column),
             style="bold" if column.kind == "name" else "",
             justify="left" if column.kind in WORDS else "right",
-            max_width=_NUMBER_WIDTH if column.kind == "number" else None,
+            max_width={"number": _NUMBER_WIDTH, "verdict": _VERDICT_WIDTH}.get(column.kind),
             no_wrap=room > 0 and column.kind not in (*WORDS, "number"),
             overflow="fold",
         )

@@ -59,6 +59,10 @@ BETTER = "↑ higher, ↓ lower is better"
 LABELS = "†"
 
 
+# Intervals without a number in them: nothing is ruled out, or every finite difference is.
+_ENDLESS = ("unbounded", "infinite")
+
+
 def marks(measured: Column | Measure) -> str:
     """A metric's unit and the arrow of its better direction, `% ↑`; empty where it has neither."""
     arrow = {True: "↑", False: "↓", None: ""}[measured.higher_is_better]
@@ -91,7 +95,7 @@ def written(cell: Cell, *, plus_minus: str = "±") -> str:
             return _difference(cell.value, cell.unit, cell.size)
         case Interval(low, high, unit, size):
             if math.isinf(low) and math.isinf(high):
-                return "unbounded"
+                return _ENDLESS[low == high]
             return f"{_difference(low, unit, size)} to {_difference(high, unit, size)}"
         case _:
             return str(cell)
@@ -135,6 +139,17 @@ def _spread(cell: Mean, plus_minus: str) -> str:
         return mean
     # A spread below the last digit of its mean is none.
     return f"{mean}{plus_minus}{_digits(round(_scaled(cell.deviation, cell.unit), decimals), decimals)}"
+
+
+def told(cell: Difference | Interval) -> str:
+    """A difference or an interval as in a sentence: of a percentage in points."""
+    text = written(cell)
+    return text if cell.unit != "%" or text in _ENDLESS else f"{text} points"
+
+
+def amount(value: float, unit: str) -> str:
+    """A number that somebody chose, such as a margin, with the digits that were chosen and no others."""
+    return re.sub(r"^0\.", ".", f"{_scaled(value, unit):g}")
 
 
 def printable(text: str) -> str:

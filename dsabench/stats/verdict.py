@@ -29,9 +29,9 @@ TOO_SMALL = "better by less than matters"
 FAILS_MORE = "not better, fails more often"
 UNGUARDED = "not better, a guard was not measured"
 SAME = "no difference"
-NOT_SHOWN = "no difference shown"
+NOT_SHOWN = "not shown"
 UNDECIDED = "undecided, runs are missing"
-TOO_FEW = "insufficient evidence"
+TOO_FEW = "too few"
 
 
 class Guard(NamedTuple):
@@ -101,7 +101,7 @@ def _verdict(row: Comparison, failing: Sequence[Comparison]) -> str:
     if p is None or p >= ALPHA:
         if row.missing or row.missing_against:
             return UNDECIDED
-        return NOT_SHOWN if row.can_reach_05 else f"cannot reach .05 with {row.n_pairs} seeds"
+        return NOT_SHOWN if row.can_reach_05 else TOO_FEW
     # The interval leaves zero out on one side, or touches it.
     if (row.low + row.high > 0) != row.higher_is_better:
         return WORSE

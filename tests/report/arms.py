@@ -1,11 +1,12 @@
 """Made-up rows and comparisons of a few arms, for whoever tests what is told of them."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from dsabench.files import canonical_json
-from dsabench.stats import Comparison, MetricKey
+from dsabench.stats import Comparison, GuardCheck, MetricKey
 from dsabench.tables.rows import SCHEMA_VERSION, Row
 
 LINEAR = '{"C":[0.1,1.0],"select":"val_accuracy","standardise":true}'
@@ -59,9 +60,7 @@ def failed(spec: str, seed: int) -> Row:
     return row(spec, seed, status="failed", value=None, higher_is_better=None, n=None, wall_s=None, **nothing)
 
 
-def compared(
-    metric: int = 0, *, role: str = "secondary", verdict: str = "no difference shown", **changes: Any
-) -> Comparison:
+def compared(metric: int = 0, *, role: str = "secondary", verdict: str = "not shown", **changes: Any) -> Comparison:
     probe, params, name, mean, step, better = MEASURED[metric]
     shift = 5 * step * (-1 if better is False else 1)
     plain = Comparison(
@@ -69,7 +68,8 @@ def compared(
         higher_is_better=better, n_seeds=6, mean_against=mean, std_against=step, mean=mean + shift, std=step,
         difference=shift, low=shift - 2 * step, high=shift + 3 * step, t_low=shift - step, t_high=shift + step,
         p=0.03125, p_holm=0.4375 if role == "secondary" else None, can_reach_05=role == "primary",
-        gap_closed=0.38 if role == "primary" else None, verdict=verdict,
+        gap_closed=0.38 if role == "primary" else None, ceiling="supervised" if role == "primary" else None,
+        verdict=verdict, n_pairs=6,
     )  # fmt: skip
     return replace(plain, **changes)
 
@@ -79,9 +79,30 @@ PRIMARY = compared(
 )
 PAIR = [
     *(compared(place, role="descriptive" if MEASURED[place][5] is None else "secondary",
-               verdict="" if MEASURED[place][5] is None else "cannot reach .05 with 6 seeds")
+               verdict="" if MEASURED[place][5] is None else "too few")
       for place in range(1, len(MEASURED))),
     PRIMARY,
+]  # fmt: skip
+
+FIVE_SHOTS = "fewshot[classifier=centroid,shots=5]"
+HELD = (GuardCheck("knn", 0.01, 0.003, 0.011, True), GuardCheck(FIVE_SHOTS, 0.01, 0.035, 0.045, True))
+FALLEN = (HELD[0], GuardCheck(FIVE_SHOTS, 0.01, -0.021, 0.004, False))
+UNMEASURED = (HELD[0], GuardCheck("linear", 0.01, -math.inf, math.inf, None))
+# One baseline for two arms: the first pays for its gain, the second fails now and then.
+SECOND = "simclr+sigreg[lambda1=0.5]"
+FAMILY = [
+    replace(
+        PRIMARY, verdict="tighter, not better", n_seeds=8, n_pairs=8, p=1 / 128, p_pairs=1 / 64, guards=FALLEN,
+        skewed=True, gap_low=0.31, gap_high=0.452, images_low=-0.064, images_high=-0.037, smallest_effect=0.05,
+    ),
+    compared(5, verdict="better", n_seeds=8, n_pairs=8, p_holm=1 / 64, can_reach_05=True, skewed=True),
+    compared(11, n_seeds=8, n_pairs=8, mean=0.917, difference=-0.008, low=-0.021, high=0.004, can_reach_05=True),
+    replace(
+        PRIMARY, spec=SECOND, verdict="not shown", test="signed-rank", n_pairs=8, n_failed=2, missing=(8,),
+        high=math.inf, p=0.25, p_pairs=0.25, guards=UNMEASURED, gap_low=-math.inf, gap_high=math.inf,
+    ),
+    *(compared(place, spec=SECOND, n_pairs=8, test="signed-rank", can_reach_05=True, missing=(8,))
+      for place in (5, 11)),
 ]  # fmt: skip
 
 

@@ -2,7 +2,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from arms import PAIR, PRIMARY, overview_rows, row
+from arms import FAMILY, PAIR, PRIMARY, overview_rows, row
 
 from dsabench.report import listing_table, overview_tables, paired_tables
 from dsabench.report.markdown import markdown
@@ -11,7 +11,7 @@ GOLDEN = Path(__file__).parent / "golden"
 
 
 def test_tables_are_the_golden_ones() -> None:
-    text = "\n".join(map(markdown, [*overview_tables(overview_rows()), *paired_tables(PAIR)]))
+    text = "\n".join(map(markdown, [*overview_tables(overview_rows()), *paired_tables(PAIR), *paired_tables(FAMILY)]))
     assert text == (GOLDEN / "tables.md").read_text(encoding="utf-8")
 
 

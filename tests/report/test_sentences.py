@@ -3,33 +3,145 @@ import io
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from arms import PAIR, PRIMARY, compared
+import pytest
+from arms import FALLEN, FAMILY, HELD, PAIR, PRIMARY, UNMEASURED, compared
 
-from dsabench.report import finding, per_image, write_summary
+from dsabench.report import declared, finding, per_image, write_summary
+from dsabench.stats import GuardCheck
+from dsabench.stats.verdict import (
+    BETTER,
+    FAILS_MORE,
+    NOT_SHOWN,
+    SAME,
+    TIGHTER,
+    TOO_FEW,
+    TOO_SMALL,
+    UNDECIDED,
+    UNGUARDED,
+    WORSE,
+)
+from dsabench.tables.declaration import Declaration, deviations
 
 GOLDEN = Path(__file__).parent / "golden"
 
 
 def test_finding_states_gains_nulls_and_too_few_seeds_as_plainly() -> None:
-    null = replace(PRIMARY, mean=0.165, difference=-0.003, low=-0.01, high=0.004, p=0.4375,
-                   verdict="no difference shown")  # fmt: skip
-    few = replace(PRIMARY, n_seeds=3, can_reach_05=False, verdict="insufficient evidence")
-    accuracy = compared(5, role="primary", verdict="worse", mean_against=0.989, mean=0.983, difference=-0.006,
-                        low=-0.012, high=-0.002, p=0.00001, n_seeds=20)  # fmt: skip
+    null = replace(PRIMARY, mean=0.165, difference=-0.003, low=-0.01, high=0.004, p=0.4375, spec="a", against="b",
+                   verdict="not shown")  # fmt: skip
+    few = replace(PRIMARY, against="c", n_seeds=3, n_pairs=3, can_reach_05=False, verdict="too few")
+    accuracy = compared(5, role="primary", verdict="worse", against="d", mean_against=0.989, mean=0.983,
+                        difference=-0.006, low=-0.012, high=-0.002, p=0.00001, n_seeds=20, n_pairs=20)  # fmt: skip
     text = finding([PRIMARY, *PAIR[:3], null, few, accuracy], cost_ratio={("simclr+dsa", "byol"): 2.0})
     assert text.splitlines() == [
         "simclr+dsa lowers cdnv against simclr by .051 (.168 -> .117; exact 95% interval -.062 to -.040, "
         "p = .031, 6 seeds): better.",
-        "no difference shown: simclr+dsa against simclr on cdnv (.168 -> .165; difference -.003; exact 95% interval "
-        "-.010 to +.004, p = .438, 6 seeds).",
-        "too few seeds: simclr+dsa against simclr on cdnv (.168 -> .117; difference -.051; 3 seeds cannot reach .05, "
-        "6 would do).",
-        "simclr+dsa lowers kNN (k=20) accuracy against simclr by .6 points (98.9% -> 98.3%; exact 95% interval -1.2 "
+        "a against b on cdnv (.168 -> .165; difference -.003; exact 95% interval -.010 to +.004, p = .438, 6 seeds): "
+        "a difference is not shown.",
+        "simclr+dsa against c on cdnv (.168 -> .117; difference -.051; 3 seeds cannot reach .05, 6 would do): "
+        "too few seeds.",
+        "simclr+dsa lowers kNN (k=20) accuracy against d by .6 points (98.9% -> 98.3%; exact 95% interval -1.2 "
         "to -.2 points, p < .001, 20 seeds): worse.",
     ]
     assert finding([PRIMARY], cost_ratio={("simclr+dsa", "simclr"): 1.42}).endswith("A run takes 1.42 times as long.")
     assert finding(PAIR[:3]) == ""
+
+
+OPENING = (
+    "simclr+dsa lowers cdnv against simclr by .051 "
+    "(.168 -> .117; exact 95% interval -.062 to -.040, p = .031, 6 seeds{short}){rest}"
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "short", "rest"),
+    [
+        (
+            {"guards": HELD},
+            "",
+            ", and no guard fell by more than its margin (kNN +.3 to +1.1, 5-shot (centroid) +3.5 to +4.5 points; "
+            "margin 1): better.",
+        ),
+        (
+            {"guards": (HELD[0], GuardCheck("silhouette", 0.01, 0.002, 0.03, True))},
+            "",
+            ", and no guard fell by more than its margin (kNN +.3 to +1.1 points; margin 1; "
+            "silhouette +.002 to +.030; margin .01): better.",
+        ),
+        (
+            {"guards": FALLEN, "verdict": TIGHTER},
+            "",
+            ", but 5-shot (centroid) may have fallen by 2.1 points (margin 1): tighter, not better.",
+        ),
+        (
+            {
+                "guards": (
+                    GuardCheck("knn", 0.01, -0.05, -0.02, False),
+                    GuardCheck("linear", 0.005, -math.inf, 0.01, False),
+                ),
+                "verdict": TIGHTER,
+            },
+            "",
+            ", but kNN fell by 2.0 to 5.0 points (margin 1) and linear may have fallen by any amount (margin .5): "
+            "tighter, not better.",
+        ),
+        (
+            {"guards": UNMEASURED, "verdict": UNGUARDED},
+            "",
+            ", but linear was not measured on enough seeds: not better, a guard was not measured.",
+        ),
+        (
+            {"guards": HELD, "smallest_effect": 0.4, "verdict": TOO_SMALL},
+            "",
+            ", less than 40% of the baseline: better by less than matters.",
+        ),
+        (
+            {"guards": HELD, "n_failed": 2, "n_pairs": 6, "n_seeds": 4, "verdict": FAILS_MORE},
+            "; simclr+dsa: 2 of 6 runs failed",
+            ": not better, fails more often.",
+        ),
+        (
+            {"guards": HELD[:0], "missing_against": (6,), "verdict": BETTER},
+            "; simclr: seed 6 missing",
+            ": better.",
+        ),
+    ],
+)
+def test_a_finding_names_the_condition_that_decided(changes: dict[str, Any], short: str, rest: str) -> None:
+    assert finding([replace(PRIMARY, **changes)]) == OPENING.format(short=short, rest=rest)
+
+
+def test_every_finding_ends_with_its_verdict() -> None:
+    words = (BETTER, WORSE, TIGHTER, TOO_SMALL, FAILS_MORE, UNGUARDED, SAME, NOT_SHOWN, UNDECIDED, TOO_FEW)
+    for word in words:
+        for difference in (-0.051, 0.051, 0.0):
+            text = finding([replace(PRIMARY, verdict=word, difference=difference, guards=UNMEASURED)])
+            assert word in text.rpartition(": ")[2]
+            # Where failures decide, the means may say otherwise, and then no sentence says that they moved.
+            moved = {-0.051: word not in (WORSE, SAME, NOT_SHOWN, UNDECIDED, TOO_FEW), 0.051: word == WORSE}
+            assert (" lowers " in text or " raises " in text) == moved.get(difference, False)
+
+
+def test_pairs_of_one_family_say_so() -> None:
+    first, second = finding(FAMILY).splitlines()
+    assert "p = .016 after Holm over 2 pairs, 8 seeds), but 5-shot (centroid) may have fallen" in first
+    assert second.endswith(
+        "p = .250 after Holm over 2 pairs, 8 seeds; simclr+sigreg[lambda1=0.5]: 2 of 8 runs failed; "
+        "simclr+sigreg[lambda1=0.5]: seed 8 missing): a difference is not shown."
+    )
+
+
+def test_departures_from_a_declaration_are_a_line_each() -> None:
+    held = Declaration(setting={}, specs=("simclr", "simclr+dsa"), seeds=(0, 1), primary="cdnv", guards=("knn",),
+                       margins=(0.01,), smallest_effect=0.05, runs_seen=12)  # fmt: skip
+    now = replace(held, primary="knn", seeds=(0, 1, 2, 3))
+    assert declared(deviations(held, now, 12)).splitlines() == [
+        "Declared after 12 runs were seen.",
+        "Primary changed from cdnv to knn after looking.",
+        "2 more seeds than declared: 2, 3.",
+    ]
+    assert declared([]) == ""
 
 
 def test_summary_is_the_golden_file_and_reads_back(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from arms import MEASURED, PAIR, PRIMARY, failed, overview_rows, row, rows_of
+from arms import FAMILY, MEASURED, PAIR, PRIMARY, failed, overview_rows, row, rows_of
 from rich.console import Console
 
 from dsabench.report import (
@@ -20,8 +20,9 @@ from dsabench.report import (
     print_values,
 )
 from dsabench.report.table import Arm, Mean, Number, Table
-from dsabench.report.terminal import draw
+from dsabench.report.terminal import _VERDICTS, draw
 from dsabench.report.wording import written
+from dsabench.stats import verdict
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -45,11 +46,15 @@ def pair(console: Console) -> None:
     print_comparisons(console, PAIR)
 
 
+def family(console: Console) -> None:
+    print_comparisons(console, FAMILY)
+
+
 def values(console: Console) -> None:
     print_values(console, rows_of("simclr", [3]))
 
 
-@pytest.mark.parametrize("show", [overview, pair, values])
+@pytest.mark.parametrize("show", [overview, pair, family, values])
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
 def test_tables_are_the_golden_ones(show: Callable[[Console], None], encoding: str) -> None:
     text = rendered(show, encoding=encoding)
@@ -64,7 +69,7 @@ def numbers(table: Table) -> set[str]:
 
 @pytest.mark.parametrize("width", [20, 40, 60, 120])
 def test_a_narrow_console_folds_words_and_moves_numbers_below_but_cuts_none(width: int) -> None:
-    for table in (*overview_tables(overview_rows()), *paired_tables(PAIR)):
+    for table in (*overview_tables(overview_rows()), *paired_tables([*PAIR, *FAMILY])):
         text = rendered(lambda console, table=table: draw(console, table), width=width)
         assert "…" not in text
         assert numbers(table) <= set(text.split()), width
@@ -160,10 +165,40 @@ def test_overview_keeps_unequal_runs_of_a_spec_apart_and_says_when_a_seed_ran_tw
     assert ["2", "runs"] in lines
 
 
+def test_arms_say_how_their_options_were_chosen_where_that_differs() -> None:
+    search, longer = "16 trials of 2 seeds, maximising kNN", "32 trials of 2 seeds, maximising kNN"
+    chosen = {"simclr": "defaults", "byol": "by hand", "simclr+dsa": search, "byol+dsa": longer, "vicreg": ""}
+    rows = [row(spec, 0, tuning=tuning) for spec, tuning in chosen.items()]
+    (table,) = overview_tables([*rows, failed("byol", 1)])
+    arms = [line[0] for section in table.sections for line in section.rows]
+    remarks = {arm.spec: [remark.text for remark in arm.remarks] for arm in arms if isinstance(arm, Arm)}
+    assert remarks == {
+        "simclr": ["defaults"], "byol": ["by hand", "1 of 2 failed"], "simclr+dsa": ["tuned"], "byol+dsa": ["tuned"],
+        "vicreg": [],
+    }  # fmt: skip
+    assert table.notes[-2:] == (f"tuned: {search} (simclr+dsa)", f"tuned: {longer} (byol+dsa)")
+    for tuning, notes in (("defaults", []), (search, [f"tuned: {search}"])):
+        (alike,) = overview_tables([replace(one, tuning=tuning) for one in rows])
+        assert not any(line[0].remarks for line in alike.sections[0].rows if isinstance(line[0], Arm))
+        assert [note for note in alike.notes if "tuned" in note] == notes
+    text = rendered(lambda console: draw(console, table), width=60)
+    assert "  tuned" in text
+
+
+def test_every_verdict_has_a_style_and_fits_beside_the_numbers() -> None:
+    words = {value for name, value in vars(verdict).items() if name.isupper() and isinstance(value, str)}
+    assert len(words) == 10
+    assert words == set(_VERDICTS)
+    for word in words:
+        text = rendered(lambda console, word=word: print_comparisons(console, [replace(PRIMARY, verdict=word)]))
+        assert "primary, backbone" in text
+        assert [line.split()[:2] for line in text.splitlines()].count(["CDNV", "↓"]) == 1
+
+
 def test_a_data_set_whose_runs_all_failed_is_still_shown() -> None:
     text = rendered(lambda console: print_overview(console, [failed("simclr", 0), failed("simclr", 1)]))
     assert "digits, no run finished" in text
-    assert "2 failed" in text
+    assert "2 of 2 failed" in text
 
 
 def test_comparison_puts_the_primary_first_and_limits_only_secondary_metrics() -> None:
@@ -180,8 +215,8 @@ def test_comparison_puts_the_primary_first_and_limits_only_secondary_metrics() -
 def test_comparison_survives_options_in_brackets_and_unbounded_intervals() -> None:
     spec, against = "simclr[temperature=0.2]+dsa[lambda1=5]", "simclr[temperature=0.2]"
     few = replace(
-        PRIMARY, spec=spec, against=against, n_seeds=3, low=-math.inf, high=math.inf, p=0.25, can_reach_05=False,
-        verdict="insufficient evidence",
+        PRIMARY, spec=spec, against=against, n_seeds=3, n_pairs=3, low=-math.inf, high=math.inf, p=0.25,
+        can_reach_05=False, verdict="too few",
     )  # fmt: skip
     text = rendered(lambda console: print_comparisons(console, [few]))
     assert spec in " ".join(text.split())

@@ -5,7 +5,7 @@ from arms import MEASURED
 
 from dsabench.report import label
 from dsabench.report.table import Difference, Interval, Mean, Number, PValue
-from dsabench.report.wording import broken, short_names, unit_of, written
+from dsabench.report.wording import amount, broken, short_names, told, unit_of, written
 
 
 def test_labels() -> None:
@@ -76,10 +76,27 @@ def test_short_texts() -> None:
         (Interval(-0.002, 0.076, "", 4.04), "-.002 to +.076"),
         (Interval(0.0, 0.0021, "%", 0.99), "0 to +.2"),
         (Interval(-math.inf, math.inf, "", 1.0), "unbounded"),
+        (Interval(-math.inf, -math.inf, "", 1.0), "infinite"),
+        (Interval(-0.06, math.inf, "", 0.2), "-.060 to +inf"),
     ],
 )
 def test_one_rounding_for_numbers(number: Number | Mean | Difference | Interval, text: str) -> None:
     assert written(number) == text
+
+
+def test_what_is_told_of_percentages_is_points() -> None:
+    assert told(Difference(-0.021, "%", 0.9)) == "-2.1 points"
+    assert told(Difference(-0.021, "", 0.9)) == "-.021"
+    assert told(Interval(-math.inf, 0.01, "%", 0.9)) == "-inf to +1.0 points"
+    assert told(Interval(-math.inf, math.inf, "%", 0.9)) == "unbounded"
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [(0.01, "%", "1"), (0.025, "%", "2.5"), (0.01, "", ".01"), (0.0, "", "0"), (2.5, "", "2.5")],
+)
+def test_a_chosen_number_keeps_its_digits(value: float, unit: str, text: str) -> None:
+    assert amount(value, unit) == text
 
 
 def test_a_mean_is_the_same_number_in_every_table() -> None:

@@ -184,7 +184,7 @@ def test_several_pairs_against_one_baseline_are_one_family() -> None:
     assert found["arm0", "arm1"].p_pairs == 1
     rows = summarise({**values, **others}, pairs=[*pairs, (DSA, PLAIN)], primary=CDNV, directions=DIRECTIONS)
     assert {(row.p_pairs, row.can_reach_05, row.verdict) for row in rows if row.role == "primary"} == {
-        (4 / 64, False, "cannot reach .05 with 7 seeds")
+        (4 / 64, False, "too few")
     }
 
 

@@ -163,7 +163,7 @@ def test_failed_runs_are_counted_and_missing_ones_named() -> None:
     plain, better = rows_of("simclr", range(8)), rows_of("simclr+dsa", range(8), gain=1)
     (row,) = primaries([*plain, *better[: 6 * len(MEASURED)], *failed(better[6 * len(MEASURED) :])])
     assert row.shortfalls() == ["simclr+dsa: 2 of 8 runs failed"]
-    assert (row.n_seeds, row.n_pairs, row.verdict) == (6, 8, "no difference shown")
+    assert (row.n_seeds, row.n_pairs, row.verdict) == (6, 8, "not shown")
     (row,) = primaries([*plain, *better[len(MEASURED) :]])
     assert row.shortfalls() == ["simclr+dsa: seed 0 missing"]
     assert primaries([*plain, *better[len(MEASURED) :]], seeds=range(1, 8))[0].verdict == "better"
