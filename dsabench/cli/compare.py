@@ -67,7 +67,7 @@ def compare(
     from dsabench.files import check_writable, slug
     from dsabench.launch.jobs import default_jobs, run_all
     from dsabench.launch.work import Job, Workshop, validate
-    from dsabench.report import finding, per_image, print_comparisons, print_overview, write_summary
+    from dsabench.report import declared, finding, per_image, print_comparisons, print_overview, write_summary
     from dsabench.signals import Stop
     from dsabench.tables.comparisons import compare_rows, cost_ratios
     from dsabench.tables.declaration import declaration_of, declare
@@ -92,9 +92,9 @@ def compare(
         shop = Workshop(store, datasets, stop, display)
         for one in planned[: len(arms)]:
             validate(one, shop)
-        declared = declaration_of(planned, request.seeds, criteria, what)
+        declaration = declaration_of(planned, request.seeds, criteria, what)
         seen = sum(store.run(one).state["status"] == "finished" for one in planned)
-        _, deviations = declare(common.runs, declared, runs_seen=seen)
+        _, deviations = declare(common.runs, declaration, runs_seen=seen)
         work = [Job(one, what, overwrite, tuning or chosen_how(one.spec)) for one in planned]
         rows = run_all(work, jobs or default_jobs(training.threads, planned[0].device), shop)
     check_unique(rows)
@@ -119,8 +119,8 @@ def compare(
         if images:
             out.print(images + "\n")
         out.print(sentence)
-        for departure in deviations:
-            out.print(f"not as declared: {departure}")
+        if deviations:
+            out.print("\n" + declared(deviations))
     say(f"wrote {table} and {summary}")
     if failed:
         say(f"{len(failed)} of {len(work)} runs failed")
