@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -13,7 +14,6 @@ from dsabench.config.plan import configured_dataset
 from dsabench.config.run_config import RunConfig
 from dsabench.data.dataset import Dataset
 from dsabench.errors import DataError, RunFailed
-from dsabench.evaluation.evaluate import Evaluation, evaluate, row
 from dsabench.progress import Update
 from dsabench.signals import Stop
 from dsabench.tables.rows import Row
@@ -26,6 +26,9 @@ from dsabench.training.ranks import Ranks, make_fabric
 from dsabench.training.run import Run, utc_now
 from dsabench.training.state import State
 from dsabench.types import Score
+
+if TYPE_CHECKING:
+    from dsabench.evaluation.evaluate import Evaluation
 
 Report = Callable[[Update], None]
 
@@ -107,6 +110,9 @@ def train_and_evaluate(
     config: RunConfig, what: Evaluation, runs: Path, *, overwrite: bool, offline: bool, stop: Stop, report: Report
 ) -> list[Row]:
     """The rows of a configuration; a run that fails by itself has one row that says so."""
+    # Training needs none of what evaluation imports.
+    from dsabench.evaluation.evaluate import evaluate, row
+
     try:
         run, reused = train(config, runs, overwrite=overwrite, offline=offline, stop=stop, report=report)
     except RunFailed:
