@@ -1,3 +1,46 @@
-"""dsabench: how crowded are self-supervised features, and what removes the crowding?"""
+"""dsabench: how crowded are self-supervised features, and what removes the crowding?
+
+What a training loop of your own may use is imported when it is asked for: every regularizer (`DSA`, `KoLeo`, ...) with
+the `MethodOutput` and `Views` that it is called with, `build_backbone`, every metric (`cdnv`, `rankme`, ...) and
+`measure`, which computes them together.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from dsabench.metrics import METRICS
+from dsabench.regularizers import REGULARIZERS
+
+if TYPE_CHECKING:
+    from dsabench.backbones import build_backbone as build_backbone
+    from dsabench.metrics import measure as measure
+    from dsabench.regularizers.dsa.module import DSA as DSA
+    from dsabench.types import LabelledViews as LabelledViews
+    from dsabench.types import MethodOutput as MethodOutput
+    from dsabench.types import Views as Views
 
 __version__ = "0.1.0"
+
+# Where each name lives, as in the registries.
+_TARGETS = {
+    "LabelledViews": "dsabench.types:LabelledViews",
+    "MethodOutput": "dsabench.types:MethodOutput",
+    "Views": "dsabench.types:Views",
+    "build_backbone": "dsabench.backbones:build_backbone",
+    "measure": "dsabench.metrics:measure",
+    **{name: f"dsabench.metrics:{name}" for name in METRICS},
+    **{entry.target.rpartition(":")[2]: entry.target for entry in REGULARIZERS.values()},
+}
+
+__all__ = sorted(_TARGETS)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _TARGETS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, _, attribute = _TARGETS[name].partition(":")
+    return getattr(import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

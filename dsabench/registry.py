@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib import import_module
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from dsabench.errors import unknown
 
@@ -16,19 +16,34 @@ Scalar = bool | int | float | str
 class Entry(NamedTuple):
     """Where a thing lives (`"module:attribute"`) and what it is in one line.
 
-    `higher_is_better` says which direction of a metric or probe is; `preset` holds options under which the entry is
-    known by this name, which makes a variant a line of data.
+    `preset` holds options under which the entry is known by this name, which makes a variant a line of data; `later`
+    holds the options that came after runs existed, each at the value at which it changes nothing and leaves a run's
+    identity.
     """
 
     target: str
     summary: str
-    higher_is_better: bool | None = None
     preset: Mapping[str, Scalar] = MappingProxyType({})
+    later: Mapping[str, Scalar] = MappingProxyType({})
 
 
-def load(registry: Mapping[str, Entry], kind: str, name: str) -> Any:
+class Targeted(Protocol):
+    """An entry of any registry."""
+
+    @property
+    def target(self) -> str:
+        """`"module:attribute"`."""
+
+
+def load(registry: Mapping[str, Targeted], kind: str, name: str) -> Any:
     """Import the entry called `name`; raises UsageError with the nearest name where there is none."""
     if name not in registry:
         raise unknown(kind, name, registry, f"dsabench list {kind.replace(' ', '')}s")
     module, _, attribute = registry[name].target.partition(":")
     return getattr(import_module(module), attribute)
+
+
+def canonical_name(registry: Mapping[str, Entry], name: str) -> str:
+    """The name without a preset for what `name` stands for: `dsa` for `dsa-oracle`, and most names for themselves."""
+    target = registry[name].target
+    return next((other for other, entry in registry.items() if entry.target == target and not entry.preset), name)

@@ -8,8 +8,8 @@ from types import FrameType
 
 from dsabench.errors import Interrupted
 
-# Slurm sends SIGUSR1 before it takes a node away; scripts expect the code of SIGTERM for it.
-EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 143}
+# Slurm sends SIGUSR1 before it takes a node away, a terminal that closes SIGHUP; scripts expect the code of SIGTERM.
+EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 143, signal.SIGHUP: 143}
 
 
 class Stop:
@@ -28,13 +28,19 @@ class Stop:
         if self.requested:
             raise Interrupted("interrupted; the same command goes on from the last checkpoint", self.exit_code)
 
+    def request(self, number: signal.Signals) -> None:
+        """Stop as if that signal had come."""
+        self.exit_code = EXIT_CODES[number]
+
     def listen(self) -> Stop:
-        """Take over SIGINT, SIGTERM and SIGUSR1 of this process; a second SIGINT ends it at once."""
+        """Take over these signals of this process; a second SIGINT ends it at once."""
         for number in EXIT_CODES:
-            signal.signal(number, self._receive)
+            # What `nohup` told this process to ignore stays ignored.
+            if not (number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN):
+                signal.signal(number, self._receive)
         return self
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT and self.exit_code == EXIT_CODES[signal.SIGINT]:
             os._exit(self.exit_code)
-        self.exit_code = EXIT_CODES[signal.Signals(number)]
+        self.request(signal.Signals(number))

@@ -9,6 +9,9 @@ import torch
 from lightly.models.utils import deactivate_requires_grad, update_momentum
 from torch import nn
 
+# What the name of a teacher begins with, beside that of its student in the same module.
+TEACHER = "teacher_"
+
 
 def make_teacher(student: nn.Module) -> nn.Module:
     """A copy of `student` that no gradient reaches."""
@@ -28,6 +31,13 @@ def update_teacher(student: nn.Module, teacher: nn.Module, momentum: float) -> N
     for source, target in zip(student.buffers(), teacher.buffers(), strict=True):
         if target.is_floating_point():
             target.copy_(source)
+
+
+def move_teachers(module: nn.Module, momentum: float) -> None:
+    """`update_teacher` for each child of `module` called `teacher_NAME`, whose student is the child called `NAME`."""
+    for name, teacher in module.named_children():
+        if name.startswith(TEACHER):
+            update_teacher(module.get_submodule(name.removeprefix(TEACHER)), teacher, momentum)
 
 
 def cosine_momentum(start: float, end: float, progress: float) -> float:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 
 class Views(NamedTuple):
     """A batch for pretraining. It has no place for a label, so no label-free method can read one.
 
-    `anchor`, `view1`, `view2` are (B, C, H, W) float32, normalised; `locals` holds the small crops of
-    multi-crop, each (B, C, h, w); `index` (B,) int64 are the positions in the training split.
+    `anchor` (un-augmented), `view1`, `view2` are (B, C, H, W) float32, normalised; `locals` holds the small crops of
+    multi-crop, each (B, C, h, w); `index` (B,) int64 are the positions in the training split, (0,) where nobody asks.
     """
 
     anchor: Tensor
     view1: Tensor
     view2: Tensor
-    index: Tensor  # type: ignore[assignment]  # the field's name wins over tuple.index
+    index: Tensor = torch.empty(0, dtype=torch.int64)  # type: ignore[assignment]  # wins over tuple.index
     locals: tuple[Tensor, ...] = ()
 
 
@@ -60,3 +61,18 @@ class Score(NamedTuple):
     value: float
     params: Mapping[str, object]
     higher_is_better: bool | None = True
+
+
+class Answer(NamedTuple):
+    """What a probe says of every image: `predicted` (R, N) int64, the classes as the data set numbers them, in R draws
+    (1 where nothing is drawn), and the parameters that its accuracy stands under."""
+
+    params: Mapping[str, object]
+    predicted: Tensor
+
+
+class ProbeResult(NamedTuple):
+    """What a probe returns: its answers, which accuracies derive from, and the values that do not derive from them."""
+
+    scores: Sequence[Score] = ()
+    answers: Sequence[Answer] = ()

@@ -12,8 +12,6 @@ from typing import NamedTuple
 from unittest.mock import patch
 
 from dsabench import cli
-from dsabench.cli import flags
-from dsabench.config import plan
 from dsabench.signals import EXIT_CODES
 
 # The smallest run that trains: 256 images of 8 x 8 pixels, in four batches.
@@ -35,14 +33,11 @@ def dsabench(*arguments: object, env: Mapping[str, str] | None = None) -> Result
     """Run the command line in this process, which is left as it was."""
     out, err = StringIO(), StringIO()
     handlers = {number: signal.getsignal(number) for number in EXIT_CODES}
-    # A new process would not know the data set of the last one.
-    plan.dataset_of.cache_clear()
     words = ["dsabench", *map(str, arguments)]
     try:
         with (
             patch.object(sys, "argv", words),
             patch.dict(os.environ, {**(env or {}), "NO_COLOR": "1", "COLUMNS": "200"}),
-            patch.dict(flags.DEBUG, {"on": False}),
             redirect_stdout(out),
             redirect_stderr(err),
         ):

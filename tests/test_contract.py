@@ -11,14 +11,19 @@ import torch
 from torch import Tensor
 
 from dsabench.backbones.base import Backbone
+from dsabench.config.eval_config import EvalConfig
 from dsabench.config.optimization import OPTIMIZERS
 from dsabench.config.options import method_class, option_types, regularizer_class
-from dsabench.config.plan import Request, plan, requested_dataset
+from dsabench.config.plan import plan
+from dsabench.config.request import Request, parse_settings
 from dsabench.config.run_config import RunConfig
 from dsabench.config.spec import Part, Spec, parse_spec
+from dsabench.data import Datasets
+from dsabench.data.data_config import DataConfig
 from dsabench.data.dataset import Dataset
 from dsabench.errors import Interrupted, RunFailed, UsageError
-from dsabench.evaluation.evaluate import Evaluation, evaluate
+from dsabench.evaluation.encoder import run_encoder
+from dsabench.evaluation.evaluate import evaluate
 from dsabench.evaluation.features import FeatureStore
 from dsabench.launch.work import facts
 from dsabench.methods import METHODS
@@ -30,22 +35,23 @@ from dsabench.training.ranks import make_fabric
 from dsabench.training.run import Run
 from dsabench.training.state import State
 from dsabench.training.step import batches, step
+from dsabench.training.store import Store
 from dsabench.types import LabelledViews, MethodOutput, Views
 
 # Three steps an epoch, two epochs: a stop after two steps is inside an epoch, one after four beyond its end.
 REQUEST = Request(
-    dataset="synthetic",
+    (),
+    data=DataConfig(name="synthetic", train_images=48, image_size=8),
     backbone="resnet8w16",
     epochs=2,
     batch_size=16,
-    train_images=48,
-    image_size=8,
     device="cpu",
-    offline=True,
 )
+DATASETS = Datasets(offline=True)
 # For defaults that a batch this small does not allow.
-SETTINGS = {"w_mse": ("method.whitening_size=8", "method.output_dim=4")}
+SETTINGS = {"w_mse": ("method.whitening_size=8", "method.output_dim=4"), "supcon_kmeans": ("method.clusters=5",)}
 STEPS = 6
+TERMS = ("ssl", "dsa_adjust", "dsa_prior", "koleo", "sigreg", "visreg")
 TIMES = ("wall_s", "images_per_s")
 
 TRAINABLE = [name for name in METHODS if method_class(name).trainable]
@@ -62,6 +68,8 @@ SPECS = list(
             *(f"{method}+dsa" for method in TRAINABLE),
             *(f"simclr+{name}" for name in REGULARIZERS),
             "simclr+dsa[ema_every=3,queue=40]",
+            "byol+dsa[balance=on,lambda1=0.5]",
+            "simclr+koleo[balance=on]",
         ]
     )
 )
@@ -80,9 +88,13 @@ def weights_of(regularizer: str) -> list[str]:
 
 
 def planned(spec: str, seed: int = 0) -> tuple[RunConfig, Dataset]:
-    request = replace(REQUEST, settings=SETTINGS.get(parse_spec(spec).method.name, ()))
-    (config,) = plan(request, [spec], [seed])
-    return config, requested_dataset(request)
+    parsed = parse_spec(spec)
+    settings = parse_settings(SETTINGS.get(parsed.method.name, ()))
+    request = replace(REQUEST, specs=(parsed,), seeds=(seed,), settings=settings)
+    request.check()
+    dataset = DATASETS.load(request.data)
+    (config,) = plan(request, dataset)
+    return config, dataset
 
 
 def make_state(spec: str, seed: int = 0) -> State:
@@ -92,7 +104,7 @@ def make_state(spec: str, seed: int = 0) -> State:
 
 def begin_run(state: State, runs: Path) -> Run:
     """The run of a state as it is on disk, ready for `fit`."""
-    run = Run.at(state.config, runs)
+    run = Store(runs).run(state.config)
     run.begin(**facts(state.config, state.dataset, 1, None))
     return run
 
@@ -188,7 +200,7 @@ def test_every_pair_trains_and_labels_reach_those_alone_that_declare_it(
     assert [row["epoch"] for row in outcome.log] == [1.0, 2.0]
     for row in outcome.log:
         assert all(math.isfinite(value) for value in row.values()), row
-        terms = [value for name, value in row.items() if name in ("ssl", "dsa_adjust", "dsa_prior", "koleo")]
+        terms = [value for name, value in row.items() if name in TERMS]
         assert row["loss"] == pytest.approx(sum(terms), rel=1e-5)
     assert (regularizer == "none") == (set(outcome.log[0]) == {"epoch", "loss", "lr", "ssl"})
     assert all(tensor.isfinite().all() for tensor in outcome.after.values() if tensor.is_floating_point())
@@ -301,9 +313,9 @@ def test_dsa_is_switched_on_at_its_start_and_not_a_step_later() -> None:
 
 
 def test_at_weight_0_the_rows_are_those_of_the_plain_method(tmp_path: Path) -> None:
-    what = Evaluation(("knn5", "crowding"), ("backbone", "projector"))
+    what = EvalConfig(("knn5", "crowding"), layers=(Part("backbone"), Part("projector")))
     rows = [
-        evaluate(train(spec, tmp_path).run, what, offline=True, stop=Stop())
+        evaluate(run_encoder(train(spec, tmp_path).run, DATASETS), what, DATASETS, stop=Stop())
         for spec in ("simclr", "simclr+dsa[lambda1=0,lambda2=0]", "simclr+dsa")
     ]
     names = ("seed", "dataset", "split", "n", "layer", "probe", "probe_params", "metric", "higher_is_better")
@@ -358,8 +370,10 @@ def test_compile_is_part_of_a_run_and_reaches_the_backbone_and_its_copies(monkey
     monkeypatch.setattr(Backbone, "compile", lambda self: compiled.append(self))
     plain = make_state("byol+dsa")
     assert not compiled
-    (config,) = plan(replace(REQUEST, compile=True), ["byol+dsa"], [0])
-    state = State(config, requested_dataset(REQUEST), make_fabric(config))
+    request = replace(REQUEST, specs=(parse_spec("byol+dsa"),), compile=True)
+    dataset = DATASETS.load(request.data)
+    (config,) = plan(request, dataset)
+    state = State(config, dataset, make_fabric(config))
     # The student's, BYOL's teacher's and DSA's.
     assert len(compiled) == 3
     assert state.method.backbone in compiled
@@ -464,7 +478,9 @@ def test_the_random_method_has_features_and_no_steps(tmp_path: Path) -> None:
     assert run.state["status"] == "finished"
     assert run.state["labels_used"] == "none"
     assert_same(before, read_checkpoint(run.final_checkpoint())[0])
-    features = FeatureStore(run, state.dataset).get("backbone", "test")
+    features = FeatureStore(run_encoder(run, DATASETS), state.dataset, torch.device("cpu")).get(
+        Part("backbone"), "test"
+    )
     assert features.x.shape == (64, state.feature_dim)
     assert features.x.isfinite().all()
     assert features.x.std() > 0

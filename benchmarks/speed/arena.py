@@ -11,7 +11,8 @@ import torch
 
 from benchmarks.speed.measure import synchronise
 from dsabench import rng
-from dsabench.config.plan import Request, configure
+from dsabench.config.plan import configure
+from dsabench.config.request import Request
 from dsabench.config.spec import parse_spec
 from dsabench.data.dataset import Dataset, Split
 from dsabench.training.ranks import make_fabric
@@ -52,9 +53,10 @@ def made_up(images: int, size: int, channels: int) -> Dataset:
 
 
 def make_state(spec: str, dataset: Dataset, **request: Any) -> State:
-    """The state of a run that is kept nowhere; `request` as `dsabench.config.plan.Request` takes it."""
-    asked = Request(epochs=1000, **request)
-    config = configure(asked, parse_spec(spec), seed=0, dataset=dataset, device=asked.device)
+    """The state of a run that is kept nowhere; `request` as `dsabench.config.request.Request` takes it."""
+    parsed = parse_spec(spec)
+    asked = Request((parsed,), epochs=1000, **request)
+    config = configure(asked, parsed, seed=0, dataset=dataset, device=asked.device)
     state = State(config, dataset, make_fabric(config))
     state.method.train()
     state.regularizer.train()

@@ -1,4 +1,4 @@
-"""All crowding metrics on features in a file: seconds, memory and growth up to a million rows, and scikit-learn's two.
+"""The core metrics on features in a file: seconds, memory and growth up to a million rows, and scikit-learn's two.
 
 python -m benchmarks.speed.metrics [--json]; about four minutes on two cores, and 2 GB in the temporary folder. Rows of
 512 dimensions in 100 classes are mapped from the file that a run would store them in. `pass_s` is reading them and what
@@ -43,6 +43,7 @@ SMOKE_SIZES, SMOKE_DIM = (300, 600, 1200), 16
 BATCH = 4096
 
 PAIRED = ("silhouette", "uniformity")
+OF_ALL = tuple(name for name, entry in METRICS.items() if entry.tier == "core" and name not in PAIRED)
 
 
 def main() -> None:
@@ -95,17 +96,16 @@ def metric(name: str) -> Metric:
 
 
 def everything(x: Tensor, y: Tensor) -> None:
-    """All metrics, as `dsabench.metrics.measure` computes them."""
+    """The core metrics, as `dsabench.metrics.measure` computes them."""
     of_all(samples := Samples(x, y))
     of_pairs(samples)
 
 
 def of_all(samples: Samples) -> None:
-    """The metrics that need every row."""
+    """The core metrics that need every row."""
     samples.read_once()
-    for name in METRICS:
-        if name not in PAIRED:
-            metric(name).of(samples)
+    for name in OF_ALL:
+        metric(name).of(samples)
 
 
 def of_pairs(samples: Samples) -> None:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from typing import Annotated
 
 import typer
 
 from dsabench import __version__
-from dsabench.cli import flags
 from dsabench.cli.compare import compare
 from dsabench.cli.evaluate import evaluate
 from dsabench.cli.listing import list_entries, show
 from dsabench.cli.pretrain import pretrain
-from dsabench.errors import DsabenchError, Interrupted
+from dsabench.errors import DsabenchError, Interrupted, StorageError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -43,12 +41,13 @@ def main() -> None:
         # The reader of a pipe has gone, as `head` does; nothing is left to say, to it or in a last flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        where = f" {error.filename}" if error.filename else ""
+        end(StorageError(f"cannot use{where}: {error.strerror or error}; check the path and its permissions"), 4)
 
 
 def end(error: BaseException, code: int) -> None:
     """Print an error on stderr and leave."""
-    if flags.DEBUG["on"]:
-        traceback.print_exception(error)
     print(f"dsabench: {error}", file=sys.stderr)
     sys.exit(code)
 

@@ -4,124 +4,123 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dsabench.cli import flags
-from dsabench.cli.flags import TRAINING, WHAT, option
-from dsabench.cli.output import console, evaluation, limit, overwriting, print_configs, print_plan, progress
+from dsabench.cli.flags import FILES, MACHINE, TRAINING, WHAT, Common, Deciding, Measuring, Training, option
+from dsabench.cli.groups import grouped
+from dsabench.cli.output import console, limit, print_configs, print_plan, progress
 from dsabench.errors import UsageError
 
+if TYPE_CHECKING:
+    from dsabench.config.spec import Spec
 
+
+@grouped
 def compare(
-    specs: Annotated[list[str], typer.Argument(help="METHOD or METHOD+REGULARIZER; the first is the baseline.")],
+    specs: flags.Specs,
+    training: Training,
+    measuring: Measuring,
+    deciding: Deciding,
+    common: Common,
     seeds: Annotated[str, option(TRAINING, "Paired seeds: a list or a range.", env="DSABENCH_SEEDS")] = "0-5",
-    dataset: flags.Dataset = "digits",
-    data_dir: flags.DataDir = None,
-    data_name: flags.DataName = None,
-    train_images: flags.TrainImages = None,
-    image_size: flags.ImageSize = None,
-    backbone: flags.Backbone = None,
-    epochs: flags.Epochs = None,
-    batch_size: flags.BatchSize = None,
-    settings: flags.Settings = None,
-    augment: flags.Augment = "batched",
-    probe: flags.Probes = None,
-    primary: Annotated[str, option(WHAT, "The one metric that carries the verdict.")] = "cdnv",
-    split: Annotated[str, option(WHAT, "test or val.")] = "test",
-    layer: Annotated[
-        list[str] | None, option(WHAT, "backbone, projector or pixels; repeatable.", show_default="backbone")
-    ] = None,
-    device: flags.Device = "auto",
-    precision: flags.Precision = "auto",
-    threads: flags.Threads = 1,
+    tuning: Annotated[
+        str, option(WHAT, "How the options of the specs were chosen, for the tables.", show_default="read off them")
+    ] = "",
     jobs: Annotated[
         int | None,
-        option(flags.MACHINE, "Runs side by side; changes no number.", show_default="cores / threads", min=1),
+        option(MACHINE, "Runs side by side; changes no number.", show_default="cores / threads", min=1),
     ] = None,
-    deterministic: flags.Deterministic = False,
-    compile: flags.Compile = False,
-    offline: flags.Offline = False,
-    config: flags.Config = None,
-    runs: flags.Runs = Path("runs"),
     output: Annotated[
         str | None,
         option(
-            flags.FILES,
+            FILES,
             "NAME.csv and NAME-summary.csv are written.",
             metavar="NAME",
             show_default="results/SPEC-vs-SPEC",
         ),
     ] = None,
-    overwrite: flags.Overwrite = "never",
-    dry_run: flags.DryRun = False,
-    as_json: flags.Json = False,
-    quiet: flags.Quiet = False,
-    verbose: flags.Verbose = False,
-    debug: flags.Debug = False,
 ) -> None:
     """Train what is missing, evaluate, and compare: dsabench compare simclr simclr+dsa"""
-    always = overwriting(overwrite)
     if len(specs) < 2:
         raise UsageError(
             "compare needs at least two specs, the baseline first, as in: dsabench compare simclr simclr+dsa"
         )
-    limit(threads, offline)
-    from dsabench.config.plan import Request, plan
     from dsabench.config.spec import parse_seeds
-    from dsabench.evaluation.evaluate import mcnemar_by_seed, with_primary
+
+    request = training.request(specs, parse_seeds(seeds))
+    criteria = deciding.criteria()
+    what = measuring.config().also(*criteria.probes)
+    overwrite = common.always
+    limit(training.threads, training.offline)
+    from dsabench.config.plan import plan
+    from dsabench.data import Datasets
+    from dsabench.evaluation.pairs import Pairs
     from dsabench.files import check_writable, slug
-    from dsabench.launch.jobs import Job, default_jobs, run_all
-    from dsabench.launch.work import validate
+    from dsabench.launch.jobs import default_jobs, run_all
+    from dsabench.launch.work import Job, Workshop, validate
     from dsabench.report import finding, per_image, print_comparisons, print_overview, write_summary
     from dsabench.signals import Stop
-    from dsabench.tables.comparisons import compare_rows, cost_ratios, parse_primary
+    from dsabench.tables.comparisons import compare_rows, cost_ratios
+    from dsabench.tables.declaration import declaration_of, declare
     from dsabench.tables.rows import check_unique, write_csv
     from dsabench.training.run import say
+    from dsabench.training.store import Store
 
-    request = Request(
-        dataset, data_dir, data_name, train_images, image_size, backbone, epochs, batch_size, device, precision,
-        threads, deterministic, offline, tuple(settings or ()), augment, compile,
-    )  # fmt: skip
-    stop = Stop().listen()
-    chosen = parse_primary(primary)
-    what = with_primary(evaluation(probe, layer, split), chosen)
-    planned = plan(request, specs, parse_seeds(seeds))
+    stop, datasets, store = Stop().listen(), Datasets(offline=training.offline), Store(common.runs)
+    planned = plan(request, datasets.load(request.data))
     arms = list(dict.fromkeys(str(one.spec) for one in planned))
-    if dry_run:
-        print_plan(planned, runs, offline, as_json)
+    if common.dry_run:
+        print_plan(planned, store, datasets, common.as_json)
         return
-    name = output or str(Path("results") / slug(f"{planned[0].title}-{'-vs-'.join(arms)}"))
+    title = planned[0].data.label
+    name = output or str(Path("results") / slug(f"{title}-{'-vs-'.join(arms)}"))
     table, summary = Path(f"{name}.csv"), Path(f"{name}-summary.csv")
     for path in (table, summary):
         check_writable(path)
-    for one in planned[: len(arms)]:
-        validate(one, runs, offline=offline)
-    if verbose:
+    if common.verbose:
         print_configs(planned)
-    work = [Job(one, what, runs, always, offline) for one in planned]
-    with progress(len(work), quiet) as display:
-        rows = run_all(work, jobs or default_jobs(threads, planned[0].device), stop, display)
+    with progress(len(planned), common.quiet) as display:
+        shop = Workshop(store, datasets, stop, display)
+        for one in planned[: len(arms)]:
+            validate(one, shop)
+        declared = declaration_of(planned, request.seeds, criteria, what)
+        seen = sum(store.run(one).state["status"] == "finished" for one in planned)
+        _, deviations = declare(common.runs, declared, runs_seen=seen)
+        work = [Job(one, what, overwrite, tuning or chosen_how(one.spec)) for one in planned]
+        rows = run_all(work, jobs or default_jobs(training.threads, planned[0].device), shop)
     check_unique(rows)
     write_csv(rows, table)
-    comparisons = compare_rows(rows, arms, chosen, what.layers[0])
-    write_summary(comparisons, summary, extra={"dataset": planned[0].title, "split": split})
+    layer = str(what.layers[0])
+    pairs = Pairs(planned, what, store, datasets)
+    comparisons = pairs.with_images(compare_rows(rows, arms, criteria, layer, seeds=request.seeds))
+    write_summary(comparisons, summary, extra={"dataset": title, "split": what.split})
     sentence = finding(comparisons, cost_ratio=cost_ratios(rows, comparisons))
-    if as_json:
+    if common.as_json:
         print(json.dumps({"finding": sentence, "rows": str(table), "summary": str(summary)}))
     else:
         out = console()
-        print_overview(out, rows, layer=what.layers[0])
+        print_overview(out, rows, layer=layer)
         if len(arms) == 2:
             # Of more arms the sentences below say what carries a verdict; the summary has the rest.
             print_comparisons(out, comparisons)
-        images = per_image(mcnemar_by_seed(planned, comparisons, what, runs, offline=offline))
+        images = per_image(pairs.mcnemar(comparisons))
         if images:
             out.print(images + "\n")
         out.print(sentence)
+        for departure in deviations:
+            out.print(f"not as declared: {departure}")
     say(f"wrote {table} and {summary}")
     failed = [row for row in rows if row.status == "failed"]
+    for row in failed:
+        say(f"{row.spec} s{row.seed} failed: {row.note}")
     if failed:
-        say(f"{len(failed)} of {len(work)} runs failed; their run.json says why")
+        say(f"{len(failed)} of {len(work)} runs failed")
         raise typer.Exit(1)
+
+
+def chosen_how(spec: Spec) -> str:
+    """How the options of a spec were chosen, as far as that can be read off it."""
+    return "by hand" if spec.method.options or spec.regularizer.options else "defaults"

@@ -5,51 +5,77 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dsabench.cli import flags
-from dsabench.cli.flags import OUTPUT, WHAT, option
-from dsabench.cli.output import console, evaluation, limit
+from dsabench.cli.flags import MACHINE, OUTPUT, WHAT, Measuring, option
+from dsabench.cli.groups import grouped
+from dsabench.cli.output import console, limit
+
+if TYPE_CHECKING:
+    from dsabench.data.data_config import DataConfig
 
 
+@grouped
 def evaluate(
+    measuring: Measuring,
     run: Annotated[
         list[str] | None, typer.Argument(help="Runs by id or folder; the newest finished one if left out.")
     ] = None,
-    probe: flags.Probes = None,
-    split: Annotated[str, option(WHAT, "test or val.")] = "test",
-    layer: Annotated[
-        list[str] | None, option(WHAT, "backbone, projector or pixels; repeatable.", show_default="backbone")
+    dataset: Annotated[
+        str | None, option(WHAT, "Data set to evaluate on.", show_default="that of the run", env="DSABENCH_DATASET")
     ] = None,
     data_dir: flags.DataDir = None,
+    data_name: flags.DataName = None,
+    train_images: flags.TrainImages = None,
+    device: Annotated[
+        str | None, option(MACHINE, "auto, cuda, mps or cpu.", show_default="the run's, where it is there")
+    ] = None,
+    threads: Annotated[int | None, option(MACHINE, "CPU threads.", show_default="the run's", min=1)] = None,
     offline: flags.Offline = False,
     runs: flags.Runs = Path("runs"),
     output: Annotated[Path | None, option(OUTPUT, "Write the rows to FILE.csv.")] = None,
     as_json: flags.Json = False,
     debug: flags.Debug = False,
 ) -> None:
-    """Probe frozen features of finished runs: dsabench eval --probe knn --probe linear"""
-    from dsabench.training.run import Run, find_run, newest_finished, say
+    """Probe frozen features of finished runs: dsabench eval --probe knn --probe linear
 
-    found: list[Run] = [find_run(runs, text) for text in run or []]
-    if not found:
-        found = [newest_finished(runs)]
-        say(f"evaluating the newest finished run: {found[0].config.label}, {found[0].folder}")
-    limit(found[0].config.threads, offline)
-    from dsabench.evaluation.evaluate import evaluate as evaluate_run
+    On the data of the run, or with --dataset on others; on the run's device where it is there, else on the CPU.
+    """
+    from dsabench.data.data_config import DataConfig
     from dsabench.files import check_writable
+    from dsabench.training.run import Run, say
+    from dsabench.training.store import Store
+
+    folder = str(data_dir.resolve()) if data_dir else None
+    other = DataConfig(name=dataset, folder=folder, title=data_name, train_images=train_images) if dataset else None
+    what = measuring.config(data=other, device=device, threads=threads)
+    if output:
+        check_writable(output)
+    store = Store(runs)
+    found: list[Run] = [store.find(text) for text in run or []]
+    if not found:
+        found = [store.newest_finished()]
+        say(f"evaluating the newest finished run: {found[0].config.label}, {found[0].folder}")
+    limit(threads or found[0].config.threads, offline)
+    from dsabench.data import Datasets
+    from dsabench.evaluation.encoder import run_encoder
+    from dsabench.evaluation.evaluate import evaluate as evaluate_encoder
     from dsabench.report import print_values
     from dsabench.signals import Stop
     from dsabench.tables.rows import check_unique, write_csv
 
-    if output:
-        check_writable(output)
-    what = evaluation(probe, layer, split)
-    stop = Stop().listen()
-    rows = [row for one in found for row in evaluate_run(one, what, data_dir=data_dir, offline=offline, stop=stop)]
+    stop, datasets = Stop().listen(), Datasets(offline=offline)
+    rows = []
+    for one in found:
+        moved = one.asked_as(one.config.model_copy(update={"data": moved_data(one.config.data, data_dir, other)}))
+        rows += evaluate_encoder(run_encoder(moved, datasets), what, datasets, stop=stop)
     check_unique(rows)
+    for row in rows:
+        if row.status != "ok":
+            say(f"{row.spec} s{row.seed}, {row.layer}: no value for {row.probe} {row.metric}: {row.note}")
     if output:
         write_csv(rows, output)
         say(f"wrote {output}")
@@ -57,3 +83,8 @@ def evaluate(
         print(json.dumps([asdict(row) for row in rows]))
     else:
         print_values(console(), rows)
+
+
+def moved_data(data: DataConfig, folder: Path | None, other: DataConfig | None) -> DataConfig:
+    """The data of a run where --data-dir says they lie now; where other data are named, the flag is about those."""
+    return data if folder is None or other is not None else data.model_copy(update={"folder": str(folder)})

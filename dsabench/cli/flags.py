@@ -1,20 +1,24 @@
-"""The flags that several commands share, and the file that may hold them. Words only: nothing heavy is imported."""
+"""The flags of the commands, in groups that several share, and the file that may hold them: words, nothing heavy."""
 
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dsabench.errors import DataError, UsageError
+from dsabench.errors import DataError, UsageError, unknown
 
-WHAT, TRAINING, MACHINE, FILES, OUTPUT = "What", "Training", "Machine", "Files", "Output"
+if TYPE_CHECKING:
+    from dsabench.config.eval_config import EvalConfig
+    from dsabench.config.request import Request
+    from dsabench.tables.criteria import Criteria
 
-# Set by --debug: a traceback instead of a line.
-DEBUG = {"on": False}
+WHAT, TRAINING, VERDICT, MACHINE, FILES, OUTPUT = "What", "Training", "Verdict", "Machine", "Files", "Output"
 
 
 def option(panel: str, help: str, *names: str, env: str | None = None, **more: Any) -> Any:
@@ -52,12 +56,7 @@ def flag_name(parameter: Any) -> str:
     return next((text[2:] for text in parameter.opts if text.startswith("--")), str(parameter.name))
 
 
-def set_debug(value: bool) -> bool:
-    """Remember that tracebacks are wanted."""
-    DEBUG["on"] = DEBUG["on"] or value
-    return value
-
-
+Specs = Annotated[list[str], typer.Argument(help="METHOD or METHOD+REGULARIZER; the first is the baseline.")]
 Dataset = Annotated[str, option(WHAT, "Data set; see: dsabench list datasets.", env="DSABENCH_DATASET")]
 DataDir = Annotated[
     Path | None, option(WHAT, "Where the images lie, or downloads go.", env="DSABENCH_DATA_DIR", show_default="data")
@@ -69,64 +68,176 @@ TrainImages = Annotated[
     int | None, option(WHAT, "Train on a fixed stratified subset of so many images.", show_default="all", min=1)
 ]
 ImageSize = Annotated[int | None, option(WHAT, "Side of the images in pixels.", show_default="their own", min=1)]
-Backbone = Annotated[
-    str | None,
-    option(
-        WHAT,
-        "A preset, or any timm model; see: dsabench list backbones.",
-        env="DSABENCH_BACKBONE",
-        show_default="resnet8 below 32 px, else resnet18",
-    ),
-]
-Epochs = Annotated[int | None, option(TRAINING, "Epochs.", env="DSABENCH_EPOCHS", show_default="the method's", min=1)]
-BatchSize = Annotated[
-    int | None, option(TRAINING, "Images a step.", env="DSABENCH_BATCH_SIZE", show_default="the method's", min=1)
-]
-Settings = Annotated[
-    list[str] | None,
-    option(
-        TRAINING,
-        "An option of the arms that have it: method.KEY=VALUE or regularizer.KEY=VALUE; repeatable.",
-        "--set",
-        metavar="KEY=VALUE",
-    ),
-]
-Augment = Annotated[
-    str, option(TRAINING, "batched, or reference: torchvision's image by image.", env="DSABENCH_AUGMENT")
-]
-Device = Annotated[str, option(MACHINE, "auto, cuda, mps or cpu.", env="DSABENCH_DEVICE")]
-Precision = Annotated[str, option(MACHINE, "auto, fp32 or bf16.", env="DSABENCH_PRECISION")]
-Threads = Annotated[int, option(MACHINE, "CPU threads of a run; part of its identity.", env="DSABENCH_THREADS", min=1)]
-Compile = Annotated[bool, option(MACHINE, "Compile the backbone: slow to start, faster on a GPU.", "--compile")]
-Deterministic = Annotated[bool, option(MACHINE, "Exact repetition on CUDA too, at some cost.", "--deterministic")]
 Offline = Annotated[bool, option(MACHINE, "Never download.", "--offline", env="DSABENCH_OFFLINE")]
-Config = Annotated[
-    Path | None,
-    option(FILES, "A TOML file of flags, such as a run's config.toml.", callback=read_config, is_eager=True),
-]
 Runs = Annotated[Path, option(FILES, "The run store.", env="DSABENCH_RUNS")]
-Overwrite = Annotated[str, option(FILES, "never, or always: train finished runs again.")]
-DryRun = Annotated[bool, option(OUTPUT, "Print the plan with its cost; train nothing.", "--dry-run")]
 Json = Annotated[bool, option(OUTPUT, "Machine-readable on stdout.", "--json")]
-Quiet = Annotated[bool, option(OUTPUT, "No progress.", "--quiet", "-q")]
-Verbose = Annotated[bool, option(OUTPUT, "Print each run's resolved configuration first.", "--verbose", "-v")]
-Debug = Annotated[
-    bool,
-    option(
-        OUTPUT,
-        "A traceback where there is an error.",
-        "--debug",
-        callback=set_debug,
-        is_eager=True,
-        env="DSABENCH_DEBUG",
-    ),
-]
-Probes = Annotated[
-    list[str] | None,
-    option(
-        WHAT,
-        "A probe, or crowding for the metrics; repeatable; see: dsabench list probes.",
-        "--probe",
-        show_default="all",
-    ),
-]
+Debug = Annotated[bool, option(OUTPUT, "A traceback where there is an error.", "--debug", env="DSABENCH_DEBUG")]
+
+
+@dataclass(frozen=True)
+class Training:
+    """What is trained, on what, and how."""
+
+    dataset: Dataset = "digits"
+    data_dir: DataDir = None
+    data_name: DataName = None
+    train_images: TrainImages = None
+    image_size: ImageSize = None
+    backbone: Annotated[
+        str | None,
+        option(
+            WHAT,
+            "A preset, or any timm model; see: dsabench list backbones.",
+            env="DSABENCH_BACKBONE",
+            show_default="resnet8 below 32 px, else resnet18",
+        ),
+    ] = None
+    epochs: Annotated[
+        int | None, option(TRAINING, "Epochs.", env="DSABENCH_EPOCHS", show_default="the method's", min=1)
+    ] = None
+    batch_size: Annotated[
+        int | None, option(TRAINING, "Images a step.", env="DSABENCH_BATCH_SIZE", show_default="the method's", min=1)
+    ] = None
+    settings: Annotated[
+        list[str] | None,
+        option(
+            TRAINING,
+            "An option of the arms that have it: method.KEY=VALUE or regularizer.KEY=VALUE; repeatable.",
+            "--set",
+            metavar="KEY=VALUE",
+        ),
+    ] = None
+    augment: Annotated[
+        str, option(TRAINING, "batched, or reference: torchvision's image by image.", env="DSABENCH_AUGMENT")
+    ] = "batched"
+    device: Annotated[str, option(MACHINE, "auto, cuda, mps or cpu.", env="DSABENCH_DEVICE")] = "auto"
+    precision: Annotated[str, option(MACHINE, "auto, fp32 or bf16.", env="DSABENCH_PRECISION")] = "auto"
+    threads: Annotated[
+        int, option(MACHINE, "CPU threads of a run; part of its identity.", env="DSABENCH_THREADS", min=1)
+    ] = 1
+    deterministic: Annotated[
+        bool, option(MACHINE, "Exact repetition on CUDA too, at some cost.", "--deterministic")
+    ] = False
+    compile: Annotated[bool, option(MACHINE, "Compile the backbone: slow to start, faster on a GPU.", "--compile")] = (
+        False
+    )
+    offline: Offline = False
+
+    def request(self, specs: Sequence[str], seeds: Sequence[int]) -> Request:
+        """The checked request for these runs; raises UsageError or DataError, before anything heavy is imported."""
+        from dsabench.config.request import Request, parse_settings
+        from dsabench.config.spec import parse_spec
+        from dsabench.data.data_config import DataConfig
+
+        request = Request(
+            specs=tuple(map(parse_spec, specs)),
+            seeds=tuple(seeds),
+            data=DataConfig(
+                name=self.dataset,
+                folder=str(self.data_dir.resolve()) if self.data_dir else None,
+                title=self.data_name,
+                train_images=self.train_images,
+                image_size=self.image_size,
+            ),
+            backbone=self.backbone,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            settings=parse_settings(self.settings or ()),
+            augment=self.augment,
+            device=self.device,
+            precision=self.precision,
+            threads=self.threads,
+            deterministic=self.deterministic,
+            compile=self.compile,
+        )
+        request.check()
+        return request
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """What is measured of a trained model."""
+
+    probe: Annotated[
+        list[str] | None,
+        option(
+            WHAT,
+            "A probe or a metric, or crowding for the core metrics; repeatable; see: dsabench list probes.",
+            "--probe",
+            show_default="all of the core",
+        ),
+    ] = None
+    split: Annotated[str, option(WHAT, "test or val.")] = "test"
+    layer: Annotated[
+        list[str] | None,
+        option(WHAT, "backbone, projector, pixels or smooth[k=20]; repeatable.", show_default="backbone"),
+    ] = None
+
+    def config(self, **more: Any) -> EvalConfig:
+        """The checked configuration; raises UsageError for a name that does not exist."""
+        from dsabench.config.eval_config import EvalConfig, parse_parts
+        from dsabench.config.spec import Part
+        from dsabench.evaluation.evaluators import CORE, asked
+
+        layers = parse_parts(self.layer or ()) or (Part("backbone"),)
+        config = EvalConfig(probes=tuple(self.probe or CORE), layers=layers, split=self.split, **more)
+        config.check()
+        asked(config.probes)
+        return config
+
+
+@dataclass(frozen=True)
+class Deciding:
+    """What a comparison declares before it looks."""
+
+    primary: Annotated[str, option(VERDICT, "The one metric that carries the verdict.")] = "cdnv"
+    guard: Annotated[
+        list[str] | None,
+        option(
+            VERDICT,
+            "A metric that must not pay for the primary one; repeatable.",
+            "--guard",
+            show_default="knn and fewshot[classifier=centroid,shots=5]",
+        ),
+    ] = None
+    margin: Annotated[str, option(VERDICT, "How much a guard may fall, in its own units.")] = "0.01"
+    smallest_effect: Annotated[
+        str, option(VERDICT, "The least gain that matters, as a share of the baseline's mean.")
+    ] = "0.05"
+
+    def criteria(self) -> Criteria:
+        """The checked criteria; raises UsageError for a metric that does not exist or carries no verdict."""
+        from dsabench.tables.criteria import GUARDS, Criteria, parse_guard, parse_primary, parse_share
+
+        margin = parse_share("--margin", self.margin)
+        return Criteria(
+            parse_primary(self.primary),
+            tuple(parse_guard(text, margin) for text in self.guard or GUARDS),
+            parse_share("--smallest-effect", self.smallest_effect),
+        )
+
+
+@dataclass(frozen=True)
+class Common:
+    """Where things are kept, and how much is said."""
+
+    config: Annotated[
+        Path | None,
+        option(FILES, "A TOML file of flags, such as a run's config.toml.", callback=read_config, is_eager=True),
+    ] = None
+    runs: Runs = Path("runs")
+    overwrite: Annotated[str, option(FILES, "never, or always: train finished runs again.")] = "never"
+    dry_run: Annotated[bool, option(OUTPUT, "Print the plan with its cost; train nothing.", "--dry-run")] = False
+    as_json: Json = False
+    quiet: Annotated[bool, option(OUTPUT, "No progress.", "--quiet", "-q")] = False
+    verbose: Annotated[bool, option(OUTPUT, "Print each run's resolved configuration first.", "--verbose", "-v")] = (
+        False
+    )
+    debug: Debug = False
+
+    @property
+    def always(self) -> bool:
+        """Whether finished runs are trained again; raises UsageError for another word."""
+        if self.overwrite not in ("never", "always"):
+            raise unknown("value of --overwrite", self.overwrite, ("never", "always"))
+        return self.overwrite == "always"

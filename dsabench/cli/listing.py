@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,10 +11,14 @@ import typer
 
 from dsabench.cli import flags
 from dsabench.cli.flags import OUTPUT, option
+from dsabench.cli.groups import grouped
 from dsabench.cli.output import console
 from dsabench.errors import unknown
+from dsabench.evaluators import Evaluator
+from dsabench.registry import Entry
 
 
+@grouped
 def list_entries(
     kind: Annotated[str, typer.Argument(help="methods, datasets, backbones, probes, metrics, regularizers or runs.")],
     everything: Annotated[bool, option(OUTPUT, "With backbones: every model of timm.", "--all")] = False,
@@ -41,17 +46,17 @@ def listing(kind: str, everything: bool, runs: Path) -> list[dict[str, str]]:
     from dsabench.regularizers import REGULARIZERS
 
     if kind == "runs":
-        from dsabench.training.run import all_runs
+        from dsabench.training.store import Store
 
         return [
             {
-                "name": str(run.state["run_id"]),
-                "summary": f"{run.config.label}, {run.config.title}, {run.config.backbone}, "
+                "name": run.config.run_id,
+                "summary": f"{run.config.label}, {run.config.data.label}, {run.config.backbone}, "
                 f"{run.config.epochs} epochs: {run.state['status']}",
             }
-            for run in all_runs(runs)
+            for run in Store(runs).runs()
         ]
-    registries = {
+    registries: dict[str, Mapping[str, Entry | Evaluator]] = {
         "methods": METHODS,
         "datasets": DATASETS,
         "backbones": BACKBONES,
@@ -67,6 +72,7 @@ def listing(kind: str, everything: bool, runs: Path) -> list[dict[str, str]]:
     return entries
 
 
+@grouped
 def show(
     run: Annotated[str, typer.Argument(help="A run's id, the beginning of it, or its folder.")],
     runs: flags.Runs = Path("runs"),
@@ -75,9 +81,9 @@ def show(
 ) -> None:
     """Show a run, its configuration and where it came from: dsabench show 3f2a"""
     from dsabench.files import to_toml
-    from dsabench.training.run import find_run
+    from dsabench.training.store import Store
 
-    found = find_run(runs, run)
+    found = Store(runs).find(run)
     content: dict[str, Any] = {"run_dir": str(found.folder), **found.state}
     if as_json:
         print(json.dumps(content))

@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-from dsabench.errors import unknown
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from dsabench.config.run_config import RunConfig
-    from dsabench.evaluation.evaluate import Evaluation
+    from dsabench.data import Datasets
     from dsabench.progress import ProgressDisplay
+    from dsabench.training.store import Store
 
 
 def console() -> Console:
@@ -30,23 +28,6 @@ def progress(total: int, quiet: bool) -> ProgressDisplay:
     from dsabench.progress import ProgressDisplay, make_console
 
     return ProgressDisplay(make_console(stderr=True), total, quiet=quiet)
-
-
-def evaluation(probes: Sequence[str] | None, layers: Sequence[str] | None, split: str) -> Evaluation:
-    """What to measure, checked."""
-    from dsabench.evaluation.evaluate import Evaluation
-
-    given = {"probes": tuple(dict.fromkeys(probes or ())), "layers": tuple(dict.fromkeys(layers or ()))}
-    what = Evaluation(split=split, **{name: values for name, values in given.items() if values})
-    what.check()
-    return what
-
-
-def overwriting(word: str) -> bool:
-    """Whether finished runs are trained again."""
-    if word not in ("never", "always"):
-        raise unknown("value of --overwrite", word, ("never", "always"))
-    return word == "always"
 
 
 def limit(threads: int, offline: bool) -> None:
@@ -66,11 +47,11 @@ def print_configs(planned: Sequence[RunConfig]) -> None:
         say(f"# {one.label}, run {one.run_id}\n{to_toml(one.model_dump())}")
 
 
-def print_plan(planned: Sequence[RunConfig], runs: Path, offline: bool, as_json: bool) -> None:
+def print_plan(planned: Sequence[RunConfig], store: Store, datasets: Datasets, as_json: bool) -> None:
     """What would be trained, and what it would take."""
     from dsabench.training.estimate import estimates
 
-    plans = estimates(planned, runs, offline=offline)
+    plans = estimates(planned, store, datasets)
     if as_json:
         print(json.dumps(plans))
         return

@@ -6,14 +6,17 @@ import inspect
 import sys
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from dsabench.errors import UsageError
 from dsabench.methods import METHODS
-from dsabench.methods.base import Method, Recipe
 from dsabench.registry import Scalar, load
 from dsabench.regularizers import REGULARIZERS
-from dsabench.regularizers.base import Regularizer
+
+if TYPE_CHECKING:
+    # Whoever checks words need not wait for torch.
+    from dsabench.methods.base import Method, Recipe
+    from dsabench.regularizers.base import Regularizer
 
 # Keywords of constructors that are facts of the data and not options.
 FACTS = ("num_classes", "num_images")

@@ -1,13 +1,10 @@
-"""From what a user asks for to complete configurations: names checked, options placed, every default filled in."""
+"""From what a user asks for to complete configurations: options placed and checked, every default filled in."""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
-from pathlib import Path
 
 import torch
 
@@ -20,9 +17,10 @@ from dsabench.config.options import (
     regularizer_class,
     regularizer_options,
 )
+from dsabench.config.request import USERS_OWN, Request, Setting
 from dsabench.config.run_config import Resolved, RunConfig
-from dsabench.config.spec import Part, Spec, parse_spec, parse_value
-from dsabench.data import load_dataset
+from dsabench.config.spec import Part, Spec
+from dsabench.data.data_config import DataConfig
 from dsabench.data.dataset import Dataset
 from dsabench.data.loader import steps_per_epoch
 from dsabench.data.views.policies import POLICIES
@@ -40,76 +38,26 @@ TRAINING_OPTIONS: dict[str, type] = {
 
 DEFAULT_BACKBONE = {"tiny": "resnet8", "small": "resnet18", "large": "resnet18"}
 
-# How views are computed: whole batches on the run's device, or image by image through torchvision.
-AUGMENTS = ("batched", "reference")
 
+def plan(request: Request, dataset: Dataset) -> list[RunConfig]:
+    """The runs of every spec and seed of a checked request, seed by seed so that pairs are complete early.
 
-@dataclass(frozen=True)
-class Request:
-    """What the flags say, but for specs and seeds; None means the recipe's or the data set's own."""
-
-    dataset: str = "digits"
-    data_dir: Path | None = None
-    data_name: str | None = None
-    train_images: int | None = None
-    image_size: int | None = None
-    backbone: str | None = None
-    epochs: int | None = None
-    batch_size: int | None = None
-    device: str = "auto"
-    precision: str = "auto"
-    threads: int = 1
-    deterministic: bool = False
-    offline: bool = False
-    settings: tuple[str, ...] = ()
-    augment: str = "batched"
-    compile: bool = False
-
-
-@functools.lru_cache(maxsize=1)
-def dataset_of(
-    name: str, data_dir: Path | None, train_images: int | None, image_size: int | None, offline: bool
-) -> Dataset:
-    """A data set, kept for the next run of this process."""
-    return load_dataset(name, data_dir=data_dir, train_images=train_images, image_size=image_size, offline=offline)
-
-
-def requested_dataset(request: Request) -> Dataset:
-    """The data set of a request."""
-    return dataset_of(request.dataset, request.data_dir, request.train_images, request.image_size, request.offline)
-
-
-def configured_dataset(config: RunConfig, *, data_dir: Path | None = None, offline: bool = False) -> Dataset:
-    """The data set of a run, from where it lay when the run was made, or from `data_dir`."""
-    folder = data_dir or (Path(config.data_dir) if config.data_dir else None)
-    return dataset_of(config.dataset, folder, config.train_images, config.image_size, offline)
-
-
-def plan(request: Request, specs: Sequence[str], seeds: Sequence[int]) -> list[RunConfig]:
-    """The runs of every spec and seed, seed by seed so that pairs are complete early.
-
-    Raises UsageError for a wrong name, option or number, DataError for data that are not there; nothing is written.
+    Raises UsageError for a wrong option or number; nothing is written.
     """
-    parsed = [parse_spec(text) for text in specs]
-    for spec in parsed:
-        check_names(spec)
-    if request.data_name is not None and request.dataset != "imagefolder":
-        raise UsageError(f"--data-name names a folder of images; the data set {request.dataset!r} has its name")
-    if request.threads < 1:
-        raise UsageError(f"--threads must be at least 1, got {request.threads}")
-    if request.augment not in AUGMENTS:
-        raise unknown("value of --augment", request.augment, AUGMENTS)
-    parsed = apply_settings(parsed, request.settings)
-    repeated = [str(spec) for spec in parsed if parsed.count(spec) > 1]
-    if repeated:
-        raise UsageError(f"the spec {repeated[0]!r} is given twice")
+    for spec in request.specs:
+        check_spec(spec)
+    specs = apply_settings(request.specs, request.settings)
     device = resolve_device(request.device)
-    dataset = requested_dataset(request)
-    return [configure(request, spec, seed, dataset, device) for seed in seeds for spec in parsed]
+    planned = [configure(request, spec, seed, dataset, device) for seed in request.seeds for spec in specs]
+    same = [a for place, a in enumerate(planned) for b in planned[:place] if a.config_hash == b.config_hash]
+    if same:
+        twin = next(run for run in planned if run.config_hash == same[0].config_hash)
+        raise UsageError(f"the specs {str(twin.spec)!r} and {str(same[0].spec)!r} are the same run")
+    return planned
 
 
-def check_names(spec: Spec) -> None:
-    """Raise UsageError for a method, regularizer or option that does not exist, or halves that do not go together."""
+def check_spec(spec: Spec) -> None:
+    """Raise UsageError for an option that does not exist, or halves that do not go together."""
     method, regularizer = method_class(spec.method.name), regularizer_class(spec.regularizer.name)
     check_options(spec.method.name, spec.method.options, option_types(method) | TRAINING_OPTIONS)
     check_options(spec.regularizer.name, spec.regularizer.options, option_types(regularizer))
@@ -117,29 +65,26 @@ def check_names(spec: Spec) -> None:
         raise UsageError(f"{spec.method.name!r} is not trained, so {spec.regularizer.name!r} has nothing to act on")
 
 
-def apply_settings(specs: Sequence[Spec], settings: Iterable[str]) -> list[Spec]:
-    """Give `method.KEY=VALUE` and `regularizer.KEY=VALUE` to the specs that have that option.
+def apply_settings(specs: Sequence[Spec], settings: Iterable[Setting]) -> list[Spec]:
+    """Give each setting to the specs that have that option; what a spec says itself wins.
 
-    What a spec says itself wins. Raises UsageError, with the nearest option, where no spec has it.
+    Raises UsageError, with the nearest option, where no spec has it.
     """
     done = list(specs)
     for setting in settings:
-        target, equals, text = setting.partition("=")
-        half, dot, key = target.strip().partition(".")
-        if not (equals and dot and half in ("method", "regularizer")):
-            raise UsageError(f"cannot read --set {setting!r}: expected method.KEY=VALUE or regularizer.KEY=VALUE")
-        value, known, placed = parse_value(text.strip()), set[str](), False
+        known, placed = set[str](), False
         for position, spec in enumerate(done):
-            part: Part = getattr(spec, half)
-            types = half_options(half, part.name)
+            part: Part = getattr(spec, setting.half)
+            types = half_options(setting.half, part.name)
             known |= types.keys()
-            if key in types:
+            if setting.key in types:
                 placed = True
-                options = {key: value, **part.options}
+                options = {setting.key: setting.value, **part.options}
                 check_options(part.name, options, types)
-                done[position] = dataclasses.replace(spec, **{half: Part(part.name, options)})
+                done[position] = dataclasses.replace(spec, **{setting.half: Part(part.name, options)})
         if not placed:
-            raise UsageError(f"none of the specs has the option {half}.{key}; {option_hint(half, key, known)}")
+            hint = option_hint(setting.half, setting.key, known)
+            raise UsageError(f"none of the specs has the option {setting.half}.{setting.key}; {hint}")
     return done
 
 
@@ -178,14 +123,10 @@ def configure(request: Request, spec: Spec, seed: int, dataset: Dataset, device:
         raise unknown("view policy", views, POLICIES)
     epochs = int(given.get("epochs", defaults.epochs if request.epochs is None else request.epochs))
     batch_size = defaults.batch_size if request.batch_size is None else request.batch_size
+    data = identified(request.data, dataset)
     config = RunConfig(
-        dataset=request.dataset,
-        data_dir=str(request.data_dir.resolve()) if request.data_dir else None,
-        data_name=request.data_name,
-        train_images=request.train_images,
-        image_size=request.image_size,
-        method=str(spec.method),
-        regularizer=str(spec.regularizer),
+        data=data,
+        spec=spec,
         backbone=request.backbone or DEFAULT_BACKBONE[dataset.scale],
         epochs=epochs if method.trainable else 0,
         batch_size=batch_size,
@@ -208,6 +149,11 @@ def configure(request: Request, spec: Spec, seed: int, dataset: Dataset, device:
     return config
 
 
+def identified(data: DataConfig, dataset: Dataset) -> DataConfig:
+    """The data of a run, named by its content where its name does not say what is in it, wherever it lies now."""
+    return data.model_copy(update={"content": dataset.sha256 if data.name in USERS_OWN else None})
+
+
 def pick(options: Mapping[str, Scalar], names: Iterable[str]) -> dict[str, Scalar]:
     """The options of these names."""
     return {name: options[name] for name in names if name in options}
@@ -221,7 +167,7 @@ def check_numbers(config: RunConfig, dataset: Dataset, smallest_batch: int) -> N
         raise UsageError(f"--batch-size must be at least 2, got {config.batch_size}")
     batch = min(config.batch_size, len(dataset.train))
     if batch < smallest_batch:
-        raise UsageError(f"{config.regularizer} needs batches of at least {smallest_batch} images, got {batch}")
+        raise UsageError(f"{config.spec.regularizer} needs batches of at least {smallest_batch} images, got {batch}")
     steps_per_epoch(len(dataset.train), config.batch_size)
 
 

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
 
-from dsabench.config.spec import Part, Spec, parse_part
+from dsabench.config.optimization import LATER
+from dsabench.config.spec import Part, Spec, parse_spec
+from dsabench.data.data_config import DataConfig
 from dsabench.files import canonical_json, sha256_bytes, slug
-from dsabench.registry import Scalar
+from dsabench.methods import METHODS
+from dsabench.registry import Scalar, canonical_name
+from dsabench.regularizers import REGULARIZERS
 
 # Raised when the same configuration would train to other weights; part of every run's identity.
 PROTOCOL_VERSION = 1
+
+# In files a spec is its text.
+SpecField = Annotated[
+    Spec,
+    BeforeValidator(lambda value: parse_spec(value) if isinstance(value, str) else value),
+    PlainSerializer(str, return_type=str),
+]
 
 
 class Resolved(BaseModel):
@@ -27,17 +39,15 @@ class Resolved(BaseModel):
 
 
 class RunConfig(BaseModel):
-    """One pretraining run, complete; its hash is the run's identity, and the folder of the data is no part of it."""
+    """One pretraining run, complete; `config_hash`, its identity, is of what was resolved and not of how it was said.
+
+    None of `compile` and `augment` is what there was before there was a choice: what is None leaves the hash.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    dataset: str
-    data_dir: str | None = None
-    data_name: str | None = None
-    train_images: int | None = None
-    image_size: int | None = None
-    method: str
-    regularizer: str
+    data: DataConfig
+    spec: SpecField
     backbone: str
     epochs: int
     batch_size: int
@@ -47,32 +57,39 @@ class RunConfig(BaseModel):
     threads: int
     deterministic: bool
     compile: Literal[True] | None = None
-    # None is the batched augmentation, so that runs from before there was a choice keep their identity.
     augment: Literal["reference"] | None = None
     resolved: Resolved
     protocol: int = PROTOCOL_VERSION
 
-    @property
-    def spec(self) -> Spec:
-        """The spec of the run, whose halves are `method` and `regularizer`."""
-        return Spec(parse_part(self.method), parse_part(self.regularizer))
+    def identity(self) -> dict[str, object]:
+        """What decides the weights: the names, every option with its value, and how they are trained.
+
+        Options that came after runs existed are left out at the value at which they change nothing, so that those
+        runs stay what they are; a name that stands for another with options is that other.
+        """
+        method, regularizer = self.spec.method.name, self.spec.regularizer.name
+        return {
+            **self.model_dump(exclude={"data", "spec", "resolved"}, exclude_none=True),
+            "data": self.data.identity(),
+            "method": method,
+            "regularizer": canonical_name(REGULARIZERS, regularizer),
+            "options": {
+                "method": settled(self.resolved.method, METHODS[method].later),
+                "regularizer": settled(self.resolved.regularizer, REGULARIZERS[regularizer].later),
+                "optimizer": settled(self.resolved.optimizer, LATER),
+                "views": self.resolved.views,
+            },
+        }
 
     @property
     def config_hash(self) -> str:
-        """SHA-256 of the canonical JSON of everything but the folder of the data."""
-        # An option that is not given is no part of the identity, so that a later version may have more of them.
-        identity = self.model_dump(exclude={"data_dir"}, exclude_none=True)
-        return sha256_bytes(canonical_json(identity).encode())
+        """SHA-256 of the canonical JSON of the identity."""
+        return sha256_bytes(canonical_json(self.identity()).encode())
 
     @property
     def run_id(self) -> str:
         """The first 12 characters of the hash."""
         return self.config_hash[:12]
-
-    @property
-    def title(self) -> str:
-        """What tables call the data set."""
-        return self.data_name or self.dataset
 
     @property
     def label(self) -> str:
@@ -82,12 +99,24 @@ class RunConfig(BaseModel):
     def folder(self, runs: Path) -> Path:
         """`<runs>/<dataset>/<method>/s<seed>-<hash>`; options are told apart by the hash."""
         name = str(Spec(Part(self.spec.method.name), Part(self.spec.regularizer.name)))
-        return runs / slug(self.title) / name / f"s{self.seed}-{self.run_id}"
+        return runs / slug(self.data.label) / name / f"s{self.seed}-{self.run_id}"
 
     def flags(self) -> dict[str, object]:
         """The run as flags of `pretrain`, for a `config.toml` that `--config` reads back."""
-        flags = self.model_dump(exclude={"method", "regularizer", "resolved", "protocol"}, exclude_none=True)
+        data = {
+            "dataset": self.data.name,
+            "data_dir": self.data.folder,
+            "data_name": self.data.title,
+            "train_images": self.data.train_images,
+            "image_size": self.data.image_size,
+        }
+        flags = self.model_dump(exclude={"data", "spec", "resolved", "protocol"}, exclude_none=True)
         if self.epochs == 0:
             # What is not trained has no epochs, and the flag takes no 0.
             del flags["epochs"]
-        return {"method": str(self.spec), **flags}
+        return {"method": str(self.spec), **{key: value for key, value in data.items() if value is not None}, **flags}
+
+
+def settled(options: Mapping[str, Scalar], later: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """The options without those that came later and have the value that changes nothing."""
+    return {name: value for name, value in options.items() if name not in later or value != later[name]}

@@ -43,10 +43,13 @@ def format_value(value: Scalar) -> str:
 
 @dataclass(frozen=True)
 class Part:
-    """One half of a spec: a name and the options that were given with it."""
+    """A name and the options that were given with it: half of a spec, a probe, a layer."""
 
     name: str
     options: Mapping[str, Scalar] = field(default_factory=dict)
+
+    def __hash__(self) -> int:
+        return hash(str(self))
 
     def __str__(self) -> str:
         if not self.options:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dsabench.registry import Entry
 
 if TYPE_CHECKING:
+    from dsabench.data.data_config import DataConfig
     from dsabench.data.dataset import Dataset
 
 _SOURCES = "dsabench.data.sources."
@@ -27,21 +27,33 @@ DATASETS: dict[str, Entry] = {
 }
 
 
-def load_dataset(
-    name: str,
-    *,
-    data_dir: Path | None = None,
-    train_images: int | None = None,
-    image_size: int | None = None,
-    offline: bool = False,
-) -> Dataset:
-    """The data set called `name` with its fixed splits, decoded and resident where it fits in memory.
+def load_dataset(config: DataConfig | str, *, offline: bool = False) -> Dataset:
+    """The data set of a configuration, or of that name, with its fixed splits; resident where it fits in memory.
 
-    `data_dir` is where images lie or downloads go (`data` by default); `train_images` takes a fixed stratified subset
-    of the training images; `image_size` is in pixels. The splits depend on these arguments alone, never on a run's
-    seed. Raises UsageError for a wrong name or number, DataError where data are missing or damaged or `offline`
-    forbids a download, StorageError where a download cannot be written.
+    Its folder is where images lie or downloads go (`data` by default); `train_images` takes a fixed stratified subset
+    of the training images; `image_size` is in pixels. The splits depend on these alone, never on a run's seed. Raises
+    UsageError for a wrong name or number, DataError where data are missing or damaged or `offline` forbids a download,
+    StorageError where a download cannot be written.
     """
+    from dsabench.data.data_config import DataConfig
     from dsabench.data.loading import build
 
-    return build(name, data_dir=data_dir, train_images=train_images, image_size=image_size, offline=offline)
+    return build(DataConfig(name=config) if isinstance(config, str) else config, offline=offline)
+
+
+class Datasets:
+    """Loads data sets, and keeps the last one for the next run that asks for it."""
+
+    def __init__(self, *, offline: bool = False) -> None:
+        self.offline = offline
+        self._last: tuple[DataConfig, Dataset] | None = None
+
+    def load(self, config: DataConfig) -> Dataset:
+        """What `load_dataset` gives, loaded once for runs that follow each other."""
+        # What it is called and what was in it before do not change what is there.
+        config = config.model_copy(update={"title": None, "content": None})
+        if self._last is None or self._last[0] != config:
+            # Not two at a time in memory.
+            self._last = None
+            self._last = config, load_dataset(config, offline=self.offline)
+        return self._last[1]

@@ -101,6 +101,17 @@ class Split:
         return self._copies[device]
 
 
+class DataFacts(NamedTuple):
+    """What a model must know of the data that it is built for, and what a run writes down of its own."""
+
+    channels: int
+    image_size: int
+    num_classes: int
+    num_images: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """A loaded data set; `mean` and `std` are per channel for pixels in [0, 1], `sha256` names its content."""
@@ -122,3 +133,8 @@ class Dataset:
         if self.image_size < 32:
             return "tiny"
         return "small" if self.image_size <= 96 else "large"
+
+    @property
+    def facts(self) -> DataFacts:
+        """What a model must know of it; `num_images` counts the training images."""
+        return DataFacts(self.channels, self.image_size, len(self.classes), len(self.train.labels), self.mean, self.std)

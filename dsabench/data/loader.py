@@ -17,6 +17,7 @@ from dsabench import rng
 from dsabench.data.dataset import Dataset, ImageSource, Split
 from dsabench.data.reading import Batch, cut, in_order
 from dsabench.data.views.augment import ViewDraw, augment, augment_crops
+from dsabench.data.views.colour import luminance
 from dsabench.data.views.policies import POLICIES, ViewPolicies, ViewPolicy
 from dsabench.errors import UsageError, unknown
 from dsabench.types import LabelledViews, Views
@@ -107,18 +108,36 @@ def unlabelled(views: LabelledViews) -> Views:
 
 
 def image_batches(
-    split: Split, dataset: Dataset, *, batch_size: int, device: torch.device | str, workers: int = 0
+    split: Split,
+    mean: Sequence[float],
+    std: Sequence[float],
+    *,
+    batch_size: int,
+    device: torch.device | str,
+    workers: int = 0,
 ) -> Iterator[Tensor]:
-    """All images of `split` in order, un-augmented, as float32 (B, C, H, W) normalised by `dataset`'s mean and std."""
+    """All images of `split` in order, un-augmented, as float32 (B, C, H, W) normalised by `mean` and `std`, (C,) for
+    pixels in [0, 1]; grey images become three equal channels and coloured ones their luminance where C wants that."""
     device = torch.device(device)
-    normalise = _Normaliser(dataset, device)
+    normalise = _Normaliser(mean, std, device)
     parts = torch.split(torch.arange(len(split)), batch_size)
     if isinstance(images := split.on(device).images, Tensor):
         for index in parts:
-            yield normalise.pixels(images[index.to(device)])
+            yield normalise.pixels(with_channels(images[index.to(device)], len(mean)))
         return
     for (pixels,) in in_order(partial(_squares, images), parts, device, workers):
-        yield normalise.pixels(pixels)
+        yield normalise.pixels(with_channels(pixels, len(mean)))
+
+
+def with_channels(pixels: Tensor, channels: int) -> Tensor:
+    """Pixels (B, C, H, W) with `channels` channels: grey ones repeated, coloured ones turned into their luminance."""
+    if pixels.shape[1] == channels:
+        return pixels
+    if pixels.shape[1] == 1:
+        return pixels.expand(-1, channels, -1, -1)
+    if channels == 1 and pixels.shape[1] == 3:
+        return luminance(pixels.float())
+    raise UsageError(f"images of {pixels.shape[1]} channels cannot be shown to a model that takes {channels}")
 
 
 def _squares(images: ImageSource, index: Tensor) -> list[Tensor]:
@@ -147,7 +166,7 @@ def _wanted(policies: ViewPolicies, image_size: int) -> list[tuple[ViewPolicy, i
 def _views(
     dataset: Dataset, batches: Sequence[Batch], device: torch.device, workers: int, reference: bool
 ) -> Iterator[Views]:
-    normalise = _Normaliser(dataset, device)
+    normalise = _Normaliser(dataset.mean, dataset.std, device)
     images = dataset.train.images
     if reference:
         # It is torchvision's, which takes longer to import than a small run to train.
@@ -182,10 +201,9 @@ def _of_crops(read: Iterator[list[Tensor]], batches: Sequence[Batch]) -> Iterato
 class _Normaliser:
     """(x - mean) / std per channel, from pixels in 0..255 or in [0, 1]."""
 
-    def __init__(self, dataset: Dataset, device: torch.device) -> None:
-        mean = torch.tensor(dataset.mean, device=device)[:, None, None]
-        std = torch.tensor(dataset.std, device=device)[:, None, None]
-        self.scale, self.shift = 1 / std, -mean / std
+    def __init__(self, mean: Sequence[float], std: Sequence[float], device: torch.device) -> None:
+        wide = torch.tensor(std, device=device)[:, None, None]
+        self.scale, self.shift = 1 / wide, -torch.tensor(mean, device=device)[:, None, None] / wide
 
     def pixels(self, images: Tensor) -> Tensor:
         return torch.addcmul(self.shift, images.float(), self.scale / 255)

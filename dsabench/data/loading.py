@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from dsabench.data import DATASETS
+from dsabench.data.data_config import DataConfig
 from dsabench.data.dataset import Dataset, DatasetSpec, Files, RawDataset, RawSplit, Split
 from dsabench.data.sources.decoding import FileSource, common_size, decode_all
 from dsabench.data.splits import held_out_count, stratified
@@ -21,20 +22,22 @@ RESIDENT_BYTES = 2 * 2**30
 """Up to this many bytes of pixels, over all splits, are held in memory; larger sets stream."""
 
 
-def build(
-    name: str, *, data_dir: Path | None, train_images: int | None, image_size: int | None, offline: bool
-) -> Dataset:
+def build(config: DataConfig, *, offline: bool) -> Dataset:
     """What `dsabench.data.load_dataset` documents."""
-    spec: DatasetSpec = load(DATASETS, "dataset", name)
-    if image_size is not None and image_size < 1:
-        raise UsageError(f"image size {image_size} is not a number of pixels; it must be at least 1")
-    raw = spec.builder(data_dir, offline)
-    parts = _select(spec, raw, train_images)
-    size = image_size or spec.image_size or common_size(p.images for p in parts.values() if isinstance(p.images, Files))
+    spec: DatasetSpec = load(DATASETS, "dataset", config.name)
+    if config.image_size is not None and config.image_size < 1:
+        raise UsageError(f"image size {config.image_size} is not a number of pixels; it must be at least 1")
+    raw = spec.builder(Path(config.folder) if config.folder else None, offline)
+    parts = _select(spec, raw, config.train_images)
+    size = (
+        config.image_size
+        or spec.image_size
+        or common_size(p.images for p in parts.values() if isinstance(p.images, Files))
+    )
     n_bytes = sum(len(part.labels) for part in parts.values()) * spec.channels * size * size
     splits = {key: _loaded(part, size, n_bytes <= RESIDENT_BYTES) for key, part in parts.items()}
     return Dataset(
-        name=name,
+        name=config.name,
         **splits,
         classes=raw.classes,
         channels=spec.channels,

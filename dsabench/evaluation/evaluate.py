@@ -1,69 +1,166 @@
-"""From finished runs to the rows of the tidy table."""
+"""From an encoder to the rows of the tidy table: features, the answers of probes, values."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
-from dsabench.config.plan import configured_dataset
-from dsabench.config.run_config import RunConfig
-from dsabench.errors import unknown
-from dsabench.evaluation.features import LAYERS, FeatureStore
-from dsabench.files import canonical_json
-from dsabench.metrics import CROWDING, METRICS, measure
-from dsabench.probes import PROBE_VERSION, PROBES
-from dsabench.probes.knn import knn_correct
-from dsabench.registry import load
+from dsabench.config.eval_config import EvalConfig
+from dsabench.config.spec import Part
+from dsabench.data import Datasets
+from dsabench.data.data_config import DataConfig
+from dsabench.data.dataset import Dataset
+from dsabench.errors import DataError
+from dsabench.evaluation.encoder import Encoder
+from dsabench.evaluation.evaluators import EVALUATORS, asked
+from dsabench.evaluation.features import FeatureStore, is_whole, seal
+from dsabench.evaluation.inputs import Inputs
+from dsabench.files import canonical_json, sha256_bytes, sha256_file, write_atomic
+from dsabench.probes import PROBE_VERSION
+from dsabench.probes.base import accuracy_of
 from dsabench.rng import numpy_generator
 from dsabench.signals import Stop
-from dsabench.stats import Comparison, mcnemar
-from dsabench.tables.comparisons import Primary
+from dsabench.tables.answers import Answers, read_answers, write_answers
 from dsabench.tables.rows import SCHEMA_VERSION, Row
 from dsabench.training.machine import prepare
-from dsabench.training.run import Run
-from dsabench.types import Features, Score
+from dsabench.training.provenance import device_name
+from dsabench.types import Answer, Features, ProbeResult, Score
 
 
-@dataclass(frozen=True)
+def evaluate(encoder: Encoder, config: EvalConfig, datasets: Datasets, *, stop: Stop) -> list[Row]:
+    """The rows of an encoder, layer by layer.
+
+    A value that is not defined for the features is a row without one, of status `undefined`. Raises DataError where
+    the encoder or its data are not what they were, Interrupted where a signal came.
+    """
+    return [row for evaluated in Evaluation(encoder, config, datasets).layers() for row in evaluated.rows(stop)]
+
+
 class Evaluation:
-    """What to measure: probe names (`crowding` for the metrics), layers, a split."""
+    """One encoder on one data set: where its features are computed, and what its rows say of both."""
 
-    probes: tuple[str, ...] = (*PROBES, CROWDING)
-    layers: tuple[str, ...] = ("backbone",)
-    split: str = "test"
+    def __init__(self, encoder: Encoder, config: EvalConfig, datasets: Datasets) -> None:
+        self.encoder, self.config = encoder, config
+        self.parts = asked(config.probes)
+        device = device_here(config.device or encoder.device, strict=config.device is not None)
+        threads = config.threads or encoder.threads
+        prepare(threads)
+        self.dataset = evaluated_data(encoder, config.data, datasets)
+        self.title = (config.data or encoder.data or DataConfig(name=self.dataset.name)).label
+        self.store = FeatureStore(encoder, self.dataset, torch.device(device))
+        self.where = f"{device_name(device)}, {threads} thread{'s' if threads > 1 else ''}"
 
-    def check(self) -> None:
-        """Raise UsageError for a name that does not exist."""
-        for probe in self.probes:
-            if probe not in PROBES and probe != CROWDING:
-                raise unknown("probe", probe, [*PROBES, CROWDING], "dsabench list probes")
-        for layer in self.layers:
-            if layer not in LAYERS:
-                raise unknown("layer", layer, LAYERS)
-        if self.split not in ("test", "val"):
-            raise unknown("split", self.split, ("test", "val"))
+    def layers(self) -> Iterator[LayerEvaluation]:
+        """The layers that were asked for, one after another."""
+        return (LayerEvaluation(self, layer) for layer in self.config.layers)
 
 
-def evaluate(run: Run, what: Evaluation, *, data_dir: Path | None = None, offline: bool, stop: Stop) -> list[Row]:
-    """The rows of a finished run, layer by layer; raises DataError where the run or its data are not what they were."""
-    what.check()
-    prepare(run.config)
-    dataset = configured_dataset(run.config, data_dir=data_dir, offline=offline)
-    store = FeatureStore(run, dataset)
-    rows = []
-    for layer in what.layers:
-        train, val, test = splits(store, layer, what.split)
-        for probe in what.probes:
+class LayerEvaluation:
+    """One layer of an evaluation: its features, and what each evaluator says of them."""
+
+    def __init__(self, evaluation: Evaluation, layer: Part) -> None:
+        self.evaluation, self.layer = evaluation, layer
+        self.inputs = Inputs(*splits(evaluation.store, layer, evaluation.config.split))
+
+    def rows(self, stop: Stop) -> Iterator[Row]:
+        """A row for every value of every evaluator."""
+        for part in self.evaluation.parts:
             stop.check()
-            for score in scores(probe, train, val, test, run.config.seed):
-                rows.append(row(run, layer=layer, probe=probe, score=score, split=what.split, n=len(test.y)))
-    return rows
+            try:
+                scores = scored(self.result(part), self.inputs.test)
+            except ValueError as error:
+                direction = EVALUATORS[part.name].higher_is_better
+                metric = "accuracy" if EVALUATORS[part.name].kind == "probe" else part.name
+                yield self.row(part, Score(metric, float("nan"), part.options, direction), note=str(error))
+                continue
+            for score in scores:
+                yield self.row(part, score)
+
+    def result(self, part: Part) -> ProbeResult:
+        """What an evaluator says: its stored answers, or new ones, which are stored. Raises ValueError as it does."""
+        path = self.path(part)
+        if path is not None and is_whole(path):
+            return as_result(read_answers(path))
+        result = self.inputs.result(part, self.evaluation.encoder.seed)
+        if path is not None and result.answers:
+            write_answers(path, as_answers(part.name, result, self.inputs.test))
+            write_atomic(seal(path), sha256_file(path) + "\n")
+        return result
+
+    def answers(self, part: Part) -> Answers:
+        """The answers of a probe for every image."""
+        return as_answers(part.name, self.result(part), self.inputs.test)
+
+    def path(self, part: Part) -> Path | None:
+        """Where the answers of a probe are kept; None where they are not."""
+        folder = self.evaluation.encoder.folder
+        if folder is None or EVALUATORS[part.name].kind != "probe":
+            return None
+        store, split = self.evaluation.store, self.evaluation.config.split
+        read = ("train", "val", "test") if split == "test" else ("train", "val")
+        facts = {
+            "features": [store.identity(self.layer, name) for name in read],
+            "probe": str(part),
+            "version": PROBE_VERSION,
+            "seed": self.evaluation.encoder.seed,
+            "split": split,
+        }
+        return folder / f"answers-{part.name}-{sha256_bytes(canonical_json(facts).encode())[:16]}.safetensors"
+
+    def row(self, part: Part, score: Score, *, note: str = "") -> Row:
+        """One row of the tidy table; with a `note` that says why, a value that is not defined."""
+        evaluation, encoder = self.evaluation, self.evaluation.encoder
+        return Row(
+            schema_version=SCHEMA_VERSION,
+            dataset=evaluation.title,
+            dataset_sha256=evaluation.dataset.sha256,
+            split=evaluation.config.split,
+            n=len(self.inputs.test.y),
+            layer=str(self.layer),
+            probe=EVALUATORS[part.name].column(part.name),
+            probe_version=PROBE_VERSION,
+            probe_params=canonical_json(score.params),
+            metric=score.metric,
+            value=None if note else score.value,
+            higher_is_better=score.higher_is_better,
+            status="undefined" if note else "ok",
+            note=note,
+            preprocess=str(encoder.preprocess),
+            eval_device=evaluation.where,
+            **encoder.provenance,  # type: ignore[arg-type]
+        )
 
 
-def splits(store: FeatureStore, layer: str, split: str) -> tuple[Features, Features, Features]:
+def device_here(name: str, *, strict: bool) -> str:
+    """The device of that name where it is there, else the CPU; where `strict`, DataError for one that is not."""
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return next(device for device, there in available.items() if there)
+    if strict and not available[name]:
+        raise DataError(f"the device {name!r} is not available here; use --device auto")
+    return name if available[name] else "cpu"
+
+
+def evaluated_data(encoder: Encoder, config: DataConfig | None, datasets: Datasets) -> Dataset:
+    """The data to evaluate on, at the encoder's size; raises DataError where its own are not what they were."""
+    own = config is None or (encoder.data is not None and config.identity() == encoder.data.identity())
+    if not own and config is not None:
+        size = config.image_size or encoder.preprocess.image_size
+        return datasets.load(config.model_copy(update={"image_size": size}))
+    if encoder.data is None:
+        raise DataError(f"{encoder.name} has no data of its own; say what to evaluate it on with --dataset")
+    dataset = datasets.load(config or encoder.data)
+    if encoder.data_sha256 != dataset.sha256:
+        raise DataError(
+            f"the run {encoder.name} was trained on other data: {dataset.name} has the hash {dataset.sha256[:12]}, "
+            f"the run's had {str(encoder.data_sha256)[:12]}; to evaluate it on these, name them with --dataset"
+        )
+    return dataset
+
+
+def splits(store: FeatureStore, layer: Part, split: str) -> tuple[Features, Features, Features]:
     """What to fit on, to choose on and to score on.
 
     On the validation split a probe chooses on a tenth of the training features: what it is scored on stays unseen.
@@ -76,99 +173,32 @@ def splits(store: FeatureStore, layer: str, split: str) -> tuple[Features, Featu
     return take(train, fitted), take(train, chosen), store.get(layer, "val")
 
 
-def knn_per_image(run: Run, what: Evaluation, *, offline: bool) -> torch.Tensor:
-    """Which images of the split the kNN probe gets right, (N,) bool, on the first layer of an evaluation."""
-    store = FeatureStore(run, configured_dataset(run.config, offline=offline))
-    train, _, test = splits(store, what.layers[0], what.split)
-    return knn_correct(train, test)
-
-
 def take(features: Features, index: torch.Tensor) -> Features:
     """The samples at `index` (M,)."""
     return Features(features.x[index], features.y[index])
 
 
-def scores(probe: str, train: Features, val: Features, test: Features, seed: int) -> Iterator[Score]:
-    """The values of one probe, or of all crowding metrics."""
-    if probe != CROWDING:
-        yield from load(PROBES, "probe", probe)(train, val, test, seed=seed)
-        return
-    for name, value in measure(test.x, test.y).items():
-        yield Score(name, value, {}, METRICS[name].higher_is_better)
+def scored(result: ProbeResult, test: Features) -> list[Score]:
+    """The accuracies of the answers, then the values that derive from none."""
+    accuracies = [Score("accuracy", accuracy_of(answer, test.y), answer.params) for answer in result.answers]
+    return [*accuracies, *result.scores]
 
 
-def row(run: Run, *, layer: str, probe: str, score: Score, split: str, n: int | None, status: str = "ok") -> Row:
-    """One row of the tidy table."""
-    config, state = run.config, run.state
-    failed = status != "ok"
-    return Row(
-        schema_version=SCHEMA_VERSION,
-        run_id=config.run_id,
-        method=config.method,
-        regularizer=config.regularizer,
-        backbone=config.backbone,
-        seed=config.seed,
-        dataset=config.title,
-        dataset_sha256=state["dataset_sha256"],
-        split=split,
-        n=n,
-        layer=layer,
-        probe=probe,
-        probe_version="" if failed else PROBE_VERSION,
-        probe_params=canonical_json(score.params),
-        metric=score.metric,
-        value=None if failed else score.value,
-        higher_is_better=score.higher_is_better,
-        status=status,
-        epochs=config.epochs,
-        images_seen=state.get("images_seen", 0),
-        wall_s=state.get("wall_s"),
-        images_per_s=state.get("images_per_s"),
-        peak_mem_mb=state.get("peak_mem_mb"),
-        config_hash=config.config_hash,
-        git_sha=state["git_sha"],
-        git_dirty=state["git_dirty"],
-        dsabench_version=state["dsabench_version"],
-        torch_version=state["torch_version"],
-        device=state["device"],
-        n_devices=state["n_devices"],
-        precision=config.precision,
-        threads=config.threads,
-        deterministic=config.deterministic,
-        augment=config.augment or "batched",
-        prior=state["prior"],
-        labels_used=state["labels_used"],
-        started_utc=state["started_utc"],
+def as_answers(probe: str, result: ProbeResult, test: Features) -> Answers:
+    """What a probe returned, as it is stored."""
+    return Answers(
+        probe,
+        test.y.numpy(),
+        tuple(dict(answer.params) for answer in result.answers),
+        tuple(answer.predicted.numpy() for answer in result.answers),
+        tuple({**score._asdict(), "params": dict(score.params)} for score in result.scores),
     )
 
 
-def with_primary(what: Evaluation, primary: Primary) -> Evaluation:
-    """The evaluation with the primary metric's probe among its probes."""
-    if primary.probe in what.probes:
-        return what
-    return Evaluation((*what.probes, primary.probe), what.layers, what.split)
-
-
-def mcnemar_by_seed(
-    planned: Sequence[RunConfig], comparisons: Sequence[Comparison], what: Evaluation, runs: Path, *, offline: bool
-) -> dict[tuple[str, str], list[float]]:
-    """McNemar's p between the kNN answers of each pair of arms, seed by seed, image by image.
-
-    It stands beside the verdict and is never one: test images are not seeds. Empty where kNN was not asked for.
-    """
-    if "knn" not in what.probes:
-        return {}
-    correct: dict[tuple[str, int], list[bool]] = {}
-    for config in planned:
-        run = Run.at(config, runs)
-        if run.state["status"] == "finished":
-            correct[str(config.spec), config.seed] = knn_per_image(run, what, offline=offline).tolist()
-    seeds = sorted({config.seed for config in planned})
-    return {
-        (spec, against): [
-            mcnemar(correct[spec, seed], correct[against, seed])
-            for seed in seeds
-            if (spec, seed) in correct and (against, seed) in correct
-        ]
-        for spec, against in dict.fromkeys((c.spec, c.against) for c in comparisons)
-    }
+def as_result(answers: Answers) -> ProbeResult:
+    """What is stored, as the probe returned it."""
+    pairs = zip(answers.params, answers.predicted, strict=True)
+    return ProbeResult(
+        scores=[Score(**score) for score in answers.scores],
+        answers=[Answer(params, torch.from_numpy(predicted)) for params, predicted in pairs],
+    )

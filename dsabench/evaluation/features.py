@@ -1,12 +1,11 @@
-"""Frozen features: extracted once per run, layer and split, and kept in the run's folder under a hash.
+"""Frozen features: extracted once per encoder, data, layer and split, kept under a hash, and verified when read.
 
 A stored layer is a safetensors file that is mapped into memory, not read: features may be larger than memory, and are
-written as they are made, a batch at a time.
+written as they are made, a batch at a time. Beside it lies its SHA-256, so that a flipped bit is noticed.
 """
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 from collections.abc import Iterable, Iterator
@@ -17,97 +16,106 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from dsabench.config.eval_config import PIXELS, SMOOTH, SMOOTH_OPTIONS
+from dsabench.config.spec import Part
 from dsabench.data.dataset import Dataset, Split
 from dsabench.data.loader import image_batches, reading_workers
-from dsabench.errors import DataError
-from dsabench.files import canonical_json, write_atomic
-from dsabench.methods.base import Method
-from dsabench.training.build import build_method
-from dsabench.training.checkpoint import module_state, read_checkpoint, restore_module, tensors_sha256
-from dsabench.training.run import Run
+from dsabench.errors import DataError, UsageError
+from dsabench.evaluation.encoder import Encoder
+from dsabench.evaluation.smoothing import smoothed
+from dsabench.files import canonical_json, sha256_bytes, sha256_file, write_atomic
 from dsabench.types import Features
-
-# `pixels` are the raw images in [0, 1], flattened: the floor under every learned layer.
-LAYERS = ("backbone", "projector", "pixels")
 
 BATCH_SIZE = 512
 
 
-def load_method(run: Run, dataset: Dataset) -> Method:
-    """A finished run's method in eval mode; raises DataError where data, weights or their hash are not the run's."""
-    check_data(run, dataset)
-    method = build_method(run.config, dataset)
-    tensors, _ = read_checkpoint(run.final_checkpoint())
-    restore_module(method, "method", tensors)
-    if tensors_sha256(module_state(method, "method")) != run.state["weights_sha256"]:
-        raise DataError(f"the weights of {run.folder} are not those that its run.json names")
-    return method.eval()
-
-
-def check_data(run: Run, dataset: Dataset) -> None:
-    """Raise DataError where a run was trained on other data."""
-    if run.state["dataset_sha256"] != dataset.sha256:
-        raise DataError(
-            f"the run {run.folder} was trained on other data: {dataset.name} has the hash {dataset.sha256[:12]}, "
-            f"the run's had {str(run.state['dataset_sha256'])[:12]}"
-        )
-
-
 class FeatureStore:
-    """The features of one finished run on its data set; the method is loaded when a layer is not stored yet.
+    """The features of one encoder on one data set; its weights are read when a layer is not stored yet."""
 
-    Raises DataError for a run that is not finished or was trained on other data.
-    """
+    def __init__(self, encoder: Encoder, dataset: Dataset, device: torch.device) -> None:
+        self.encoder, self.dataset, self.device = encoder, dataset, device
+        self._known: dict[tuple[str, str], Features] = {}
 
-    def __init__(self, run: Run, dataset: Dataset) -> None:
-        run.check_finished()
-        check_data(run, dataset)
-        self.run, self.dataset = run, dataset
-        self._method: Method | None = None
+    def get(self, layer: Part, split_name: str) -> Features:
+        """Features of a layer on a split: from the folder of the encoder, or extracted and stored.
 
-    def get(self, layer: str, split_name: str) -> Features:
-        """Features of a layer (`LAYERS`) on a split: from the run's folder, or extracted and stored."""
-        split: Split = getattr(self.dataset, split_name)
-        if layer == "pixels":
-            return Features(self._pixels(split), split.labels)
+        Raises UsageError for a layer that the encoder does not have.
+        """
+        key = str(layer), split_name
+        if key not in self._known:
+            self._known[key] = self._found(layer, split_name)
+        return self._known[key]
+
+    def identity(self, layer: Part, split_name: str) -> str:
+        """The hash of what decides the features of a layer on a split."""
         facts = {
-            "weights": self.run.state["weights_sha256"],
+            "weights": self.encoder.weights_sha256,
             "data": self.dataset.sha256,
-            "layer": layer,
+            "layer": str(layer),
             "split": split_name,
-            "mean": self.dataset.mean,
-            "std": self.dataset.std,
+            "preprocess": self.encoder.preprocess._asdict(),
         }
-        key = hashlib.sha256(canonical_json(facts).encode()).hexdigest()
-        path = self.run.folder / "features" / f"{layer}-{split_name}-{key[:16]}.safetensors"
-        try:
-            return mapped(path, split)
-        except (OSError, SafetensorError, KeyError, ValueError):
-            # Not stored yet, or damaged: features are derived, so they are simply made again.
-            write_atomic(path, stored_form(self._extract(layer, split), split.labels))
-            return mapped(path, split)
+        return sha256_bytes(canonical_json(facts).encode())
 
-    def _extract(self, layer: str, split: Split) -> Iterator[Tensor]:
-        if self._method is None:
-            self._method = load_method(self.run, self.dataset).to(self.run.config.device)
-        return extract(self._method, layer, split, self.dataset, self.run.config.device)
+    def _found(self, layer: Part, split_name: str) -> Features:
+        split: Split = getattr(self.dataset, split_name)
+        if layer.name == PIXELS:
+            return Features(self._pixels(split), split.labels)
+        if layer.name == SMOOTH:
+            options = {**SMOOTH_OPTIONS, **layer.options}
+            inner = Part(str(options["layer"]))
+            return smoothed(
+                self.get(inner, split_name),
+                None if split_name == "train" else self.get(inner, "train"),
+                k=int(options["k"]),
+                times=int(options["times"]),
+            )
+        if layer.name not in self.encoder.layer_names:
+            known = ", ".join((*self.encoder.layer_names, PIXELS, SMOOTH))
+            raise UsageError(f"{self.encoder.name} has no layer {layer.name!r}; it has {known}")
+        if self.encoder.folder is None:
+            return Features(torch.cat(list(self._extracted(layer.name, split))), split.labels)
+        name = f"{layer}-{split_name}-{self.identity(layer, split_name)[:16]}.safetensors"
+        path = self.encoder.folder / name
+        if not is_whole(path):
+            # Not stored yet, or damaged: features are derived, so they are simply made again.
+            write_atomic(path, stored_form(self._extracted(layer.name, split), split.labels))
+            write_atomic(seal(path), sha256_file(path) + "\n")
+        return mapped(path, split)
+
+    def _extracted(self, layer: str, split: Split) -> Iterator[Tensor]:
+        """Features (B, D) float32 of a split, in order."""
+        preprocess = self.encoder.preprocess
+        for images in image_batches(
+            split,
+            preprocess.mean,
+            preprocess.std,
+            batch_size=BATCH_SIZE,
+            device=self.device,
+            workers=reading_workers(split),
+        ):
+            yield self.encoder.features(layer, images, self.device)
 
     def _pixels(self, split: Split) -> Tensor:
         mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (self.dataset.mean, self.dataset.std))
         workers = reading_workers(split)
-        batches = image_batches(split, self.dataset, batch_size=BATCH_SIZE, device="cpu", workers=workers)
+        batches = image_batches(
+            split, self.dataset.mean, self.dataset.std, batch_size=BATCH_SIZE, device="cpu", workers=workers
+        )
         return torch.cat([(images * std + mean).flatten(1) for images in batches])
 
 
-def extract(method: Method, layer: str, split: Split, dataset: Dataset, device: str) -> Iterator[Tensor]:
-    """Features (B, D) float32 of a split, in order, from a method in eval mode, whose buffers stay as they are."""
-    assert not method.training, "features are read in eval mode"
-    workers = reading_workers(split)
-    for images in image_batches(split, dataset, batch_size=BATCH_SIZE, device=torch.device(device), workers=workers):
-        with torch.no_grad():
-            h = method.backbone(images)
-            rows = method.projector(h) if layer == "projector" else h
-        yield rows.float().cpu()
+def seal(path: Path) -> Path:
+    """Where the SHA-256 of a stored file lies."""
+    return path.with_suffix(".sha256")
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a stored file is there and is the one that was written."""
+    try:
+        return seal(path).read_text().strip() == sha256_file(path)
+    except (OSError, UnicodeDecodeError, DataError):
+        return False
 
 
 def stored_form(batches: Iterable[Tensor], labels: Tensor) -> Iterator[bytes]:
@@ -133,9 +141,12 @@ def stored_form(batches: Iterable[Tensor], labels: Tensor) -> Iterator[bytes]:
 
 
 def mapped(path: Path, split: Split) -> Features:
-    """The features in a file, which stays their memory; raises ValueError where they are not those of `split`."""
-    stored = load_file(path)
-    x, y = stored["x"], stored["y"]
+    """The features in a file, which stays their memory; raises DataError where they are not those of `split`."""
+    try:
+        stored = load_file(path)
+        x, y = stored["x"], stored["y"]
+    except (OSError, SafetensorError, KeyError) as error:
+        raise DataError(f"cannot read the features {path}: {error}") from error
     if x.ndim != 2 or x.dtype != torch.float32 or len(x) != len(split) or not torch.equal(y, split.labels):
-        raise ValueError(f"{path} holds other features than those of the split")
+        raise DataError(f"{path} holds other features than those of the split; remove it")
     return Features(x, y)

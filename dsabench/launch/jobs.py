@@ -3,73 +3,22 @@
 from __future__ import annotations
 
 import os
-import signal
-import threading
+from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
-from multiprocessing.queues import SimpleQueue
-from pathlib import Path
-from typing import ClassVar, TypeAlias
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
 
-from dsabench.config.run_config import RunConfig
 from dsabench.errors import RunFailed
-from dsabench.evaluation.evaluate import Evaluation
-from dsabench.launch.work import Report, train_and_evaluate
+from dsabench.launch.work import Job, Workshop
+from dsabench.launch.worker import Message, serve
 from dsabench.progress import Update
-from dsabench.signals import Stop
 from dsabench.tables.rows import Row
 
 # How often the parent looks for signals while its workers work, in seconds.
 POLL_S = 0.2
-
-Message: TypeAlias = Update | int | None
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run to train and evaluate."""
-
-    config: RunConfig
-    what: Evaluation
-    runs: Path
-    overwrite: bool
-    offline: bool
-
-    def rows(self, stop: Stop, report: Report) -> list[Row]:
-        """Do it here."""
-        return train_and_evaluate(
-            self.config,
-            self.what,
-            self.runs,
-            overwrite=self.overwrite,
-            offline=self.offline,
-            stop=stop,
-            report=report,
-        )
-
-
-class Worker:
-    """What a worker process holds: its own listener for signals, and the way to its parent."""
-
-    stop: ClassVar[Stop]
-    messages: ClassVar[SimpleQueue[Message]]
-
-    @classmethod
-    def start(cls, messages: SimpleQueue[Message]) -> None:
-        """Called once in each new worker process, which tells its parent its number."""
-        cls.stop = Stop().listen()
-        cls.messages = messages
-        messages.put(os.getpid())
-
-    @classmethod
-    def work(cls, job: Job) -> list[Row]:
-        """Called in a worker process for each job."""
-        cls.stop.check()
-        return job.rows(cls.stop, cls.messages.put)
 
 
 def default_jobs(threads: int, device: str) -> int:
@@ -78,47 +27,75 @@ def default_jobs(threads: int, device: str) -> int:
     return max(1, cores // threads) if device == "cpu" else 1
 
 
-def run_all(jobs: Sequence[Job], processes: int, stop: Stop, report: Report) -> list[Row]:
+def run_all(jobs: Sequence[Job], processes: int, shop: Workshop) -> list[Row]:
     """The rows of all jobs in their order; raises what a job raised, after the others have saved their work."""
     if min(processes, len(jobs)) <= 1:
-        return [row for job in jobs for row in job.rows(stop, report)]
-    context = get_context("spawn")
-    messages: SimpleQueue[Message] = context.SimpleQueue()
-    workers: list[int] = []
-
-    def listen() -> None:
-        while (message := messages.get()) is not None:
-            if isinstance(message, int):
-                workers.append(message)
-            else:
-                report(message)
-
-    listener = threading.Thread(target=listen, daemon=True)
-    listener.start()
-    pool = ProcessPoolExecutor(min(processes, len(jobs)), context, initializer=Worker.start, initargs=(messages,))
-    futures = [pool.submit(Worker.work, job) for job in jobs]
+        return [row for job in jobs for row in job.rows(shop)]
+    waiting = deque(enumerate(jobs))
+    done: dict[int, list[Row]] = {}
+    team: list[Worker] = []
     try:
-        follow(futures, stop)
-        return [row for future in futures for row in future.result()]
-    except BrokenProcessPool as error:
-        raise RunFailed("a worker process died, perhaps for want of memory; try fewer --jobs") from error
+        team += [Worker.start(shop) for _ in range(min(processes, len(jobs)))]
+        while len(done) < len(jobs):
+            for worker in team:
+                if worker.place is None and waiting:
+                    worker.give(*waiting.popleft())
+            ready = wait([worker.pipe for worker in team if worker.place is not None], timeout=POLL_S)
+            shop.stop.check()
+            for worker in team:
+                if worker.place is None or worker.pipe not in ready:
+                    continue
+                if isinstance(message := worker.news(), Update):
+                    shop.report(message)
+                else:
+                    done[worker.place], worker.place = message, None
     finally:
-        if any(not future.done() for future in futures):
-            pool.shutdown(wait=False, cancel_futures=True)
-            for number in workers:
-                with suppress(ProcessLookupError):
-                    os.kill(number, signal.SIGTERM)
-        pool.shutdown(wait=True)
-        messages.put(None)
-        listener.join()
+        for worker in team:
+            worker.end()
+        for worker in team:
+            worker.process.join()
+    return [row for place in range(len(jobs)) for row in done[place]]
 
 
-def follow(futures: Sequence[Future[list[Row]]], stop: Stop) -> None:
-    """Return when all are done; raise the first error, or Interrupted when a signal has come."""
-    left = set(futures)
-    while left:
-        done, left = wait(left, timeout=POLL_S, return_when=FIRST_COMPLETED)
-        # A signal reaches the whole group, so a worker's word of it and our own are the same news.
-        stop.check()
-        for future in done:
-            future.result()
+@dataclass
+class Worker:
+    """The parent's end of a worker process; `place` is that of the job it works on."""
+
+    process: SpawnProcess
+    pipe: Connection
+    place: int | None = None
+
+    @classmethod
+    def start(cls, shop: Workshop) -> Worker:
+        """A new process that waits for its first job."""
+        context = get_context("spawn")
+        ours, theirs = context.Pipe()
+        arguments = (theirs, os.getpid(), shop.store.path, shop.datasets.offline)
+        process = context.Process(target=serve, args=arguments)
+        process.start()
+        # Ours alone is left open here, so that each end notices when the other has gone.
+        theirs.close()
+        return cls(process, ours)
+
+    def give(self, place: int, job: Job) -> None:
+        """Have the worker do a job."""
+        self.place = place
+        with suppress(OSError):
+            # A worker that has died is noticed where its answer is read.
+            self.pipe.send(job)
+
+    def news(self) -> Update | list[Row]:
+        """What the worker says next; raises what its job raised, and RunFailed where it has died."""
+        try:
+            message: Message = self.pipe.recv()
+        except (EOFError, OSError) as error:
+            raise RunFailed("a worker process died, perhaps for want of memory; try fewer --jobs") from error
+        if isinstance(message, BaseException):
+            raise message
+        return message
+
+    def end(self) -> None:
+        """Ask the worker to end: at once where it waits, after a checkpoint where it works."""
+        self.pipe.close()
+        if self.place is not None and self.process.is_alive():
+            self.process.terminate()

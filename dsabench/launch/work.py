@@ -4,31 +4,30 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
 
 import torch
 
 from dsabench import __version__
-from dsabench.config.plan import configured_dataset
+from dsabench.config.eval_config import EvalConfig
 from dsabench.config.run_config import RunConfig
+from dsabench.data import Datasets
 from dsabench.data.dataset import Dataset
 from dsabench.errors import DataError, RunFailed
+from dsabench.evaluation.encoder import run_columns, run_encoder
+from dsabench.evaluation.evaluate import evaluate
 from dsabench.progress import Update
 from dsabench.signals import Stop
-from dsabench.tables.rows import Row
+from dsabench.tables.rows import SCHEMA_VERSION, Row
 from dsabench.training.build import facts_of
 from dsabench.training.cost import freed_memory_kept
 from dsabench.training.loop import fit
 from dsabench.training.machine import prepare
-from dsabench.training.provenance import device_name, source_revision
+from dsabench.training.provenance import blas_version, device_name, processor_capability, source_revision
 from dsabench.training.ranks import Ranks, make_fabric
 from dsabench.training.run import Run, utc_now
 from dsabench.training.state import State
-from dsabench.types import Score
-
-if TYPE_CHECKING:
-    from dsabench.evaluation.evaluate import Evaluation
+from dsabench.training.store import Store
 
 Report = Callable[[Update], None]
 
@@ -36,29 +35,60 @@ Report = Callable[[Update], None]
 UPDATE_S = 0.1
 
 
-def validate(config: RunConfig, runs: Path, *, offline: bool) -> None:
+@dataclass(frozen=True)
+class Workshop:
+    """Where work is done: the run store, the data sets, who may stop it, and who is told how far it has come."""
+
+    store: Store
+    datasets: Datasets
+    stop: Stop
+    report: Report
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run to train, unless it is there already, and to evaluate. `tuning` says how its options were chosen."""
+
+    config: RunConfig
+    what: EvalConfig
+    overwrite: bool = False
+    tuning: str = ""
+
+    def rows(self, shop: Workshop) -> list[Row]:
+        """The rows of the run; one that fails by itself, or whose evaluation fails, has one row that says so."""
+        label = self.config.label
+        try:
+            run, reused = train(self.config, shop, overwrite=self.overwrite)
+            shop.report(Update(label, "evaluating", 1, 1, None, None))
+            rows = evaluate(run_encoder(run, shop.datasets), self.what, shop.datasets, stop=shop.stop)
+        except RunFailed as error:
+            shop.report(Update(label, "failed", 0, 1, None, None))
+            return [failed_row(shop.store.run(self.config), self.what, str(error), self.tuning)]
+        shop.report(Update(label, "reused" if reused else "finished", 1, 1, None, None))
+        return [replace(row, tuning=self.tuning) for row in rows]
+
+
+def validate(config: RunConfig, shop: Workshop) -> None:
     """Build everything that a run needs, so that what cannot be is refused before anything is written."""
-    Run.at(config, runs)
-    State(config, configured_dataset(config, offline=offline), make_fabric(config))
+    shop.store.run(config)
+    State(config, shop.datasets.load(config.data), make_fabric(config))
 
 
-def train(
-    config: RunConfig, runs: Path, *, overwrite: bool, offline: bool, stop: Stop, report: Report
-) -> tuple[Run, bool]:
+def train(config: RunConfig, shop: Workshop, *, overwrite: bool = False) -> tuple[Run, bool]:
     """The finished run of a configuration and whether it was there already; trains what is missing of it.
 
     Raises DataError where the run was trained on other data, RunFailed and Interrupted as `fit` does.
     """
-    prepare(config)
-    dataset = configured_dataset(config, offline=offline)
-    run = Run.at(config, runs)
+    prepare(config.threads, deterministic=config.deterministic and config.device == "cuda")
+    dataset = shop.datasets.load(config.data)
+    run = shop.store.run(config)
     check_same_data(run, dataset, overwrite)
     fabric = make_fabric(config)
     ranks = Ranks(fabric)
     if not overwrite and ranks.by_writer(run.is_complete):
         return run, True
     state = State(config, dataset, fabric)
-    with run.locked(stop, ranks):
+    with run.locked(shop.stop, ranks):
         # Another process may have trained it while this one waited.
         run.written_by(ranks, run.reload)
         if overwrite:
@@ -73,10 +103,10 @@ def train(
             nonlocal last
             if ranks.is_writer and time.monotonic() - last >= UPDATE_S:
                 last = time.monotonic()
-                report(Update(config.label, "training", step, total, loss, images_per_s))
+                shop.report(Update(config.label, "training", step, total, loss, images_per_s))
 
         with freed_memory_kept():
-            fit(state, run, stop, watch)
+            fit(state, run, shop.stop, watch)
     return run, False
 
 
@@ -95,31 +125,38 @@ def facts(config: RunConfig, dataset: Dataset, n_devices: int, started_utc: str 
     sha, dirty = source_revision()
     return {
         "dataset_sha256": dataset.sha256,
+        "data_facts": dataset.facts._asdict(),
         **facts_of(config)._asdict(),
         "git_sha": sha,
         "git_dirty": dirty,
         "dsabench_version": __version__,
         "torch_version": torch.__version__,
         "device": device_name(config.device),
+        "capability": processor_capability(config.device),
+        "blas": blas_version(),
         "n_devices": n_devices,
         "started_utc": started_utc or utc_now(),
     }
 
 
-def train_and_evaluate(
-    config: RunConfig, what: Evaluation, runs: Path, *, overwrite: bool, offline: bool, stop: Stop, report: Report
-) -> list[Row]:
-    """The rows of a configuration; a run that fails by itself has one row that says so."""
-    # Training needs none of what evaluation imports.
-    from dsabench.evaluation.evaluate import evaluate, row
-
-    try:
-        run, reused = train(config, runs, overwrite=overwrite, offline=offline, stop=stop, report=report)
-    except RunFailed:
-        report(Update(config.label, "failed", 0, 1, None, None))
-        nothing = Score("", float("nan"), {}, None)
-        return [row(Run.at(config, runs), layer="", probe="", score=nothing, split=what.split, n=None, status="failed")]
-    report(Update(config.label, "evaluating", 1, 1, None, None))
-    rows = evaluate(run, what, offline=offline, stop=stop)
-    report(Update(config.label, "reused" if reused else "finished", 1, 1, None, None))
-    return rows
+def failed_row(run: Run, what: EvalConfig, note: str, tuning: str) -> Row:
+    """The one row of a run that has no value, and why."""
+    data = what.data or run.config.data
+    return Row(
+        schema_version=SCHEMA_VERSION,
+        dataset=data.label,
+        dataset_sha256=run.state["dataset_sha256"],
+        split=what.split,
+        n=None,
+        layer="",
+        probe="",
+        probe_version="",
+        probe_params="{}",
+        metric="",
+        value=None,
+        higher_is_better=None,
+        status="failed",
+        note=note,
+        tuning=tuning,
+        **run_columns(run),  # type: ignore[arg-type]
+    )

@@ -23,7 +23,19 @@ METHODS: dict[str, Entry] = {
     ),
     "w_mse": Entry("dsabench.methods.w_mse:WMSE", "equal embeddings once they are whitened (Ermolov et al. 2020)"),
     "swav": Entry("dsabench.methods.swav:SwAV", "predicts balanced assignments to prototypes (Caron et al. 2020)"),
+    "mmcr": Entry("dsabench.methods.mmcr:MMCR", "the largest nuclear norm of the views' means (Yerxa et al. 2023)"),
+    "lejepa": Entry(
+        "dsabench.methods.lejepa:LeJEPA", "equal embeddings, normal along all directions (Balestriero and LeCun 2025)"
+    ),
+    "mean_shift": Entry(
+        "dsabench.methods.mean_shift:MeanShift",
+        "predicts an EMA teacher and its nearest neighbours (Koohpayegani et al. 2021)",
+    ),
+    "resa": Entry("dsabench.methods.resa:ReSA", "learns the features' own balanced similarities (Weng et al. 2025)"),
     "dino": Entry("dsabench.methods.dino:DINO", "distils an EMA teacher, centred and sharpened (Caron et al. 2021)"),
+    "supcon_kmeans": Entry(
+        "dsabench.methods.supcon_kmeans:SupConKMeans", "SupCon on k-means clusters of its own features: no labels"
+    ),
     "supcon": Entry("dsabench.methods.supcon:SupCon", "contrastive with labels for positives (Khosla et al. 2020)"),
     "supervised": Entry(
         "dsabench.methods.supervised:Supervised", "cross-entropy on labels, the same views: the ceiling"

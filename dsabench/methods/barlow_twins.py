@@ -7,17 +7,12 @@ from lightly.models.modules import BarlowTwinsProjectionHead
 from torch import nn
 
 from dsabench.checks import require_positive
-from dsabench.methods.base import Method, Recipe
+from dsabench.methods.base import Method, Recipe, tiny
 from dsabench.methods.embedding import embed, full_precision
 from dsabench.types import MethodOutput, Views
 
 RECIPES = {
-    "tiny": Recipe(
-        options={"hidden_dim": 128, "output_dim": 128, "lambda_param": 5e-3, "scale": 0.1},
-        optimizer={"optimizer": "adamw", "lr": 2e-3, "weight_decay": 1e-4},
-        views="digits",
-        epochs=60,
-    ),
+    "tiny": tiny(hidden_dim=128, output_dim=128, lambda_param=5e-3, scale=0.1),
     # solo-learn's CIFAR recipe.
     "small": Recipe(
         options={"hidden_dim": 2048, "output_dim": 2048, "lambda_param": 5.1e-3, "scale": 0.1},

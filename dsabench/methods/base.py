@@ -15,7 +15,8 @@ class Method(nn.Module):
     """What the loop needs of an SSL method: `forward(views) -> MethodOutput`, and these facts.
 
     `backbone` maps images to (B, D), `projector` maps those to the embeddings (B, `embedding_dim`); a method is
-    built as `Method(backbone, feature_dim, **options)`, one that `needs_labels` with `num_classes=` too.
+    built as `Method(backbone, feature_dim, **options)`, one that `needs_labels` with `num_classes=` too, and with
+    `num_images=` of the training split where its constructor takes that.
     """
 
     needs_labels: ClassVar[bool] = False
@@ -37,3 +38,9 @@ class Recipe:
     views: str
     epochs: int
     batch_size: int = 256
+
+
+def tiny(*, views: str = "digits", **options: Scalar) -> Recipe:
+    """The recipe of a method with these constructor options for images below 32 px, where all are trained alike."""
+    optimizer: dict[str, Scalar] = {"optimizer": "adamw", "lr": 2e-3, "weight_decay": 1e-4}
+    return Recipe(options=options, optimizer=optimizer, views=views, epochs=60)

@@ -7,17 +7,12 @@ from lightly.models.modules import SimCLRProjectionHead
 from torch import nn
 
 from dsabench.checks import require_positive
-from dsabench.methods.base import Method, Recipe
+from dsabench.methods.base import Method, Recipe, tiny
 from dsabench.methods.embedding import embed, full_precision
 from dsabench.types import MethodOutput, Views
 
 RECIPES = {
-    "tiny": Recipe(
-        options={"hidden_dim": 128, "output_dim": 64, "temperature": 0.5},
-        optimizer={"optimizer": "adamw", "lr": 2e-3, "weight_decay": 1e-4},
-        views="digits",
-        epochs=60,
-    ),
+    "tiny": tiny(hidden_dim=128, output_dim=64, temperature=0.5),
     # solo-learn has no DCL: its CIFAR recipe for SimCLR, so that the two differ in the loss alone.
     "small": Recipe(
         options={"hidden_dim": 2048, "output_dim": 256, "temperature": 0.2},

@@ -9,31 +9,26 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, normalize
 
 from dsabench.checks import require_positive, require_share
-from dsabench.methods.base import Method, Recipe
+from dsabench.methods.base import Method, Recipe, tiny
 from dsabench.methods.crops import embed_crops
 from dsabench.methods.embedding import embed, full_precision
 from dsabench.methods.integer import KnownInteger
-from dsabench.teachers import cosine_momentum, make_teacher, update_teacher
+from dsabench.teachers import cosine_momentum, make_teacher, move_teachers
 from dsabench.types import MethodOutput, Views
 
 RECIPES = {
-    "tiny": Recipe(
-        options={
-            "hidden_dim": 128,
-            "output_dim": 64,
-            "prototypes": 64,
-            "batch_norm": True,
-            "student_temperature": 0.1,
-            "teacher_temperature": 0.07,
-            "warmup_teacher_temperature": 0.04,
-            "warmup_share": 0.05,
-            "center_momentum": 0.9,
-            "frozen_share": 0.02,
-            "momentum": 0.9,
-        },
-        optimizer={"optimizer": "adamw", "lr": 2e-3, "weight_decay": 1e-4},
-        views="digits",
-        epochs=60,
+    "tiny": tiny(
+        hidden_dim=128,
+        output_dim=64,
+        prototypes=64,
+        batch_norm=True,
+        student_temperature=0.1,
+        teacher_temperature=0.07,
+        warmup_teacher_temperature=0.04,
+        warmup_share=0.05,
+        center_momentum=0.9,
+        frozen_share=0.02,
+        momentum=0.9,
     ),
     # solo-learn's CIFAR recipe; its last layer is frozen for 1 epoch of 1000 and its temperature warms up for 50.
     "small": Recipe(
@@ -130,10 +125,7 @@ class DINO(Method):
         self.loss.teacher_temp_schedule.fill_(start + (end - start) * done)
 
     def after_step(self, progress: float) -> None:
-        momentum = cosine_momentum(self.momentum, 1.0, progress)
-        update_teacher(self.backbone, self.teacher_backbone, momentum)
-        update_teacher(self.projector, self.teacher_projector, momentum)
-        update_teacher(self.last_layer, self.teacher_last_layer, momentum)
+        move_teachers(self, cosine_momentum(self.momentum, 1.0, progress))
         self.frozen.set(progress < self.frozen_share)
         self.set_teacher_temperature(progress)
 

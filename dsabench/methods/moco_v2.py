@@ -8,25 +8,14 @@ from lightly.models.modules import MoCoProjectionHead
 from torch import Tensor, nn
 
 from dsabench.checks import require_positive, require_share
-from dsabench.methods.base import Method, Recipe
+from dsabench.methods.base import Method, Recipe, tiny
 from dsabench.methods.embedding import embed, full_precision
-from dsabench.teachers import cosine_momentum, make_teacher, update_teacher
+from dsabench.teachers import cosine_momentum, make_teacher, move_teachers
 from dsabench.types import MethodOutput, Views
 
 RECIPES = {
-    "tiny": Recipe(
-        options={
-            "hidden_dim": 128,
-            "output_dim": 64,
-            "temperature": 0.5,
-            "queue_size": 1024,
-            "momentum": 0.9,
-            "final_momentum": 0.9,
-            "key_splits": 4,
-        },
-        optimizer={"optimizer": "adamw", "lr": 2e-3, "weight_decay": 1e-4},
-        views="digits",
-        epochs=60,
+    "tiny": tiny(
+        hidden_dim=128, output_dim=64, temperature=0.5, queue_size=1024, momentum=0.9, final_momentum=0.9, key_splits=4
     ),
     # solo-learn's CIFAR recipe. It has a queue for each view where this has one for both; the 8 splits are those of
     # the MoCo authors' own CIFAR demonstration.
@@ -104,6 +93,4 @@ class MoCoV2(Method):
         return keys[order.argsort()].float()
 
     def after_step(self, progress: float) -> None:
-        momentum = cosine_momentum(self.momentum, self.final_momentum, progress)
-        update_teacher(self.backbone, self.teacher_backbone, momentum)
-        update_teacher(self.projector, self.teacher_projector, momentum)
+        move_teachers(self, cosine_momentum(self.momentum, self.final_momentum, progress))

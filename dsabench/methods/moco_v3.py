@@ -7,19 +7,14 @@ from lightly.models.modules import MoCoProjectionHead
 from torch import nn
 
 from dsabench.checks import require_positive, require_share
-from dsabench.methods.base import Method, Recipe
+from dsabench.methods.base import Method, Recipe, tiny
 from dsabench.methods.embedding import embed, full_precision, widened
 from dsabench.methods.info_nce import info_nce
-from dsabench.teachers import cosine_momentum, make_teacher, update_teacher
+from dsabench.teachers import cosine_momentum, make_teacher, move_teachers
 from dsabench.types import MethodOutput, Views
 
 RECIPES = {
-    "tiny": Recipe(
-        options={"hidden_dim": 128, "output_dim": 64, "predictor_dim": 128, "temperature": 0.2, "momentum": 0.9},
-        optimizer={"optimizer": "adamw", "lr": 2e-3, "weight_decay": 1e-4},
-        views="digits",
-        epochs=60,
-    ),
+    "tiny": tiny(hidden_dim=128, output_dim=64, predictor_dim=128, temperature=0.2, momentum=0.9),
     # solo-learn's CIFAR recipe, whose projector for ResNets has two layers where the paper's has three.
     "small": Recipe(
         options={"hidden_dim": 4096, "output_dim": 256, "predictor_dim": 4096, "temperature": 0.2, "momentum": 0.99},
@@ -72,6 +67,4 @@ class MoCoV3(Method):
         return MethodOutput(loss, *out)
 
     def after_step(self, progress: float) -> None:
-        momentum = cosine_momentum(self.momentum, 1.0, progress)
-        update_teacher(self.backbone, self.teacher_backbone, momentum)
-        update_teacher(self.projector, self.teacher_projector, momentum)
+        move_teachers(self, cosine_momentum(self.momentum, 1.0, progress))

@@ -8,18 +8,13 @@ from torch import nn
 from torch.nn import functional
 
 from dsabench.checks import require_positive
-from dsabench.methods.base import Method, Recipe
+from dsabench.methods.base import Method, Recipe, tiny
 from dsabench.methods.embedding import embed, full_precision, widened
 from dsabench.methods.info_nce import info_nce
 from dsabench.types import MethodOutput, Views
 
 RECIPES = {
-    "tiny": Recipe(
-        options={"hidden_dim": 128, "output_dim": 64, "predictor_dim": 128, "temperature": 0.2, "queue_size": 1024},
-        optimizer={"optimizer": "adamw", "lr": 2e-3, "weight_decay": 1e-4},
-        views="digits",
-        epochs=60,
-    ),
+    "tiny": tiny(hidden_dim=128, output_dim=64, predictor_dim=128, temperature=0.2, queue_size=1024),
     # solo-learn's CIFAR recipe.
     "small": Recipe(
         options={

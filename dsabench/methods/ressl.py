@@ -9,25 +9,21 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dsabench.checks import require_positive, require_share
-from dsabench.methods.base import Method, Recipe
+from dsabench.methods.base import Method, Recipe, tiny
 from dsabench.methods.embedding import embed, full_precision
-from dsabench.teachers import cosine_momentum, make_teacher, update_teacher
+from dsabench.teachers import cosine_momentum, make_teacher, move_teachers
 from dsabench.types import MethodOutput, Views
 
 RECIPES = {
-    "tiny": Recipe(
-        options={
-            "hidden_dim": 128,
-            "output_dim": 64,
-            "temperature": 0.1,
-            "teacher_temperature": 0.04,
-            "queue_size": 256,
-            "momentum": 0.9,
-            "final_momentum": 0.9,
-        },
-        optimizer={"optimizer": "adamw", "lr": 2e-3, "weight_decay": 1e-4},
+    "tiny": tiny(
         views="digits_weak_strong",
-        epochs=60,
+        hidden_dim=128,
+        output_dim=64,
+        temperature=0.1,
+        teacher_temperature=0.04,
+        queue_size=256,
+        momentum=0.9,
+        final_momentum=0.9,
     ),
     # solo-learn's CIFAR recipe, with the paper's queue for CIFAR: 65,536 keys would be more than the images.
     "small": Recipe(
@@ -111,6 +107,4 @@ class ReSSL(Method):
         return MethodOutput(loss, *out)
 
     def after_step(self, progress: float) -> None:
-        momentum = cosine_momentum(self.momentum, self.final_momentum, progress)
-        update_teacher(self.backbone, self.teacher_backbone, momentum)
-        update_teacher(self.projector, self.teacher_projector, momentum)
+        move_teachers(self, cosine_momentum(self.momentum, self.final_momentum, progress))

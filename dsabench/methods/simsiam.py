@@ -8,17 +8,12 @@ from lightly.models.modules import SimSiamPredictionHead, SimSiamProjectionHead
 from torch import nn
 
 from dsabench.checks import require_positive
-from dsabench.methods.base import Method, Recipe
+from dsabench.methods.base import Method, Recipe, tiny
 from dsabench.methods.embedding import embed, full_precision, widened
 from dsabench.types import MethodOutput, Views
 
 RECIPES = {
-    "tiny": Recipe(
-        options={"hidden_dim": 128, "output_dim": 128, "predictor_dim": 64},
-        optimizer={"optimizer": "adamw", "lr": 2e-3, "weight_decay": 1e-4},
-        views="digits",
-        epochs=60,
-    ),
+    "tiny": tiny(hidden_dim=128, output_dim=128, predictor_dim=64),
     # solo-learn's CIFAR recipe; the predictor's learning rate decays with the others' here.
     "small": Recipe(
         options={"hidden_dim": 2048, "output_dim": 2048, "predictor_dim": 512},

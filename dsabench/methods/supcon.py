@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import torch
 from lightly.models.modules import SimCLRProjectionHead
-from lightly.utils import dist
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
 from dsabench.checks import require_positive
-from dsabench.gather import gather_rows
-from dsabench.methods.base import Method, Recipe
+from dsabench.methods.base import Method, Recipe, tiny
 from dsabench.methods.embedding import embed, full_precision
+from dsabench.methods.supcon_loss import supcon_loss
 from dsabench.types import LabelledViews, MethodOutput
 
 RECIPES = {
-    "tiny": Recipe(
-        options={"hidden_dim": 128, "output_dim": 64, "temperature": 0.2},
-        optimizer={"optimizer": "adamw", "lr": 2e-3, "weight_decay": 1e-4},
-        views="digits",
-        epochs=60,
-    ),
+    "tiny": tiny(hidden_dim=128, output_dim=64, temperature=0.2),
     # solo-learn's CIFAR recipe.
     "small": Recipe(
         options={"hidden_dim": 2048, "output_dim": 256, "temperature": 0.2},
@@ -29,22 +22,6 @@ RECIPES = {
         epochs=200,
     ),
 }
-
-
-def supcon_loss(z: Tensor, labels: Tensor, temperature: float) -> Tensor:
-    """The mean over anchors z (N, P), labels (N,), of the loss `out`, (), with the rows of all processes.
-
-    Every anchor needs another row of its class, as two views of an image give it. Source: arXiv 2004.11362, eq. 2.
-    """
-    z = functional.normalize(z, dim=1)
-    others, other_labels = gather_rows(z), gather_rows(labels)
-    rows = torch.arange(len(z), device=z.device)
-    itself = torch.zeros(len(z), len(others), dtype=torch.bool, device=z.device)
-    itself[rows, rows + dist.rank() * len(z)] = True
-    logits = (z @ others.T / temperature).masked_fill(itself, -torch.inf)
-    log_share = logits - logits.logsumexp(dim=1, keepdim=True)
-    positives = (labels[:, None] == other_labels) & ~itself
-    return -(log_share.where(positives, 0.0).sum(dim=1) / positives.sum(dim=1)).mean()
 
 
 class SupCon(Method):

@@ -6,17 +6,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from dsabench.methods.base import Method, Recipe
+from dsabench.methods.base import Method, Recipe, tiny
 from dsabench.methods.embedding import embed, full_precision
 from dsabench.types import LabelledViews, MethodOutput
 
 RECIPES = {
-    "tiny": Recipe(
-        options={"label_smoothing": 0.0},
-        optimizer={"optimizer": "adamw", "lr": 2e-3, "weight_decay": 1e-4},
-        views="digits",
-        epochs=60,
-    ),
+    "tiny": tiny(label_smoothing=0.0),
     "small": Recipe(
         options={"label_smoothing": 0.0},
         optimizer={"optimizer": "sgd", "lr": 0.1, "weight_decay": 5e-4, "warmup_epochs": 10, "scale_lr": True},
@@ -44,8 +39,8 @@ class Supervised(Method):
 
     def forward(self, views: LabelledViews) -> MethodOutput:
         out = embed(self.backbone, self.projector, views)
-        with full_precision(out.h1):
-            logits = self.classifier(torch.cat([out.h1, out.h2]))
+        with full_precision(out.z1):
+            logits = self.classifier(torch.cat([out.z1, out.z2]))
             # The mean over 2B rows is the mean of both views' losses.
             loss = functional.cross_entropy(logits, views.labels.repeat(2), label_smoothing=self.label_smoothing)
         return MethodOutput(loss, *out)

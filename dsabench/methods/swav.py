@@ -9,27 +9,22 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, normalize
 
 from dsabench.checks import require_positive, require_share
-from dsabench.methods.base import Method, Recipe
+from dsabench.methods.base import Method, Recipe, tiny
 from dsabench.methods.crops import embed_crops
 from dsabench.methods.embedding import full_precision
 from dsabench.methods.integer import KnownInteger
 from dsabench.types import MethodOutput, Views
 
 RECIPES = {
-    "tiny": Recipe(
-        options={
-            "hidden_dim": 128,
-            "output_dim": 64,
-            "prototypes": 64,
-            "temperature": 0.1,
-            "epsilon": 0.05,
-            "frozen_share": 0.02,
-            "queue_size": 1024,
-            "queue_start": 0.2,
-        },
-        optimizer={"optimizer": "adamw", "lr": 2e-3, "weight_decay": 1e-4},
-        views="digits",
-        epochs=60,
+    "tiny": tiny(
+        hidden_dim=128,
+        output_dim=64,
+        prototypes=64,
+        temperature=0.1,
+        epsilon=0.05,
+        frozen_share=0.02,
+        queue_size=1024,
+        queue_start=0.2,
     ),
     # solo-learn's CIFAR recipe; its prototypes are frozen for 2 epochs of 1000 and its queue starts at the 50th.
     "small": Recipe(

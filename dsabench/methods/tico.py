@@ -8,18 +8,13 @@ from lightly.models.modules.heads import TiCoProjectionHead
 from torch import nn
 
 from dsabench.checks import require_positive, require_share
-from dsabench.methods.base import Method, Recipe
+from dsabench.methods.base import Method, Recipe, tiny
 from dsabench.methods.embedding import embed, full_precision
-from dsabench.teachers import cosine_momentum, make_teacher, update_teacher
+from dsabench.teachers import cosine_momentum, make_teacher, move_teachers
 from dsabench.types import MethodOutput, Views
 
 RECIPES = {
-    "tiny": Recipe(
-        options={"hidden_dim": 128, "output_dim": 64, "beta": 0.9, "rho": 8.0, "momentum": 0.9},
-        optimizer={"optimizer": "adamw", "lr": 2e-3, "weight_decay": 1e-4},
-        views="digits",
-        epochs=60,
-    ),
+    "tiny": tiny(hidden_dim=128, output_dim=64, beta=0.9, rho=8.0, momentum=0.9),
     # solo-learn has no TiCo: lightly's beta and rho, and the optimisation of BYOL, whose heads and teacher TiCo has.
     "small": Recipe(
         options={"hidden_dim": 4096, "output_dim": 256, "beta": 0.9, "rho": 8.0, "momentum": 0.99},
@@ -73,6 +68,4 @@ class TiCo(Method):
         return MethodOutput(loss, *out)
 
     def after_step(self, progress: float) -> None:
-        momentum = cosine_momentum(self.momentum, 1.0, progress)
-        update_teacher(self.backbone, self.teacher_backbone, momentum)
-        update_teacher(self.projector, self.teacher_projector, momentum)
+        move_teachers(self, cosine_momentum(self.momentum, 1.0, progress))

@@ -7,17 +7,12 @@ from lightly.models.modules.heads import VICRegProjectionHead
 from torch import nn
 
 from dsabench.checks import require_positive
-from dsabench.methods.base import Method, Recipe
+from dsabench.methods.base import Method, Recipe, tiny
 from dsabench.methods.embedding import embed, full_precision
 from dsabench.types import MethodOutput, Views
 
 RECIPES = {
-    "tiny": Recipe(
-        options={"hidden_dim": 128, "output_dim": 128, "sim_weight": 25.0, "var_weight": 25.0, "cov_weight": 1.0},
-        optimizer={"optimizer": "adamw", "lr": 2e-3, "weight_decay": 1e-4},
-        views="digits",
-        epochs=60,
-    ),
+    "tiny": tiny(hidden_dim=128, output_dim=128, sim_weight=25.0, var_weight=25.0, cov_weight=1.0),
     # solo-learn's CIFAR recipe, but for its views: crops from a fifth of the area and solarize .1 in both.
     "small": Recipe(
         options={"hidden_dim": 2048, "output_dim": 2048, "sim_weight": 25.0, "var_weight": 25.0, "cov_weight": 1.0},

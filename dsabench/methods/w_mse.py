@@ -9,17 +9,12 @@ from torch import Tensor, nn
 
 from dsabench.checks import require_positive
 from dsabench.errors import UsageError
-from dsabench.methods.base import Method, Recipe
+from dsabench.methods.base import Method, Recipe, tiny
 from dsabench.methods.embedding import embed, full_precision
 from dsabench.types import MethodOutput, Views
 
 RECIPES = {
-    "tiny": Recipe(
-        options={"hidden_dim": 128, "output_dim": 32, "whitening_size": 64, "slicings": 4},
-        optimizer={"optimizer": "adamw", "lr": 2e-3, "weight_decay": 1e-4},
-        views="digits",
-        epochs=60,
-    ),
+    "tiny": tiny(hidden_dim=128, output_dim=32, whitening_size=64, slicings=4),
     # solo-learn's CIFAR recipe, but for its views: crops from a fifth of the area, no blur.
     "small": Recipe(
         options={"hidden_dim": 1024, "output_dim": 64, "whitening_size": 128, "slicings": 1},

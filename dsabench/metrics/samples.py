@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from dsabench.metrics.moments import ClassMoments, Triangle
+from dsabench.registry import Scalar
 
 Array: TypeAlias = Tensor | np.ndarray[Any, Any]
+Labels: TypeAlias = Array | Sequence[Hashable]
+
+T = TypeVar("T")
 
 MAX_PAIRED = 10_000
 SUBSAMPLE_SEED = 0
@@ -23,14 +27,15 @@ BLOCK_BYTES = 16 * 2**20
 
 
 class Samples:
-    """Checked features `x` (N, D) of any real type, never copied whole, and their classes, numbered 0..C-1 in the
-    order of their labels: `codes` (N,) int64. What several metrics need is computed once, when it is asked for.
+    """Checked features `x` (N, D) of any real type, never copied whole, and their classes, numbered 0..C-1: `codes`
+    (N,) int64. Classes may be integers, numbered in their order, or words, numbered as they appear. What several
+    metrics need is computed once, when it is asked for.
 
     Raises ValueError for shapes, types or values that no metric is defined for.
     """
 
-    def __init__(self, x: Array, y: Array) -> None:
-        features, labels = torch.as_tensor(x).detach().cpu(), torch.as_tensor(y).detach().cpu()
+    def __init__(self, x: Array, y: Labels) -> None:
+        features, labels = torch.as_tensor(x).detach().cpu(), _integers(y)
         if features.ndim != 2 or labels.shape != features.shape[:1]:
             raise ValueError(
                 f"features must be (N, D) and classes (N,); got {tuple(features.shape)} and {tuple(labels.shape)}"
@@ -46,6 +51,7 @@ class Samples:
             raise ValueError(f"features must be finite; {broken} of {len(features)} rows hold NaN or infinity")
         classes, self.codes = torch.unique(labels, return_inverse=True)
         self.n_classes = len(classes)
+        self._made: dict[Callable[[Samples], Any], Any] = {}
 
     def __len__(self) -> int:
         return len(self.x)
@@ -56,10 +62,18 @@ class Samples:
             raise ValueError(f"at least 2 classes are needed; got {self.n_classes}")
         return self
 
-    def blocks(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Unit rows (B, D) float64 and their classes (B,), in order."""
-        for rows, codes in zip(torch.split(self.x, self._rows), torch.split(self.codes, self._rows), strict=True):
+    def blocks(self, width: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
+        """Unit rows (B, D) float64 and their classes (B,), in order, so that (B, `width`) is no larger than a block."""
+        size = min(self._rows, max(1, BLOCK_BYTES // (8 * width)))
+        for rows, codes in zip(torch.split(self.x, size), torch.split(self.codes, size), strict=True):
             yield _unit(rows), codes
+
+    def once(self, compute: Callable[[Samples], T]) -> T:
+        """What `compute` makes of the samples: made when it is first asked for, and kept."""
+        if compute not in self._made:
+            self._made[compute] = compute(self)
+        made: T = self._made[compute]
+        return made
 
     @cached_property
     def origin(self) -> Tensor:
@@ -101,14 +115,15 @@ class Samples:
 
 
 class Metric:
-    """A metric: `metric(x, y)` on its own, `metric.of(samples)` where several share what they need."""
+    """A metric: `metric(x, y)` on its own, `metric.of(samples)` where several share what they need; either takes the
+    metric's options."""
 
-    def __init__(self, of: Callable[[Samples], float]) -> None:
+    def __init__(self, of: Callable[..., float]) -> None:
         self.of = of
         functools.update_wrapper(self, of)
 
-    def __call__(self, x: Array, y: Array) -> float:
-        return self.of(Samples(x, y))
+    def __call__(self, x: Array, y: Labels, **options: Scalar) -> float:
+        return self.of(Samples(x, y), **options)
 
 
 def subsample(n: int) -> Tensor:
@@ -117,6 +132,16 @@ def subsample(n: int) -> Tensor:
         return torch.arange(n)
     drawn = np.random.default_rng(SUBSAMPLE_SEED).choice(n, MAX_PAIRED, replace=False)
     return torch.from_numpy(np.sort(drawn))
+
+
+def _integers(y: Labels) -> Tensor:
+    """Classes as a tensor: numbers as they are, anything else numbered as it appears."""
+    labels = y if isinstance(y, Tensor) else np.asarray(y)
+    if isinstance(labels, np.ndarray) and labels.dtype.kind not in "biufc":
+        numbers: dict[Hashable, int] = {}
+        counted = [numbers.setdefault(label, len(numbers)) for label in labels.ravel().tolist()]
+        labels = np.array(counted, dtype=np.int64).reshape(labels.shape)
+    return torch.as_tensor(labels).detach().cpu()
 
 
 def _unit(rows: Tensor) -> Tensor:

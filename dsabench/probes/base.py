@@ -1,4 +1,4 @@
-"""What the probes share: checked features with numbered classes, unit rows, and a fit that admits when it failed."""
+"""What the probes share: numbered classes, unit rows, a fit that admits when it failed, and accuracy from answers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dsabench.types import Features
+from dsabench.types import Answer, Features, ProbeResult, Score
 
 if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
@@ -51,9 +51,21 @@ def unit_rows(x: Tensor) -> Tensor:
     return x / torch.where(norms == 0, 1.0, norms)
 
 
-def accuracy(predicted: Tensor, y: Tensor) -> float:
-    """The share in [0, 1] of the classes `y` (N,) that `predicted` (N,) meets."""
-    return float((predicted == y).double().mean())
+def correct_of(answer: Answer, y: Tensor) -> Tensor:
+    """Which images of the classes `y` (N,) an answer gets right: (R, N) bool, draw by draw."""
+    return answer.predicted == y
+
+
+def accuracy_of(answer: Answer, y: Tensor) -> float:
+    """The share in [0, 1] of the images of classes `y` (N,) that an answer gets right, as the mean over its draws."""
+    # Counts are exact; the order of the sum over draws is NumPy's, which the published values have.
+    return float(np.mean((correct_of(answer, y).sum(dim=1).double() / len(y)).numpy()))
+
+
+def scores_of(result: ProbeResult, y: Tensor) -> list[Score]:
+    """The values of a result for images of classes `y` (N,): the accuracies of its answers, then its scores."""
+    accuracies = [Score("accuracy", accuracy_of(answer, y), answer.params) for answer in result.answers]
+    return [*accuracies, *result.scores]
 
 
 def fit(model: LogisticRegression, x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> bool:

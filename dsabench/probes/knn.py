@@ -2,49 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Literal
+
 import torch
 from torch import Tensor
 
-from dsabench.probes.base import accuracy, numbered
+from dsabench.probes.base import numbered
 from dsabench.probes.nearest import nearest
-from dsabench.types import Features, Score
-
-# Neighbours and temperature of the weighted vote.
-K, TEMPERATURE = 20, 0.07
+from dsabench.types import Answer, Features, ProbeResult
 
 
-def knn(train: Features, val: Features, test: Features, *, seed: int) -> list[Score]:
-    """Accuracy of a vote of the 20 nearest by cosine, each weighted exp(similarity / 0.07): arXiv 1805.01978, 3.4.
+def knn(
+    train: Features, val: Features, test: Features, *, seed: int, k: int = 20, temperature: float = 0.07
+) -> ProbeResult:
+    """The vote of the `k` nearest by cosine, each weighted exp(similarity / `temperature`): arXiv 1805.01978, 3.4.
 
     All the training samples vote where there are fewer; a tie goes to the class of the nearer neighbour. `val` and
-    `seed` are not used. Raises ValueError as `common.numbered` does.
+    `seed` are not used. Raises ValueError as `base.numbered` does.
     """
-    correct = knn_correct(train, test)
-    return [Score("accuracy", float(correct.double().mean()), {"k": K, "temperature": TEMPERATURE})]
+
+    def weigh(similarity: Tensor) -> Tensor:
+        return torch.exp(similarity / temperature)
+
+    return _voted(train, test, {"k": k, "temperature": temperature}, k, "cosine", weigh)
 
 
-def knn_correct(train: Features, test: Features) -> Tensor:
-    """Whether the vote of `knn` is right, (N,) bool, image by image."""
-    train, test = numbered(train, test=test)
-    predicted = [
-        _vote(train.y[found], torch.exp(similarity / TEMPERATURE))
-        for similarity, found in nearest(test.x, train.x, K, "cosine")
-    ]
-    return torch.cat(predicted) == test.y
-
-
-def knn5(train: Features, val: Features, test: Features, *, seed: int) -> list[Score]:
-    """Accuracy of a plain majority vote of the 5 nearest by Euclidean distance on raw features: arXiv 2407.13541.
+def knn5(train: Features, val: Features, test: Features, *, seed: int) -> ProbeResult:
+    """A plain majority vote of the 5 nearest by Euclidean distance on raw features: arXiv 2407.13541.
 
     All the training samples vote where there are fewer; a tie goes to the class of the nearer neighbour. `val` and
-    `seed` are not used. Raises ValueError as `common.numbered` does.
+    `seed` are not used. Raises ValueError as `base.numbered` does.
     """
     k = 5
+    return _voted(train, test, {"k": k, "metric": "euclidean"}, k, "euclidean", torch.ones_like)
+
+
+def _voted(
+    train: Features,
+    test: Features,
+    params: Mapping[str, object],
+    k: int,
+    metric: Literal["cosine", "euclidean"],
+    weigh: Callable[[Tensor], Tensor],
+) -> ProbeResult:
+    classes = torch.unique(train.y)
     train, test = numbered(train, test=test)
-    predicted = [
-        _vote(train.y[found], torch.ones_like(score)) for score, found in nearest(test.x, train.x, k, "euclidean")
-    ]
-    return [Score("accuracy", accuracy(torch.cat(predicted), test.y), {"k": k, "metric": "euclidean"})]
+    predicted = [_vote(train.y[found], weigh(score)) for score, found in nearest(test.x, train.x, k, metric)]
+    return ProbeResult(answers=[Answer(params, classes[torch.cat(predicted)][None])])
 
 
 def _vote(labels: Tensor, weights: Tensor) -> Tensor:

@@ -9,25 +9,42 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dsabench.probes.base import accuracy, fit, numbered
-from dsabench.probes.logistic import MAX_ITERATIONS, fit_batched, predict
-from dsabench.types import Features, Score
+from dsabench.probes.base import fit, numbered
+from dsabench.probes.logistic import MAX_ITERATIONS, fit_batched, logits
+from dsabench.types import Answer, Features, ProbeResult, Score
 
 # scikit-learn's C, the weight of the summed cross-entropy beside ||w||^2 / 2: from strong regularisation to weak.
 C_GRID = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 
 
-def linear(train: Features, val: Features, test: Features, *, seed: int) -> list[Score]:
-    """Test accuracy of logistic regression (L-BFGS) on standardised features, and the `chosen_C` that won on `val`.
+def linear(train: Features, val: Features, test: Features, *, seed: int) -> ProbeResult:
+    """Logistic regression (L-BFGS) on standardised features, and the `chosen_C` that won on `val`.
 
     Features are standardised with the training mean and standard deviation, a constant dimension only centred: so
     shifts and scales of single dimensions do not matter, while a rotation does, as far as it changes what is
     standardised. C runs up the grid, with scikit-learn and each fit started from the last, or, where there is a CUDA
     device, there and all at once; the best accuracy on `val` wins, ties to the smaller C. Warns where the chosen fit
-    did not converge. Nothing is drawn, so `seed` is not used. Raises ValueError as `common.numbered` does, and for
+    did not converge. Nothing is drawn, so `seed` is not used. Raises ValueError as `base.numbered` does, and for
     one class.
     """
-    train, val, test = numbered(train, val=val, test=test)
+    classes = torch.unique(train.y)
+    chosen = fit_linear(*numbered(train, val=val, test=test))
+    params = {"C": list(C_GRID), "select": "val_accuracy", "standardise": True}
+    return ProbeResult(
+        scores=[Score("chosen_C", chosen.c, params, None)],
+        answers=[Answer(params, classes[chosen.logits.argmax(dim=1)][None])],
+    )
+
+
+class Chosen(NamedTuple):
+    """The strength `c` that won on the validation split, and the `logits` (N, C) of its fit for the test split."""
+
+    c: float
+    logits: Tensor
+
+
+def fit_linear(train: Features, val: Features, test: Features) -> Chosen:
+    """The fit of `linear`, of splits whose classes are numbered 0..C-1; raises ValueError for one class."""
     if int(train.y.max()) == 0:
         raise ValueError("the linear probe needs at least 2 classes in the training features; got 1")
     train, val, test = (Features(split.x.double(), split.y) for split in (train, val, test))
@@ -36,26 +53,22 @@ def linear(train: Features, val: Features, test: Features, *, seed: int) -> list
     scale = torch.where(std <= torch.finfo(torch.float32).eps * mean.abs(), 1.0, std)
     train, val, test = (Features((split.x - mean) / scale, split.y) for split in (train, val, test))
     fits = _together(train, val.x, test.x, "cuda") if torch.cuda.is_available() else _in_turn(train, val.x, test.x)
-    best, chosen_c, converged, predicted = -1.0, C_GRID[0], True, test.y
+    best, chosen, converged = -1, Chosen(C_GRID[0], test.x), True
     for c, fitted in zip(C_GRID, fits, strict=True):
-        on_val = accuracy(fitted.val, val.y)
+        on_val = int((fitted.val.argmax(dim=1) == val.y).sum())
         if on_val > best:
-            best, chosen_c, converged, predicted = on_val, c, fitted.converged, fitted.test
+            best, chosen, converged = on_val, Chosen(c, fitted.test), fitted.converged
     if not converged:
         warnings.warn(
-            f"the linear probe did not converge at C = {chosen_c:g} within {MAX_ITERATIONS} iterations; "
+            f"the linear probe did not converge at C = {chosen.c:g} within {MAX_ITERATIONS} iterations; "
             "its accuracy may be a little off",
-            stacklevel=2,
+            stacklevel=3,
         )
-    params = {"C": list(C_GRID), "select": "val_accuracy", "standardise": True}
-    return [
-        Score("accuracy", accuracy(predicted, test.y), params),
-        Score("chosen_C", chosen_c, params, None),
-    ]
+    return chosen
 
 
 class Fitted(NamedTuple):
-    """What a fit says of the classes `val` (N,) and `test` (M,), and whether it converged."""
+    """The logits of a fit for `val` (N, C) and `test` (M, C), and whether it converged."""
 
     val: Tensor
     test: Tensor
@@ -70,7 +83,10 @@ def _in_turn(train: Features, val: Tensor, test: Tensor) -> Iterator[Fitted]:
     for c in C_GRID:
         model.C = c
         converged = fit(model, train.x.numpy(), train.y.numpy())
-        on_val, on_test = (torch.from_numpy(model.predict(x.numpy())) for x in (val, test))
+        on_val, on_test = (torch.from_numpy(model.decision_function(x.numpy())) for x in (val, test))
+        if on_val.ndim == 1:
+            # Of two classes scikit-learn gives the second one's logit over the first's.
+            on_val, on_test = (torch.stack([torch.zeros_like(d), d], dim=1) for d in (on_val, on_test))
         yield Fitted(on_val, on_test, converged)
 
 
@@ -79,5 +95,5 @@ def _together(train: Features, val: Tensor, test: Tensor, device: str) -> Iterat
     x, y = train.x.to(device)[None], train.y.to(device)[None]
     weights, converged = fit_batched(x, y, C_GRID)
     for position, ended in enumerate(converged.tolist()):
-        (on_val,), (on_test,) = (predict(weights[position, None], split.to(device)).cpu() for split in (val, test))
+        on_val, on_test = (logits(weights[position], split.to(device)).cpu() for split in (val, test))
         yield Fitted(on_val, on_test, ended)

@@ -53,9 +53,14 @@ def problem_bytes(n: int, dim: int, classes: int) -> int:
     return 8 * (n * (dim + 4 * classes) + (2 * HISTORY + 8) * (dim + 1) * classes)
 
 
+def logits(weights: Tensor, x: Tensor) -> Tensor:
+    """The scores (M, C) of queries (M, D) by one regression (D + 1, C)."""
+    return torch.addmm(weights[-1], x, weights[:-1])
+
+
 def predict(weights: Tensor, x: Tensor) -> Tensor:
     """The classes (S, M) of queries (M, D) by each of S regressions."""
-    return torch.stack([torch.addmm(w[-1], x, w[:-1]).argmax(dim=1) for w in weights])
+    return torch.stack([logits(w, x).argmax(dim=1) for w in weights])
 
 
 class _Problem:

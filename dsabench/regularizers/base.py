@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
+from dsabench.gather import gather_rows
 from dsabench.registry import Scalar
+from dsabench.types import MethodOutput
 
 
 class RegularizerFacts(NamedTuple):
@@ -21,13 +24,25 @@ class RegularizerFacts(NamedTuple):
     labels_used: str
 
 
+def gradient_norm(value: Tensor, output: MethodOutput) -> Tensor:
+    """The norm () of the gradient of `value` () at the embeddings z1 and z2, of all processes; 0 where none flows."""
+    grads = torch.autograd.grad(value, (output.z1, output.z2), retain_graph=True, allow_unused=True)
+    squares = [grad.square().sum() for grad in grads if grad is not None]
+    square = torch.stack(squares).sum() if squares else torch.zeros_like(value)
+    return gather_rows(square.detach()[None]).sum().sqrt()
+
+
 class Regularizer(nn.Module):
     """What the loop needs of a regularizer: `forward(output, views, progress) -> {term: ()}`, and these facts.
 
     Built as `Regularizer(encoder, feature_dim, embedding_dim, **options)`, with `num_images=` of the training split
     too where its constructor takes that. Terms are weighted already and are added to the loss. After a forward pass
     `diagnostics` holds scalars for the log, the same each time, and `similar_pairs` (B, B) bool, if not None, the
-    pairs of the batch that were taken for similar.
+    pairs of the batch that were taken for similar. A batch has at least `smallest_batch` images.
+
+    `balance` is an option of every regularizer with a term: the weight of a term that reaches the embeddings is then
+    how large its gradient is there, relative to the method's, so that one number means the same beside every method
+    (see `weigh`). Off, it computes nothing.
     """
 
     smallest_batch: ClassVar[int] = 1
@@ -35,8 +50,9 @@ class Regularizer(nn.Module):
     diagnostics: dict[str, Tensor]
     similar_pairs: Tensor | None
 
-    def __init__(self) -> None:
+    def __init__(self, *, balance: bool = False) -> None:
         super().__init__()
+        self.balance = balance
         self.diagnostics = {}
         self.similar_pairs = None
 
@@ -44,6 +60,23 @@ class Regularizer(nn.Module):
     def facts(cls, options: Mapping[str, Scalar]) -> RegularizerFacts:
         """The facts of a regularizer with these options, all of them; raises ValueError for one that cannot be."""
         return RegularizerFacts("none", "none")
+
+    def weigh(self, name: str, weight: float, term: Tensor, output: MethodOutput) -> Tensor:
+        """`weight` times `term` (); if balanced, scaled so that ||d term / dz|| is `weight` times ||d loss / dz||.
+
+        The norms are of this very step, over both views of the global batch, and the scale has no gradient. A method
+        or a term whose gradient does not reach the embeddings has the scale 0. The price is a backward pass from the
+        method's loss and one from the term to the embeddings; the backbone takes no part. The scale is logged as
+        `NAME_scale`.
+        """
+        if not self.balance:
+            return weight * term
+        scale = torch.zeros_like(term)
+        if weight:
+            scale = gradient_norm(output.loss, output) / gradient_norm(term, output)
+            scale = torch.where(scale.isfinite(), scale, 0.0)
+        self.diagnostics[f"{name}_scale"] = scale.detach()
+        return weight * scale.detach() * term
 
     def after_step(self, progress: float) -> None:
         """Called after each optimiser step with the share of training done, in [0, 1]: the place for teachers."""

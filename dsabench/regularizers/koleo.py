@@ -19,10 +19,19 @@ class KoLeo(Regularizer):
     Term: `koleo`, `weight` times the mean of both views' losses. Raises ValueError for a negative weight.
     """
 
+    # A nearest neighbour is another image.
     smallest_batch = 2
 
-    def __init__(self, encoder: nn.Module, feature_dim: int, embedding_dim: int, *, weight: float = 0.1) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        encoder: nn.Module,
+        feature_dim: int,
+        embedding_dim: int,
+        *,
+        weight: float = 0.1,
+        balance: bool = False,
+    ) -> None:
+        super().__init__(balance=balance)
         require(weight >= 0, "weight must be >= 0")
         self.weight = weight
         self.loss = KoLeoLoss()
@@ -32,4 +41,4 @@ class KoLeo(Regularizer):
             # At weight 0 nothing may reach the student, not even a gradient of zeros.
             z1, z2 = (z.float() if self.weight else z.float().detach() for z in (output.z1, output.z2))
             term = 0.5 * (self.loss(gather_rows(z1)) + self.loss(gather_rows(z2)))
-        return {"koleo": self.weight * term}
+        return {"koleo": self.weigh("koleo", self.weight, term, output)}

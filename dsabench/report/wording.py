@@ -1,12 +1,25 @@
-"""How metrics and numbers are written for people: names, units, digits. Plain text, shared by every report."""
+"""How metrics and numbers are written for people: names, units, digits. Plain text, for whoever draws a table."""
 
 from __future__ import annotations
 
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
+
+from dsabench.report.table import (
+    Arm,
+    Cell,
+    Column,
+    Difference,
+    Interval,
+    Mean,
+    Measure,
+    Number,
+    PValue,
+    Verdict,
+)
 
 # What tables call a probe, and those of its constants that they leave to the CSV files. Any other option is shown.
 _PROBES: Mapping[str, tuple[str, frozenset[str]]] = {
@@ -42,51 +55,112 @@ def label(probe: str, probe_params: str, metric: str) -> str:
     return " ".join([*words, f"({details})"] if details else words)
 
 
-class Scale(NamedTuple):
-    """How one metric's numbers are written: accuracies in %, others to about three digits."""
-
-    factor: float
-    decimals: int
-
-    @classmethod
-    def of(cls, metric: str, *values: float) -> Scale:
-        """The scale that suits `values` of `metric`."""
-        if metric == "accuracy":
-            return cls(100.0, 1)
-        largest = max((abs(value) for value in values if math.isfinite(value) and value), default=1.0)
-        magnitude = math.floor(math.log10(largest))
-        return cls(1.0, min(6, max(0, 3 - magnitude if magnitude >= 0 else max(3, 1 - magnitude))))
-
-    def text(self, value: float, sign: str = "") -> str:
-        """One number; `sign="+"` for a difference. A small one reads neither as none nor as `-0.000`."""
-        scaled = value * self.factor
-        text = f"{scaled:{sign}.{self.decimals}f}"
-        return f"{scaled:{sign}.1g}" if scaled and float(text) == 0 else text
-
-    def interval(self, low: float, high: float) -> str:
-        """`-0.062 to -0.040`, or that no bound exists."""
-        return (
-            "unbounded" if math.isinf(low) and math.isinf(high) else f"{self.text(low, '+')} to {self.text(high, '+')}"
-        )
+BETTER = "↑ higher, ↓ lower is better"
+LABELS = "†"
 
 
-def p_text(p: float | None) -> str:
-    """Three decimals, `<.001` below them, empty where there is no p."""
-    if p is None:
-        return ""
-    return "<.001" if p < 0.001 else f"{p:.3f}"
+def marks(measured: Column | Measure) -> str:
+    """A metric's unit and the arrow of its better direction, `% ↑`; empty where it has neither."""
+    arrow = {True: "↑", False: "↓", None: ""}[measured.higher_is_better]
+    return f"{measured.unit} {arrow}".strip()
 
 
-def spread(values: Sequence[float], *, percent: bool, plus_minus: str = "±") -> str:
-    """Mean and sample standard deviation in few characters: `.117±.006`, `98.3±.4`; one value stands alone."""
-    scaled = [100 * value if percent else value for value in values]
-    mean = sum(scaled) / len(scaled)
-    deviation = math.sqrt(sum((value - mean) ** 2 for value in scaled) / max(1, len(scaled) - 1))
-    size = abs(mean) + deviation
-    fine = 3 if size < 1 else 2 if size < 10 else 1 if size < 100 else 0
-    decimals = fine if not percent else 1 if deviation < 10 else 0
-    parts = (mean, deviation) if len(scaled) > 1 else (mean,)
-    return plus_minus.join(re.sub(r"^(-?)0\.", r"\1.", f"{part:.{decimals}f}") for part in parts)
+def headed(measured: Column | Measure) -> str:
+    """A metric or a column with its unit and arrow: `kNN (k=20) % ↑`."""
+    return f"{measured.label} {marks(measured)}".rstrip()
+
+
+def written(cell: Cell, *, plus_minus: str = "±") -> str:
+    """A cell as text; of an arm its spec alone. No number has a zero before its point, as in `.117±.008`."""
+    match cell:
+        case None:
+            return ""
+        case Measure():
+            return headed(cell)
+        case Arm():
+            return cell.spec
+        case Verdict():
+            return cell.word
+        case PValue():
+            return "<.001" if cell.value < 0.001 else _digits(cell.value, 3)
+        case Mean():
+            return _spread(cell, plus_minus)
+        case Number(value, unit):
+            return _digits(_scaled(value, unit), _decimals(unit, abs(value)))
+        case Difference():
+            return _difference(cell.value, cell.unit, cell.size)
+        case Interval(low, high, unit, size):
+            if math.isinf(low) and math.isinf(high):
+                return "unbounded"
+            return f"{_difference(low, unit, size)} to {_difference(high, unit, size)}"
+        case _:
+            return str(cell)
+
+
+def _scaled(value: float, unit: str) -> float:
+    return 100 * value if unit == "%" else value
+
+
+def _decimals(unit: str, size: float, finer: int = 0) -> int:
+    """Places behind the point: one of a percentage, none of seconds; else three digits, at least two of a small number.
+
+    A difference is `finer` where that takes digits from before the point, for pairs differ by less than their means.
+    """
+    if unit:
+        return {"%": 1, "s": 0}[unit]
+    magnitude = math.floor(math.log10(size)) if 0 < size < math.inf else -1
+    return max(0, 2 + finer - magnitude) if magnitude >= 0 else min(6, max(3, 1 - magnitude))
+
+
+def _digits(value: float, decimals: int, sign: str = "") -> str:
+    """One number, rounded here and nowhere else; neither a small one reads as none, nor a large one as a page."""
+    # Minus zero has no sign either.
+    value += 0.0
+    text = f"{value:{sign}.{decimals}f}"
+    if abs(value) >= 1e6:
+        text = f"{value:{sign}.3g}"
+    elif value and float(text) == 0:
+        text = f"{value:{sign}.1g}"
+    return re.sub(r"^([+-]?)0\.", r"\1.", text)
+
+
+def _difference(value: float, unit: str, size: float) -> str:
+    return _digits(_scaled(value, unit), _decimals(unit, size, finer=1), "+") if value else "0"
+
+
+def _spread(cell: Mean, plus_minus: str) -> str:
+    decimals = _decimals(cell.unit, max(abs(cell.value), cell.deviation or 0.0))
+    mean = _digits(_scaled(cell.value, cell.unit), decimals)
+    if cell.deviation is None:
+        return mean
+    # A spread below the last digit of its mean is none.
+    return f"{mean}{plus_minus}{_digits(round(_scaled(cell.deviation, cell.unit), decimals), decimals)}"
+
+
+def told(cell: Difference | Interval) -> str:
+    """A difference or an interval as in a sentence: of a percentage in points."""
+    text = written(cell)
+    return f"{text} points" if cell.unit == "%" and any(map(str.isdigit, text)) else text
+
+
+def amount(value: float, unit: str) -> str:
+    """A number that somebody chose, such as a margin, with the digits that were chosen and no others."""
+    return re.sub(r"^0\.", ".", f"{_scaled(value, unit):g}")
+
+
+def printable(text: str) -> str:
+    """Text without what a terminal would obey or cannot encode: names come from users and folders."""
+    return "".join(mark if mark.isprintable() or mark == "\n" else "?" for mark in text)
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 seed`, `6 seeds`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def unit_of(metric: str) -> str:
+    """`%` for a share of the images, nothing for a value without a unit."""
+    return "%" if metric == "accuracy" else ""
 
 
 def broken(spec: str, width: int) -> str:

@@ -1,39 +1,45 @@
-"""From values per arm, seed and metric to one row per pair of arms and metric, with a verdict."""
+"""`Comparison`: one row per pair of arms and metric."""
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import NamedTuple, TypeAlias
+from dataclasses import dataclass
 
-import numpy as np
-
-from dsabench.errors import UsageError
-from dsabench.stats.paired import holm, sign_flip_interval, sign_flip_p, smallest_p, t_interval
-
-ALPHA = 0.05
-# Five seeds cannot reach p < .05 in a two-sided sign-flip test.
-ENOUGH_SEEDS = 6
+from dsabench.stats.outcomes import MetricKey
 
 
-class MetricKey(NamedTuple):
-    """What a value measures, within one data set and split; `params` is canonical JSON."""
+@dataclass(frozen=True)
+class GuardCheck:
+    """What a guard says of a pair: `low` and `high` bound its gain (positive is better), which must stay above -margin.
 
-    layer: str
-    probe: str
-    params: str
-    metric: str
+    `held` is None where the guard was not measured on enough seeds to bound anything.
+    """
+
+    name: str
+    margin: float
+    low: float
+    high: float
+    held: bool | None
+
+    def __str__(self) -> str:
+        state = {True: "held", False: "fallen", None: "not measured"}[self.held]
+        return f"{self.name} {state} ({self.low:+.4g} to {self.high:+.4g}, margin {self.margin:g})"
 
 
 @dataclass(frozen=True)
 class Comparison:
     """One metric of one arm against another over the seeds that both have.
 
-    `difference` is mean(arm - against). `low`, `high` invert the exact sign-flip test whose two-sided p is `p`;
-    `t_low`, `t_high` are Student's interval. `p_holm` is set for secondary metrics alone, `gap_closed` where a
-    supervised arm is at hand. `role` is `primary`, `secondary` or `descriptive` (neither direction is better).
+    `difference` is mean(arm - against), as the means and deviations over the `n_seeds` pairs of two finite values.
+    `low`, `high` invert the exact test whose two-sided p is `p`: the sign-flip test, or where runs failed or are
+    missing the signed-rank test, over all `n_pairs` (`test` says which); `t_low`, `t_high` are Student's interval.
+    `role` is `primary`, `secondary` or `descriptive` (judged in no family). `p_holm` is p within the secondary metrics
+    of a pair, `p_pairs` that of the primary metric within the pairs that share a baseline.
+
+    `n_failed`, `n_failed_against` count runs without a finite value; `missing`, `missing_against` are seeds never run.
+    `skewed` warns that the differences do not look symmetric, which the tests assume. `gap_closed` is set where a
+    supervised arm, the `ceiling`, is at hand, with a 95% bootstrap interval over seeds. `smallest_effect` and `guards`
+    are set for the primary metric alone. `images_low`, `images_high` bound the difference over seeds and test images,
+    where somebody with the features has computed them: `dsabench.stats.bootstrap`.
     """
 
     spec: str
@@ -56,132 +62,32 @@ class Comparison:
     can_reach_05: bool
     gap_closed: float | None
     verdict: str
+    test: str = "sign-flip"
+    n_pairs: int = 0
+    n_failed: int = 0
+    n_failed_against: int = 0
+    missing: tuple[int, ...] = ()
+    missing_against: tuple[int, ...] = ()
+    p_pairs: float | None = None
+    skewed: bool = False
+    ceiling: str | None = None
+    gap_low: float | None = None
+    gap_high: float | None = None
+    smallest_effect: float | None = None
+    guards: tuple[GuardCheck, ...] = ()
+    images_low: float | None = None
+    images_high: float | None = None
 
-
-Values: TypeAlias = Mapping[str, Mapping[int, Mapping[MetricKey, float]]]
-
-
-def summarise(
-    values: Values,
-    *,
-    pairs: Sequence[tuple[str, str]],
-    primary: MetricKey,
-    directions: Mapping[MetricKey, bool | None],
-    supervised: str | None = None,
-) -> list[Comparison]:
-    """Compare each (spec, against) of `pairs` on every metric that both have, from `values[spec][seed][key]`.
-
-    Seeds are those where both arms have a finite value of the metric; a metric without one gives no row. The primary
-    metric comes first and is judged by its own p; the others that have a direction are judged by Holm within their
-    pair; those with none are described. `gap_closed` is set for metrics with a direction, where `against` is the same
-    method under another regularizer and `supervised` is a third arm. Raises UsageError where the primary metric has no
-    better direction, and KeyError for an arm or a metric that `values` or `directions` lack.
-    """
-    if directions[primary] is None:
-        raise UsageError(
-            f"the primary metric {primary.metric!r} ({primary.layer}, {primary.probe}) has no better direction, so it "
-            "can carry no verdict; choose one that has, see: dsabench list metrics"
-        )
-    comparisons: list[Comparison] = []
-    for spec, against in pairs:
-        seen = [key for arm in (spec, against) for metrics in values[arm].values() for key in metrics]
-        keys = sorted(dict.fromkeys(seen), key=lambda key: key != primary)
-        ceiling = supervised if base_method(spec) == base_method(against) else None
-        rows = [_compare(values, spec, against, key, primary, directions[key], ceiling) for key in keys]
-        comparisons += _judged([row for row in rows if row is not None])
-    return comparisons
-
-
-def base_method(spec: str) -> str:
-    """The method's half of a spec, options included: `byol[momentum=0.9]` of `byol[momentum=0.9]+dsa`."""
-    # A value in brackets may hold a plus (1e+3), which ends nothing.
-    return re.split(r"\+(?![^\[\]]*\])", spec, maxsplit=1)[0]
-
-
-def gap_closed(method: Sequence[float], regularized: Sequence[float], supervised: Sequence[float]) -> float | None:
-    """The share of the distance from `method` to `supervised` that `regularized` covers, in means over seeds.
-
-    None where there is no distance to cover, up to rounding.
-    """
-    floor, reached, ceiling = (float(np.mean(arm)) for arm in (method, regularized, supervised))
-    if math.isclose(floor, ceiling, rel_tol=1e-9, abs_tol=1e-12):
-        return None
-    return (reached - floor) / (ceiling - floor)
-
-
-def _finite(values: Values, spec: str, key: MetricKey) -> dict[int, float]:
-    found = {seed: metrics[key] for seed, metrics in values[spec].items() if key in metrics}
-    return {seed: value for seed, value in found.items() if math.isfinite(value)}
-
-
-def _compare(
-    values: Values,
-    spec: str,
-    against: str,
-    key: MetricKey,
-    primary: MetricKey,
-    higher_is_better: bool | None,
-    supervised: str | None,
-) -> Comparison | None:
-    """The row of one metric before it is judged within its family; None where the arms share no seed."""
-    ours, theirs = _finite(values, spec, key), _finite(values, against, key)
-    seeds = sorted(ours.keys() & theirs.keys())
-    if not seeds:
-        return None
-    arm, other = [ours[seed] for seed in seeds], [theirs[seed] for seed in seeds]
-    differences = [a - b for a, b in zip(arm, other, strict=True)]
-    low, high = sign_flip_interval(differences)
-    t_low, t_high = t_interval(differences)
-    gap = None
-    if supervised is not None and supervised not in (spec, against) and higher_is_better is not None:
-        ceiling = list(_finite(values, supervised, key).values())
-        gap = gap_closed(other, arm, ceiling) if ceiling else None
-    return Comparison(
-        spec=spec,
-        against=against,
-        key=key,
-        role="primary" if key == primary else "descriptive" if higher_is_better is None else "secondary",
-        higher_is_better=higher_is_better,
-        n_seeds=len(seeds),
-        mean_against=float(np.mean(other)),
-        std_against=_std(other),
-        mean=float(np.mean(arm)),
-        std=_std(arm),
-        difference=float(np.mean(differences)),
-        low=low,
-        high=high,
-        t_low=t_low,
-        t_high=t_high,
-        p=sign_flip_p(differences),
-        p_holm=None,
-        can_reach_05=smallest_p(len(seeds)) < ALPHA,
-        gap_closed=gap,
-        verdict="",
-    )
-
-
-def _std(values: Sequence[float]) -> float:
-    return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-
-
-def _judged(rows: Sequence[Comparison]) -> list[Comparison]:
-    """The rows of one pair with their verdicts; the secondary metrics of two seeds or more are one Holm family."""
-    family = [row.key for row in rows if row.role == "secondary" and row.n_seeds >= 2]
-    adjusted = dict(zip(family, holm([row.p for row in rows if row.key in family]), strict=True))
-    judged = []
-    for row in rows:
-        if row.role == "secondary":
-            reachable = row.key in adjusted and smallest_p(row.n_seeds) * len(family) < ALPHA
-            row = replace(row, p_holm=adjusted.get(row.key), can_reach_05=reachable)
-        judged.append(replace(row, verdict=_verdict(row)))
-    return judged
-
-
-def _verdict(row: Comparison) -> str:
-    if row.role == "descriptive":
-        return ""
-    if row.n_seeds < ENOUGH_SEEDS:
-        return "insufficient evidence"
-    if (row.p if row.p_holm is None else row.p_holm) < ALPHA:
-        return "better" if (row.difference > 0) == row.higher_is_better else "worse"
-    return "no difference shown" if row.can_reach_05 else f"cannot reach .05 with {row.n_seeds} seeds"
+    def shortfalls(self) -> list[str]:
+        """What each arm owes, in words: runs that failed, seeds that are missing."""
+        n = self.n_pairs + len({*self.missing, *self.missing_against})
+        words = []
+        for arm, failed, missing in (
+            (self.spec, self.n_failed, self.missing),
+            (self.against, self.n_failed_against, self.missing_against),
+        ):
+            if failed:
+                words.append(f"{arm}: {failed} of {n - len(missing)} runs failed")
+            if missing:
+                words.append(f"{arm}: seed{'s' * (len(missing) > 1)} {', '.join(map(str, missing))} missing")
+        return words

@@ -2,56 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from statistics import fmean
+from collections.abc import Collection, Iterable, Sequence
+from statistics import median
 
-from dsabench.config.spec import Part, Spec, parse_part, parse_spec
-from dsabench.errors import NothingToCompare, UsageError, unknown
-from dsabench.metrics import CROWDING, METRICS
-from dsabench.probes import PROBES
-from dsabench.registry import Scalar
-from dsabench.stats import Comparison, MetricKey, summarise
+from dsabench.config.spec import Spec, parse_spec
+from dsabench.errors import NothingToCompare
+from dsabench.evaluators import CROWDING
+from dsabench.stats import Comparison, Guard, MetricKey, summarise
+from dsabench.tables.criteria import Criteria, is_core
 from dsabench.tables.rows import Row
-
-# A probe with several accuracies needs these options to name one of them.
-NEEDED_OPTIONS: dict[str, dict[str, Scalar]] = {"fewshot": {"classifier": "centroid", "shots": 1}}
-
-
-@dataclass(frozen=True)
-class Primary:
-    """The one metric that carries the verdict, declared before anything runs."""
-
-    probe: str
-    metric: str
-    options: Mapping[str, Scalar]
-
-    def matches(self, key: MetricKey) -> bool:
-        """Whether a key is this metric, on whichever layer."""
-        params = json.loads(key.params)
-        return (key.probe, key.metric) == (self.probe, self.metric) and all(
-            params.get(name) == value for name, value in self.options.items()
-        )
-
-
-def parse_primary(text: str) -> Primary:
-    """A metric's name (`cdnv`), or a probe's for its accuracy (`knn`, `fewshot[classifier=centroid,shots=1]`)."""
-    part = parse_part(text)
-    if part.name in METRICS:
-        if part.options or METRICS[part.name].higher_is_better is None:
-            raise UsageError(
-                f"{text!r} cannot carry a verdict: neither direction of it is better, or it has no options"
-            )
-        return Primary(CROWDING, part.name, {})
-    if part.name not in PROBES:
-        raise unknown("primary metric", part.name, [*METRICS, *PROBES], "dsabench list metrics")
-    needed = NEEDED_OPTIONS.get(part.name, {})
-    if part.options.keys() != needed.keys():
-        example = Part(part.name, needed)
-        raise UsageError(f"the primary metric {text!r} must name one accuracy of the probe, as in {example}")
-    return Primary(part.name, "accuracy", part.options)
 
 
 def pairs_of(specs: Sequence[Spec]) -> list[tuple[str, str]]:
@@ -66,34 +26,70 @@ def pairs_of(specs: Sequence[Spec]) -> list[tuple[str, str]]:
     return pairs
 
 
-def compare_rows(rows: Sequence[Row], specs: Sequence[str], primary: Primary, layer: str) -> list[Comparison]:
-    """The comparisons of all pairs that have finished runs; raises NothingToCompare where there are none."""
+def compare_rows(
+    rows: Sequence[Row],
+    specs: Sequence[str],
+    criteria: Criteria,
+    layer: str,
+    *,
+    family: Collection[MetricKey] | None = None,
+    seeds: Iterable[int] | None = None,
+) -> list[Comparison]:
+    """The comparisons of all pairs that have runs, failed ones counted, and one value at least.
+
+    `family` is the core tier by default, `seeds` are those that the runs of a pair have. Raises NothingToCompare where
+    no pair has finished runs or none of them the primary metric.
+    """
     values: dict[str, dict[int, dict[MetricKey, float]]] = {}
+    failures: dict[str, set[int]] = {}
     directions: dict[MetricKey, bool | None] = {}
     for row in rows:
-        if row.status == "ok" and row.value is not None:
-            key = MetricKey(row.layer, row.probe, row.probe_params, row.metric)
-            values.setdefault(row.spec, {}).setdefault(row.seed, {})[key] = row.value
+        if row.status == "failed":
+            failures.setdefault(row.spec, set()).add(row.seed)
+        elif row.value is not None or row.probe == CROWDING:
+            # A metric that is not defined for a run's features is one that the run failed, and no other.
+            key = key_of(row)
+            values.setdefault(row.spec, {}).setdefault(row.seed, {})[key] = math.nan if row.value is None else row.value
             directions[key] = row.higher_is_better
     parsed = [parse_spec(text) for text in specs]
-    pairs = [pair for pair in pairs_of(parsed) if values.keys() >= set(pair)]
+    ran = values.keys() | failures.keys()
+    pairs = [pair for pair in pairs_of(parsed) if ran >= set(pair) and values.keys() & set(pair)]
     if not pairs:
-        raise NothingToCompare("no two of the specs have finished runs; see the errors above")
-    key = next(key for key in directions if key.layer == layer and primary.matches(key))
-    supervised = next((str(spec) for spec in parsed if str(spec) in values and spec == Spec(Part("supervised"))), None)
-    return summarise(values, pairs=pairs, primary=key, directions=directions, supervised=supervised)
+        raise NothingToCompare("no two of the specs have finished runs")
+    main = criteria.primary.among(directions, layer)
+    if main is None:
+        raise NothingToCompare(f"the primary metric {criteria.primary} was not measured on the layer {layer!r}")
+    return summarise(
+        values,
+        pairs=pairs,
+        primary=main,
+        directions=directions,
+        supervised=next((text for text in map(str, parsed) if text == "supervised" and text in values), None),
+        guards=[
+            Guard(str(guard.choice), guard.choice.among(directions, layer), guard.margin) for guard in criteria.guards
+        ],
+        smallest_effect=criteria.smallest_effect,
+        family={one for one in directions if is_core(one)} if family is None else family,
+        failures=failures,
+        seeds=seeds,
+    )
+
+
+def key_of(row: Row) -> MetricKey:
+    """What the value of a row measures."""
+    return MetricKey(row.layer, row.probe, row.probe_params, row.metric)
 
 
 def cost_ratios(rows: Sequence[Row], comparisons: Sequence[Comparison]) -> dict[tuple[str, str], float]:
-    """How many times the training time of the other arm each arm took, from the means over its runs."""
+    """How many times the training time of the other arm each arm took, from the medians over its runs."""
     seconds: dict[str, dict[str, float]] = {}
     for row in rows:
         if row.status == "ok" and row.wall_s:
             seconds.setdefault(row.spec, {})[row.run_id] = row.wall_s
-    means = {spec: fmean(times.values()) for spec, times in seconds.items()}
+    typical = {spec: median(times.values()) for spec, times in seconds.items()}
     pairs = {(comparison.spec, comparison.against) for comparison in comparisons}
     return {
-        (spec, against): means[spec] / means[against]
+        (spec, against): typical[spec] / typical[against]
         for spec, against in pairs
-        if spec in means and against in means and not math.isclose(means[against], 0.0)
+        if spec in typical and against in typical and not math.isclose(typical[against], 0.0)
     }

@@ -16,7 +16,7 @@ from typing import Any, get_args, get_type_hints
 from dsabench.errors import DataError
 from dsabench.files import write_atomic
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +63,17 @@ class Row:
     prior: str
     labels_used: str
     started_utc: str
+    capability: str = ""
+    blas: str = ""
+    eval_device: str = ""
+    trained_on: str = ""
+    preprocess: str = ""
+    tuning: str = ""
+    batch_size: int | None = None
+    train_images: int | None = None
+    image_size: int | None = None
+    lr: float | None = None
+    note: str = ""
 
     @property
     def spec(self) -> str:
@@ -71,6 +82,8 @@ class Row:
 
 
 COLUMNS: tuple[str, ...] = tuple(field.name for field in fields(Row))
+# Schema 2 ended with `started_utc`; what came later is empty in its rows.
+_EARLIER = {COLUMNS[: COLUMNS.index("started_utc") + 1]: "2"}
 KEY = ("run_id", "dataset", "split", "layer", "probe", "probe_params", "metric")
 _COST = ("epochs", "images_seen", "wall_s", "images_per_s", "peak_mem_mb")
 _INCIDENTAL = frozenset((*_COST, "git_sha", "git_dirty", "started_utc"))
@@ -97,13 +110,15 @@ def comparable(row: Row) -> tuple[object, ...]:
 
 
 def cell(value: object) -> str:
-    """One CSV cell, unquoted: None is empty, floats are the shortest text that reads back the same."""
+    """One CSV cell, unquoted: None is empty, floats are the shortest text that reads back, `; ` parts a tuple."""
     if value is None:
         return ""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
         return float.__repr__(value)
+    if isinstance(value, tuple):
+        return cell("; ".join(map(str, value)))
     text = str(value)
     return f"'{text}" if isinstance(value, str) and _RISKY.match(text) else text
 
@@ -134,21 +149,23 @@ def read_csv(path: Path) -> list[Row]:
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} is no table of dsabench ({error}); rebuild it from the run store") from error
     header, *records = lines or [[]]
-    _check_schema(path, header, records)
-    return [_parse(path, number, record) for number, record in enumerate(records, start=1)]
+    columns = _check_schema(path, header, records)
+    return [_parse(path, number, record, columns) for number, record in enumerate(records, start=1)]
 
 
-def _check_schema(path: Path, header: list[str], records: list[list[str]]) -> None:
+def _check_schema(path: Path, header: list[str], records: list[list[str]]) -> tuple[str, ...]:
+    """The columns of the file, of this schema or the one before; raises DataError for any other."""
+    version = _EARLIER.get(tuple(header), str(SCHEMA_VERSION))
     if header[:1] == ["schema_version"]:
-        others = {record[0] for record in records if record} - {str(SCHEMA_VERSION)}
+        others = {record[0] for record in records if record} - {version}
         if others:
             found = ", ".join(sorted(others))
             raise DataError(
                 f"{path} has schema_version {found}, this dsabench reads {SCHEMA_VERSION}; "
                 "rebuild the table from the run store, or use the version of dsabench that wrote it"
             )
-    if tuple(header) == COLUMNS:
-        return
+    if tuple(header) == COLUMNS or tuple(header) in _EARLIER:
+        return tuple(header)
     missing = [name for name in COLUMNS if name not in header]
     unexpected = [name for name in header if name not in COLUMNS]
     parts = [f"missing: {', '.join(missing)}"] if missing else []
@@ -157,12 +174,12 @@ def _check_schema(path: Path, header: list[str], records: list[list[str]]) -> No
     raise DataError(f"{path} has other columns than a table of dsabench ({difference}); rebuild it from the run store")
 
 
-def _parse(path: Path, number: int, record: list[str]) -> Row:
+def _parse(path: Path, number: int, record: list[str], columns: tuple[str, ...]) -> Row:
     where = f"{path}, row {number}"
-    if len(record) != len(COLUMNS):
-        raise DataError(f"{where} has {len(record)} cells instead of {len(COLUMNS)}; rebuild it from the run store")
+    if len(record) != len(columns):
+        raise DataError(f"{where} has {len(record)} cells instead of {len(columns)}; rebuild it from the run store")
     values: dict[str, Any] = {}
-    for name, text in zip(COLUMNS, record, strict=True):
+    for name, text in zip(columns, record, strict=True):
         try:
             values[name] = _value(_TYPES[name], text)
         except (ValueError, KeyError) as error:

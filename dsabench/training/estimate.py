@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from dsabench.config.plan import configured_dataset
 from dsabench.config.run_config import RunConfig
+from dsabench.data import Datasets
 from dsabench.data.dataset import Dataset
 from dsabench.training.ranks import make_fabric
 from dsabench.training.run import GENERATIONS
 from dsabench.training.state import State
+from dsabench.training.store import Store
 
 BYTES = 4
 
@@ -35,22 +35,22 @@ class Estimate(NamedTuple):
     disk_mb: int
 
 
-def estimates(planned: Sequence[RunConfig], runs: Path, *, offline: bool) -> list[dict[str, object]]:
+def estimates(planned: Sequence[RunConfig], store: Store, datasets: Datasets) -> list[dict[str, object]]:
     """What each run would take; runs of one spec cost the same and are measured once."""
     costs: dict[str, Estimate] = {}
     for config in planned:
-        costs.setdefault(str(config.spec), estimate(config, runs, offline=offline))
+        costs.setdefault(str(config.spec), estimate(config, store, datasets))
     return [
         costs[str(config.spec)]
-        ._replace(run=config.label, run_id=config.run_id, run_dir=str(config.folder(runs)))
+        ._replace(run=config.label, run_id=config.run_id, run_dir=str(store.run(config).folder))
         ._asdict()
         for config in planned
     ]
 
 
-def estimate(config: RunConfig, runs: Path, *, offline: bool) -> Estimate:
+def estimate(config: RunConfig, store: Store, datasets: Datasets) -> Estimate:
     """Estimate a run from its modules, with one forward pass of two images."""
-    dataset = configured_dataset(config, offline=offline)
+    dataset = datasets.load(config.data)
     state = State(config, dataset, make_fabric(config))
     saved = sum(tensor.numel() * tensor.element_size() for tensor in state.tensors().values())
     parameters = sum(p.numel() for p in state.method.parameters() if p.requires_grad)
@@ -62,7 +62,7 @@ def estimate(config: RunConfig, runs: Path, *, offline: bool) -> Estimate:
     return Estimate(
         run=config.label,
         run_id=config.run_id,
-        run_dir=str(config.folder(runs)),
+        run_dir=str(store.run(config).folder),
         steps=state.total,
         parameters=parameters,
         memory_mb=round((images + saved + parameters * BYTES + moments + activations) / 1e6),

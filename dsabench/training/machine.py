@@ -6,13 +6,11 @@ import os
 
 import torch
 
-from dsabench.config.run_config import RunConfig
 
-
-def prepare(config: RunConfig) -> None:
-    """Set this process's threads, memory and determinism to those of a run."""
-    torch.set_num_threads(config.threads)
-    if config.deterministic and config.device == "cuda":
+def prepare(threads: int, *, deterministic: bool = False) -> None:
+    """Set this process's threads, and whether CUDA has to repeat itself exactly."""
+    torch.set_num_threads(threads)
+    if deterministic:
         # cuBLAS repeats itself only with a workspace of a fixed size, which it asks for when it starts.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(config.deterministic and config.device == "cuda")
+    torch.use_deterministic_algorithms(deterministic)

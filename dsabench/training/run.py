@@ -19,6 +19,7 @@ from dsabench.errors import DataError, StorageError, UsageError
 from dsabench.files import read_json, sha256_file, to_toml, write_atomic
 from dsabench.signals import Stop
 from dsabench.tables.rows import csv_text
+from dsabench.training.migration import SCHEMA_VERSION, current
 
 if TYPE_CHECKING:
     from dsabench.training.ranks import Ranks
@@ -51,24 +52,13 @@ class Run:
         self.state = state
 
     @classmethod
-    def at(cls, config: RunConfig, runs: Path) -> Run:
-        """The run of a configuration, as it is on disk, or new; nothing is written yet.
-
-        Raises DataError where the folder holds a damaged run or another one.
-        """
-        folder = config.folder(runs)
-        if (folder / "run.json").exists():
-            known = cls.load(folder)
-            if known.config.config_hash != config.config_hash:
-                raise DataError(f"{folder} holds another run, {known.config.run_id}; move it out of the way")
-            # The folder of the data is the one that was asked for: they may have moved since.
-            return cls(folder, config, known.state)
-        state = {"run_id": config.run_id, "config_hash": config.config_hash, "spec": str(config.spec), "status": "new"}
-        return cls(folder, config, state | {"checkpoints": []})
+    def new(cls, folder: Path, config: RunConfig) -> Run:
+        """A run that nothing is written of yet."""
+        return cls(folder, config, {"spec": str(config.spec), "status": "new", "checkpoints": []})
 
     @classmethod
     def load(cls, folder: Path) -> Run:
-        """The run in a folder; raises DataError where there is none, or it is damaged or of another version."""
+        """The run in a folder; raises DataError where there is none, or it is damaged or of a later version."""
         path = folder / "run.json"
         if not path.exists():
             raise DataError(f"{folder} is no run: it has no run.json; see: dsabench list runs")
@@ -76,24 +66,39 @@ class Run:
         missing = {"config", "config_hash", "run_id", "status", "checkpoints"} - state.keys()
         if missing:
             raise DataError(f"{path} is not of this version of dsabench: it has no {', '.join(sorted(missing))}")
+        version, written = state.get("schema_version"), str(state["config_hash"])
+        state = current(state, path)
         try:
             config = RunConfig.model_validate(state["config"])
-        except ValidationError as error:
+            config_hash = config.config_hash
+        except (ValidationError, UsageError, KeyError) as error:
             raise DataError(f"{path} is not of this version of dsabench: {error}") from error
-        if config.config_hash != state["config_hash"]:
-            known = str(state["config_hash"])[:12]
-            raise DataError(f"{path} was changed by hand: its configuration has the hash {config.run_id}, not {known}")
+        if version == SCHEMA_VERSION and config_hash != written:
+            raise DataError(
+                f"{path} was changed by hand: its configuration has the hash {config.run_id}, not {written[:12]}"
+            )
         return cls(folder, config, state)
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The names of the run: its identity, and the one that its folder had under an earlier version."""
+        return tuple(dict.fromkeys((self.config.run_id, self.folder.name.rpartition("-")[2])))
+
+    def asked_as(self, config: RunConfig) -> Run:
+        """The same run as it was asked for: under its spelling of the spec, with its folder of the data."""
+        return Run(self.folder, config, self.state)
 
     def reload(self) -> None:
         """Read the state again, which another process may have changed."""
-        self.state = Run.at(self.config, self.folder.parent.parent.parent).state
+        if (self.folder / "run.json").exists():
+            self.state = Run.load(self.folder).state
 
     def update(self, **changes: Any) -> None:
         """Change the state and write it."""
         self.state |= changes
-        config = self.config.model_dump()
-        write_atomic(self.folder / "run.json", to_json({"schema_version": 1, **self.state, "config": config}))
+        identity = {"run_id": self.config.run_id, "config_hash": self.config.config_hash}
+        content = {"schema_version": SCHEMA_VERSION, **self.state, **identity, "config": self.config.model_dump()}
+        write_atomic(self.folder / "run.json", to_json(content))
 
     def written_by(self, ranks: Ranks, change: Callable[[], None]) -> None:
         """Let the one of `ranks` that writes do a `change`; all of them hold the state that it leaves."""
@@ -196,10 +201,7 @@ class Run:
 
     def erase(self) -> None:
         """Forget what was trained, but keep the folder and its lock."""
-        self.state = {key: self.state[key] for key in ("run_id", "config_hash", "spec")} | {
-            "status": "new",
-            "checkpoints": [],
-        }
+        self.state = {"spec": str(self.config.spec), "status": "new", "checkpoints": []}
         (self.folder / "run.json").unlink(missing_ok=True)
         for name in ("checkpoints", "features"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
@@ -208,37 +210,3 @@ class Run:
 def to_json(content: Mapping[str, object]) -> str:
     """Readable JSON that ends in a line end."""
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
-
-
-def all_runs(runs: Path) -> list[Run]:
-    """The runs of a store, oldest first; damaged ones are named and left out."""
-    found = []
-    for path in sorted(runs.glob("*/*/*/run.json")):
-        try:
-            found.append(Run.load(path.parent))
-        except DataError as error:
-            say(f"warning: {error}")
-    return sorted(found, key=lambda run: (str(run.state.get("started_utc")), str(run.folder)))
-
-
-def find_run(runs: Path, text: str) -> Run:
-    """A run by its folder, or by its id or the beginning of it; raises DataError or UsageError."""
-    folder = Path(text)
-    if folder.is_dir():
-        return Run.load(folder)
-    matches = [run for run in all_runs(runs) if str(run.state["run_id"]).startswith(text)]
-    if not matches:
-        raise DataError(f"no run {text!r} in {runs}; see: dsabench list runs --runs {runs}")
-    if len(matches) > 1:
-        names = ", ".join(str(run.state["run_id"]) for run in matches)
-        raise UsageError(f"{text!r} is the beginning of {len(matches)} runs: {names}")
-    return matches[0]
-
-
-def newest_finished(runs: Path) -> Run:
-    """The run that finished last; raises DataError where none has."""
-    finished = [run for run in all_runs(runs) if run.state["status"] == "finished"]
-    if not finished:
-        raise DataError(f"no finished run in {runs}; train one with: dsabench pretrain --runs {runs}")
-    # Of runs that finished within one second, the one that was written last.
-    return max(finished, key=lambda run: (run.state["finished_utc"], (run.folder / "run.json").stat().st_mtime_ns))

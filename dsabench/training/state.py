@@ -34,9 +34,9 @@ class State:
     def __init__(self, config: RunConfig, dataset: Dataset, fabric: Fabric) -> None:
         self.config, self.dataset, self.fabric = config, dataset, fabric
         self.ranks = Ranks(fabric)
-        self.method = build_method(config, dataset)
+        self.method = build_method(config, dataset.facts)
         self.feature_dim: int = self.method.backbone.feature_dim  # type: ignore[assignment]
-        self.regularizer = build_regularizer(config, self.method, self.feature_dim, dataset)
+        self.regularizer = build_regularizer(config, self.method, self.feature_dim, dataset.facts)
         self.method.to(fabric.device)
         self.regularizer.to(fabric.device)
         if config.compile:

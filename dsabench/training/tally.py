@@ -30,6 +30,10 @@ class Tally:
     @torch.no_grad()
     def add(self, step: int, values: Mapping[str, Tensor], lr: float) -> None:
         """Add a step's scalars, the same names each time."""
+        if self.total is not None and self.names != list(values):
+            # The sums of half an epoch that an earlier version began, which may know other diagnostics.
+            known = dict(zip(self.names, self.total, strict=True))
+            self.total = torch.stack([known.get(name, torch.zeros_like(self.total[0])) for name in values])
         self.names = list(values)
         now = torch.stack([value.detach().float() for value in values.values()])
         self.waiting.append((step, now))

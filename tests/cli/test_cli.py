@@ -20,6 +20,7 @@ from dsabench.tables.rows import COLUMNS, KEY, Row, comparable, read_csv
 
 SUMMARY = ("run_id", "run_dir", "checkpoint", "weights_sha256", "status", "epochs", "wall_s", "images_per_s")
 QUICK = ("--probe", "knn", "--probe", "crowding")
+CORE = {name for name, entry in METRICS.items() if entry.tier == "core"}
 
 
 def contents(folder: Path) -> dict[Path, tuple[int, int, bytes]]:
@@ -238,7 +239,7 @@ def test_eval_rows_are_tidy(store: Path, tmp_path: Path) -> None:
     assert len({tuple(getattr(row, name) for name in KEY) for row in rows}) == len(rows)
     assert {(row.run_id, row.method, row.regularizer, row.status) for row in rows} == {(run_id, "simclr", "dsa", "ok")}
     assert {row.layer for row in rows} == {"backbone", "projector"}
-    assert {row.metric for row in rows if row.probe == "crowding"} == set(METRICS)
+    assert {row.metric for row in rows if row.probe == "crowding"} == CORE
     assert {row.metric for row in rows if row.probe != "crowding"} == {"accuracy"}
     assert {(row.split, row.n) for row in rows} == {("test", 64)}
     for row in rows:
@@ -250,8 +251,8 @@ def test_eval_rows_are_tidy(store: Path, tmp_path: Path) -> None:
         assert row.augment == "batched"
         assert row.wall_s is not None
         assert row.images_seen == 256
-    for metric, entry in METRICS.items():
-        assert {row.higher_is_better for row in rows if row.metric == metric} == {entry.higher_is_better}
+    for metric in CORE:
+        assert {row.higher_is_better for row in rows if row.metric == metric} == {METRICS[metric].higher_is_better}
 
     # Features that are kept, or made again, give the same rows; the folder names a run as its id does.
     folder = next(store.glob("*/*/*"))
@@ -284,25 +285,32 @@ def test_probing_leaves_the_run_alone_but_for_its_features(store: Path) -> None:
 
 
 def test_probing_changes_no_weight_and_no_buffer(store: Path) -> None:
-    from dsabench.config.plan import configured_dataset
-    from dsabench.evaluation.features import extract, load_method
-    from dsabench.training.run import newest_finished
+    from dsabench.config.spec import Part
+    from dsabench.data import Datasets
+    from dsabench.evaluation.encoder import run_encoder
+    from dsabench.evaluation.features import FeatureStore
+    from dsabench.training.store import Store
 
-    run = newest_finished(store)
-    dataset = configured_dataset(run.config)
-    method = load_method(run, dataset)
-    before = {name: tensor.clone() for name, tensor in method.state_dict().items()}
-    features, again = (torch.cat([*extract(method, "projector", dataset.test, dataset, "cpu")]) for _ in range(2))
+    datasets = Datasets()
+    run = Store(store).newest_finished()
+    encoder = run_encoder(run, datasets)
+    # As one that keeps nothing, so that both times are extractions.
+    encoder.folder = None
+    layer = encoder.layers["projector"]
+    before = {name: tensor.clone() for name, tensor in layer.state_dict().items()}
+    dataset = datasets.load(run.config.data)
+    stores = (FeatureStore(encoder, dataset, torch.device("cpu")) for _ in range(2))
+    features, again = (store.get(Part("projector"), "test").x for store in stores)
     assert torch.equal(features, again)
-    assert not method.training
+    assert not layer.training
     assert not features.requires_grad
-    assert all(torch.equal(tensor, before[name]) for name, tensor in method.state_dict().items())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in layer.state_dict().items())
 
 
 def test_a_comparison_writes_its_rows_and_its_summary_whatever_the_jobs(tmp_path: Path) -> None:
     arguments = ("compare", "simclr", "simclr+dsa", *TINY, "--seeds", "0-1", *QUICK)
     one = ok(dsabench(*arguments, "--jobs", 1, "--runs", "one", "--output", "tables/one"))
-    assert "insufficient evidence" in one.out
+    assert "too few seeds" in one.out
     assert "tables/one.csv and tables/one-summary.csv" in one.err
     assert {path.name for path in (tmp_path / "tables").iterdir()} == {"one.csv", "one-summary.csv"}
     rows = read_csv(tmp_path / "tables" / "one.csv")
@@ -314,7 +322,7 @@ def test_a_comparison_writes_its_rows_and_its_summary_whatever_the_jobs(tmp_path
 
     two = ok(dsabench(*arguments, "--jobs", 2, "--runs", "two", "--output", "tables/two", "--json"))
     answer = json.loads(two.out)
-    assert "insufficient evidence" in answer["finding"]
+    assert "too few seeds" in answer["finding"]
     assert (answer["rows"], answer["summary"]) == ("tables/two.csv", "tables/two-summary.csv")
     others = read_csv(tmp_path / "tables" / "two.csv")
     assert list(map(comparable, others)) == list(map(comparable, rows))
@@ -333,6 +341,8 @@ def test_a_run_that_fails_is_a_row_that_says_so(tmp_path: Path) -> None:
     assert "1 of 3 runs failed" in result.err
     (failed,) = [row for row in read_csv(tmp_path / "table.csv") if row.status == "failed"]
     assert (failed.spec, failed.value, failed.metric, failed.n) == ("simclr[lr=1e+30]", None, "", None)
+    assert "the loss is not finite" in failed.note
+    assert f"simclr[lr=1e+30] s0 failed: {failed.note}" in result.err
     (state,) = [
         json.loads(path.read_text()) for path in tmp_path.glob(f"runs/synthetic/simclr/s0-{failed.run_id}/run.json")
     ]
@@ -382,5 +392,5 @@ def test_list_runs_and_show(store: Path) -> None:
     assert shown == {"run_dir": str(folder), **state}
     text = tomllib.loads(ok(dsabench("show", entry["name"], "--runs", store)).out)
     assert text["weights_sha256"] == state["weights_sha256"]
-    assert text["config"]["method"] == "simclr"
+    assert text["config"]["spec"] == "simclr+dsa"
     assert text["checkpoints"] == [saved["file"] for saved in state["checkpoints"]]

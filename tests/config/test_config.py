@@ -1,4 +1,5 @@
 import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -9,21 +10,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from dsabench.config.plan import Request, plan
+from dsabench.config.optimization import LATER
+from dsabench.config.plan import plan
+from dsabench.config.request import Request
 from dsabench.config.run_config import Resolved, RunConfig
 from dsabench.config.spec import Part, Spec, parse_part, parse_seeds, parse_spec, parse_value
+from dsabench.data import load_dataset
+from dsabench.data.data_config import DataConfig
 from dsabench.errors import UsageError
 from dsabench.files import to_toml
 from dsabench.registry import Scalar
+from dsabench.regularizers import REGULARIZERS
 
 CONFIG = RunConfig(
-    dataset="cifar10",
-    data_dir="/somewhere/images",
-    data_name="pets",
-    train_images=10_000,
-    image_size=32,
-    method="simclr[lr=0.3,temperature=0.2]",
-    regularizer="dsa[lambda1=5,scores=off]",
+    data=DataConfig(name="cifar10", folder="/somewhere/images", title="pets", train_images=10_000, image_size=32),
+    spec=parse_spec("simclr[lr=0.3,temperature=0.2]+dsa[lambda1=5,scores=off]"),
     backbone="resnet18",
     epochs=200,
     batch_size=256,
@@ -42,12 +43,8 @@ CONFIG = RunConfig(
 )
 # Another value of every field of the identity.
 OTHER: dict[str, Any] = {
-    "dataset": "cifar100",
-    "data_name": "plants",
-    "train_images": None,
-    "image_size": 64,
-    "method": "simclr[lr=0.3,temperature=0.5]",
-    "regularizer": "dsa",
+    "data": CONFIG.data.model_copy(update={"name": "cifar100"}),
+    "spec": parse_spec("byol+dsa"),
     "backbone": "resnet50",
     "epochs": 201,
     "batch_size": 512,
@@ -60,6 +57,7 @@ OTHER: dict[str, Any] = {
     "compile": True,
     "protocol": 2,
 }
+OTHER_DATA: dict[str, Any] = {"name": "stl10", "train_images": None, "image_size": 64, "content": "ab12"}
 OTHER_RESOLVED: dict[str, Any] = {
     "method": {"temperature": 0.20000000000000004},
     "regularizer": {"scores": True},
@@ -171,25 +169,52 @@ def test_what_is_no_list_of_seeds_is_a_usage_error(text: str) -> None:
 
 def test_a_run_keeps_its_identity_over_versions() -> None:
     # If this changes, every run store that exists is orphaned: raise PROTOCOL_VERSION, and say so in the CHANGELOG.
-    assert CONFIG.run_id == "e45f066e225d"
+    assert CONFIG.run_id == "7f3956c68a97"
     assert CONFIG.config_hash.startswith(CONFIG.run_id)
     assert len(CONFIG.config_hash) == 64
 
 
-def test_where_the_data_lie_is_no_part_of_the_identity_and_all_else_is() -> None:
-    assert CONFIG.model_copy(update={"data_dir": "/elsewhere"}).run_id == CONFIG.run_id
-    assert CONFIG.model_copy(update={"data_dir": None}).run_id == CONFIG.run_id
-    assert {*OTHER, "data_dir", "resolved"} == set(RunConfig.model_fields)
-    hashes = [CONFIG.config_hash]
-    hashes += [CONFIG.model_copy(update={name: value}).config_hash for name, value in OTHER.items()]
+def changed(**update: Any) -> RunConfig:
+    return CONFIG.model_copy(update=update)
+
+
+def test_where_the_data_lie_and_what_they_are_called_is_no_part_of_the_identity_and_all_else_is() -> None:
+    for update in ({"folder": "/elsewhere"}, {"folder": None}, {"title": "plants"}, {"title": None}):
+        assert changed(data=CONFIG.data.model_copy(update=update)).run_id == CONFIG.run_id
+    assert {*OTHER, "resolved"} == set(RunConfig.model_fields)
+    assert {*OTHER_DATA, "folder", "title"} == set(DataConfig.model_fields)
     assert set(OTHER_RESOLVED) == set(Resolved.model_fields)
+    hashes = [CONFIG.config_hash]
+    hashes += [changed(**{name: value}).config_hash for name, value in OTHER.items()]
+    hashes += [
+        changed(data=CONFIG.data.model_copy(update={name: value})).config_hash for name, value in OTHER_DATA.items()
+    ]
     for name, change in OTHER_RESOLVED.items():
         known = getattr(CONFIG.resolved, name)
         resolved = CONFIG.resolved.model_copy(
             update={name: {**known, **change} if isinstance(change, dict) else change}
         )
-        hashes.append(CONFIG.model_copy(update={"resolved": resolved}).config_hash)
-    assert len(set(hashes)) == len(hashes) == 1 + len(OTHER) + len(OTHER_RESOLVED)
+        hashes.append(changed(resolved=resolved).config_hash)
+    assert len(set(hashes)) == len(hashes) == 1 + len(OTHER) + len(OTHER_DATA) + len(OTHER_RESOLVED)
+
+
+def test_the_identity_is_of_what_was_resolved_and_not_of_how_it_was_said() -> None:
+    said = parse_spec("simclr[hidden_dim=2048,lr=0.3,temperature=0.2]+dsa[lambda1=5,lambda2=1,scores=off]")
+    assert changed(spec=said).run_id == CONFIG.run_id
+    # A name that stands for DSA with options is DSA with these options.
+    assert changed(spec=parse_spec("simclr+dsa-no-scores")).run_id == CONFIG.run_id
+    assert changed(spec=parse_spec("simclr+koleo")).run_id != CONFIG.run_id
+
+
+def test_an_option_that_came_later_leaves_the_identity_at_the_value_that_changes_nothing() -> None:
+    resolved = CONFIG.resolved
+    for half, later in (("regularizer", REGULARIZERS["dsa"].later), ("optimizer", LATER)):
+        assert later
+        for name, value in later.items():
+            said = {**getattr(resolved, half), name: value}
+            assert changed(resolved=resolved.model_copy(update={half: said})).run_id == CONFIG.run_id
+            other = said | {name: value + 1 if isinstance(value, int | float) else "other"}
+            assert changed(resolved=resolved.model_copy(update={half: other})).run_id != CONFIG.run_id
 
 
 def test_the_order_of_options_is_no_part_of_the_identity() -> None:
@@ -306,8 +331,22 @@ def test_what_is_wrong_with_a_file_is_said_in_a_line(
     assert not (tmp_path / "runs").exists()
 
 
+def configured(*specs: str, **more: Any) -> list[RunConfig]:
+    request = Request(tuple(map(parse_spec, specs)), data=DataConfig(name="synthetic"), **more)
+    return plan(request, load_dataset("synthetic"))
+
+
 def test_an_option_that_method_and_optimizer_both_have_is_the_methods() -> None:
-    (config,) = plan(Request(dataset="synthetic"), ["byol[momentum=0.5,optimizer=sgd]"], [0])
+    (config,) = configured("byol[momentum=0.5,optimizer=sgd]")
     assert (config.resolved.method["momentum"], config.resolved.optimizer["momentum"]) == (0.5, 0.9)
-    (config,) = plan(Request(dataset="synthetic"), ["simclr[momentum=0.5,optimizer=sgd]"], [0])
+    (config,) = configured("simclr[momentum=0.5,optimizer=sgd]")
     assert config.resolved.optimizer["momentum"] == 0.5
+
+
+def test_a_default_that_is_spelled_out_is_the_same_run_and_is_refused_beside_it() -> None:
+    (plain,) = configured("simclr")
+    (spelled,) = configured(f"simclr[temperature={plain.resolved.method['temperature']},lr=0.002]")
+    assert spelled.config_hash == plain.config_hash
+    assert (str(plain.spec), str(spelled.spec)) == ("simclr", "simclr[lr=0.002,temperature=0.5]")
+    with pytest.raises(UsageError, match=re.escape("'simclr' and 'simclr[temperature=0.5]' are the same run")):
+        configured("simclr", "simclr[temperature=0.5]")

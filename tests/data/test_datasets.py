@@ -6,6 +6,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from dsabench.data import DATASETS, load_dataset
+from dsabench.data.data_config import DataConfig
 from dsabench.data.dataset import Dataset, DatasetSpec
 from dsabench.errors import UsageError
 from dsabench.registry import load
@@ -67,11 +68,11 @@ def test_content_and_splits_never_change(name: str, sha256: str) -> None:
     assert load_dataset(name).sha256 == sha256
     torch.manual_seed(5)
     assert load_dataset(name).sha256 == sha256
-    assert load_dataset(name, train_images=100).sha256 != sha256
+    assert load_dataset(DataConfig(name=name, train_images=100)).sha256 != sha256
 
 
 def test_a_subset_is_stratified_and_leaves_validation_and_test_alone() -> None:
-    whole, part = load_dataset("digits"), load_dataset("digits", train_images=200)
+    whole, part = load_dataset("digits"), load_dataset(DataConfig(name="digits", train_images=200))
     assert part.train.labels.bincount().tolist() == [20] * 10
     everything = {image.numpy().tobytes() for image in pixels(whole)["train"]}
     assert {image.numpy().tobytes() for image in pixels(part)["train"]} <= everything
@@ -82,7 +83,7 @@ def test_a_subset_is_stratified_and_leaves_validation_and_test_alone() -> None:
 @pytest.mark.parametrize("count", [9, 1295])
 def test_a_subset_must_exist(count: int) -> None:
     with pytest.raises(UsageError, match=r"digits has 1294 \(after validation\) in 10 classes; choose 10 to 1294"):
-        load_dataset("digits", train_images=count)
+        load_dataset(DataConfig(name="digits", train_images=count))
 
 
 def test_synthetic_classes_can_be_told_apart() -> None:
@@ -96,10 +97,10 @@ def test_synthetic_classes_can_be_told_apart() -> None:
 
 
 def test_images_are_resized_on_request_and_wrong_names_are_refused() -> None:
-    dataset = load_dataset("synthetic", image_size=24)
+    dataset = load_dataset(DataConfig(name="synthetic", image_size=24))
     assert dataset.image_size == 24
     assert pixels(dataset)["train"].shape == (256, 3, 24, 24)
     with pytest.raises(UsageError, match="number of pixels"):
-        load_dataset("synthetic", image_size=0)
+        load_dataset(DataConfig(name="synthetic", image_size=0))
     with pytest.raises(UsageError, match="unknown dataset 'cifar'; did you mean 'cifar10'"):
         load_dataset("cifar")

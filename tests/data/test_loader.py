@@ -8,8 +8,9 @@ import torch
 from torchvision.transforms.v2.functional import resized_crop
 
 from dsabench import rng
-from dsabench.data import build as builder
 from dsabench.data import load_dataset
+from dsabench.data import loading as builder
+from dsabench.data.data_config import DataConfig
 from dsabench.data.dataset import Dataset
 from dsabench.data.loader import image_batches, labelled_batches, pretraining_batches, steps_per_epoch, unlabelled
 from dsabench.data.sources.decoding import FileSource
@@ -158,7 +159,7 @@ def streaming(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Dataset]:
     def loaded(folder: Path, **options: Any) -> Dataset:
         with monkeypatch.context() as patch:
             patch.setattr(builder, "RESIDENT_BYTES", 0)
-            return load_dataset("imagefolder", data_dir=folder, **options)
+            return load_dataset(DataConfig(name="imagefolder", folder=str(folder), **options))
 
     return loaded
 
@@ -167,7 +168,7 @@ def test_a_streamed_set_is_read_in_the_order_and_for_evaluation_with_the_bits_of
     tmp_path: Path, write_folder: WriteFolder, streaming: Callable[..., Dataset], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_folder(tmp_path, {"train": 12, "test": 3})
-    resident, streamed = load_dataset("imagefolder", data_dir=tmp_path), streaming(tmp_path)
+    resident, streamed = load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path))), streaming(tmp_path)
     assert isinstance(resident.train.images, torch.Tensor)
     assert not isinstance(streamed.train.images, torch.Tensor)
     turned = POLICIES["weak_strong"].view1

@@ -1,8 +1,9 @@
-"""Stored features: written batch by batch, mapped rather than read, made again where they are damaged."""
+"""Stored features: written batch by batch, mapped rather than read, verified, made again where they are damaged."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,42 +11,53 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-import dsabench.evaluation.features as module
-from dsabench.config.plan import Request, plan, requested_dataset
-from dsabench.data.dataset import Dataset
-from dsabench.evaluation.features import FeatureStore, stored_form
+from dsabench.config.plan import plan
+from dsabench.config.request import Request
+from dsabench.config.spec import Part, parse_part, parse_spec
+from dsabench.data import Datasets
+from dsabench.data.data_config import DataConfig
+from dsabench.data.loader import image_batches
+from dsabench.errors import UsageError
+from dsabench.evaluation import features as module
+from dsabench.evaluation.encoder import Encoder, run_encoder
+from dsabench.evaluation.features import FeatureStore, seal, stored_form
 from dsabench.files import write_atomic
-from dsabench.launch.work import facts
+from dsabench.launch.work import Workshop, train
 from dsabench.signals import Stop
-from dsabench.training.loop import fit
-from dsabench.training.ranks import make_fabric
-from dsabench.training.run import Run
-from dsabench.training.state import State
+from dsabench.training.store import Store
 
-REQUEST = Request(dataset="synthetic", backbone="resnet8w16", image_size=8, device="cpu", offline=True)
+DATASETS = Datasets(offline=True)
+REQUEST = Request(
+    (parse_spec("random"),), data=DataConfig(name="synthetic", image_size=8), backbone="resnet8w16", device="cpu"
+)
+BACKBONE = Part("backbone")
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Dataset]:
-    """A finished run and its data set."""
-    (config,) = plan(REQUEST, ["random"], [0])
-    dataset = requested_dataset(REQUEST)
-    run = Run.at(config, tmp_path_factory.mktemp("runs"))
-    run.begin(**facts(config, dataset, 1, None))
-    fit(State(config, dataset, make_fabric(config)), run, Stop(), lambda *_: None)
-    return run, dataset
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Encoder:
+    """The encoder of a finished run."""
+    (config,) = plan(REQUEST, DATASETS.load(REQUEST.data))
+    shop = Workshop(Store(tmp_path_factory.mktemp("runs")), DATASETS, Stop(), lambda update: None)
+    run, _ = train(config, shop)
+    return run_encoder(run, DATASETS)
 
 
 @pytest.fixture
-def store(finished: tuple[Run, Dataset]) -> Iterator[FeatureStore]:
-    run, dataset = finished
-    yield FeatureStore(run, dataset)
-    for path in (run.folder / "features").iterdir():
+def fresh(encoder: Encoder) -> Iterator[Callable[[], FeatureStore]]:
+    """Makes stores as new processes have them, which have not read anything yet."""
+    dataset = DATASETS.load(REQUEST.data)
+    yield lambda: FeatureStore(encoder, dataset, torch.device("cpu"))
+    for path in folder(encoder).iterdir():
         path.unlink()
 
 
-def files(store: FeatureStore) -> list[Path]:
-    return sorted((store.run.folder / "features").iterdir())
+def folder(encoder: Encoder) -> Path:
+    assert encoder.folder is not None
+    return encoder.folder
+
+
+def files(encoder: Encoder) -> list[Path]:
+    return sorted(folder(encoder).glob("*.safetensors")) if folder(encoder).is_dir() else []
 
 
 def mapping_of(tensor: Tensor) -> str:
@@ -57,44 +69,58 @@ def mapping_of(tensor: Tensor) -> str:
     raise AssertionError("the tensor is nowhere")
 
 
-def test_features_are_the_methods_whatever_the_batches(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    method = module.load_method(store.run, store.dataset)
-    (images,) = module.image_batches(store.dataset.test, store.dataset, batch_size=64, device="cpu")
+def never(*_: object) -> Iterator[Tensor]:
+    pytest.fail("extracted again")
+
+
+def test_features_are_the_encoders_whatever_the_batches(
+    fresh: Callable[[], FeatureStore], encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = fresh()
+    dataset = store.dataset
+    (images,) = image_batches(dataset.test, dataset.mean, dataset.std, batch_size=64, device="cpu")
     monkeypatch.setattr(module, "BATCH_SIZE", 10)
-    with torch.no_grad():
-        h = method.backbone(images)
-        expected = {"backbone": h, "projector": method.projector(h)}
-    for layer, rows in expected.items():
-        features = store.get(layer, "test")
+    for name in ("backbone", "projector"):
+        features = store.get(Part(name), "test")
         assert features.x.dtype == torch.float32
-        torch.testing.assert_close(features.x, rows)
-        assert torch.equal(features.y, store.dataset.test.labels)
+        with torch.no_grad():
+            torch.testing.assert_close(features.x, encoder.layers[name](images))
+        assert torch.equal(features.y, dataset.test.labels)
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux tells what memory is mapped from")
-def test_what_is_made_and_what_is_stored_is_mapped(store: FeatureStore) -> None:
+def test_what_is_made_and_what_is_stored_is_mapped(fresh: Callable[[], FeatureStore], encoder: Encoder) -> None:
     for _ in range(2):
-        features = store.get("backbone", "test")
-        (path,) = files(store)
+        features = fresh().get(BACKBONE, "test")
+        (path,) = files(encoder)
         assert mapping_of(features.x).endswith(str(path))
 
 
-def test_what_is_stored_is_not_made_again(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = store.get("backbone", "test")
-    monkeypatch.setattr(module, "extract", lambda *_: pytest.fail("extracted again"))
-    again = FeatureStore(store.run, store.dataset).get("backbone", "test")
+def test_what_is_stored_is_not_made_again(fresh: Callable[[], FeatureStore], monkeypatch: pytest.MonkeyPatch) -> None:
+    first = fresh().get(BACKBONE, "test")
+    monkeypatch.setattr(FeatureStore, "_extracted", never)
+    again = fresh().get(BACKBONE, "test")
     assert torch.equal(again.x, first.x)
-    # Nor what was stored in one piece by safetensors itself.
-    (path,) = files(store)
-    write_atomic(path, save({"x": first.x.clone(), "y": first.y.clone()}))
-    assert torch.equal(store.get("backbone", "test").x, first.x)
 
 
-@pytest.mark.parametrize("damage", ["empty", "words", "short", "long", "other labels", "other rows", "other type"])
-def test_a_damaged_file_is_made_again(damage: str, store: FeatureStore) -> None:
-    features = store.get("backbone", "test")
+def test_a_flipped_bit_anywhere_is_noticed_and_mended(fresh: Callable[[], FeatureStore], encoder: Encoder) -> None:
+    x = fresh().get(BACKBONE, "test").x.clone()
+    (path,) = files(encoder)
+    content = path.read_bytes()
+    for place in range(0, len(content), len(content) // 40):
+        write_atomic(path, content[:place] + bytes([content[place] ^ 16]) + content[place + 1 :])
+        assert torch.equal(fresh().get(BACKBONE, "test").x, x), place
+        assert path.read_bytes() == content
+    assert seal(path).read_text().strip() == hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "damage", ["empty", "words", "short", "long", "other labels", "other rows", "other type", "other width", "unsealed"]
+)
+def test_a_damaged_file_is_made_again(damage: str, fresh: Callable[[], FeatureStore], encoder: Encoder) -> None:
+    features = fresh().get(BACKBONE, "test")
     x, y = features.x.clone(), features.y.clone()
-    (path,) = files(store)
+    (path,) = files(encoder)
     content = path.read_bytes()
     damaged = {
         "empty": b"",
@@ -104,24 +130,60 @@ def test_a_damaged_file_is_made_again(damage: str, store: FeatureStore) -> None:
         "other labels": save({"x": x, "y": y.flip(0)}),
         "other rows": save({"x": x[1:].clone(), "y": y}),
         "other type": save({"x": x.double(), "y": y}),
+        "other width": save({"x": x[:, 1:].clone(), "y": y}),
+        "unsealed": content,
     }
+    if damage == "unsealed":
+        seal(path).unlink()
     # A new file takes the place of the old one, as everything that is written here does: what is mapped stays.
     write_atomic(path, damaged[damage])
-    again = store.get("backbone", "test")
+    again = fresh().get(BACKBONE, "test")
     assert torch.equal(again.x, x)
     assert torch.equal(features.x, x)
     assert path.read_bytes() == content
 
 
-def test_an_extraction_that_ends_early_leaves_no_file(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_extraction_that_ends_early_leaves_no_file(
+    fresh: Callable[[], FeatureStore], encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(*_: object) -> Iterator[Tensor]:
         yield torch.zeros(10, 4)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "extract", broken)
+    folder(encoder).mkdir(exist_ok=True)
+    monkeypatch.setattr(FeatureStore, "_extracted", broken)
     with pytest.raises(KeyboardInterrupt):
-        store.get("backbone", "test")
-    assert files(store) == []
+        fresh().get(BACKBONE, "test")
+    assert files(encoder) == []
+
+
+def test_a_layer_that_the_encoder_does_not_have_is_named(fresh: Callable[[], FeatureStore]) -> None:
+    with pytest.raises(UsageError, match="random s0 has no layer 'blocks'; it has backbone, projector, pixels, smooth"):
+        fresh().get(Part("blocks"), "test")
+
+
+def test_a_smoothed_layer_averages_with_the_nearest_training_features(fresh: Callable[[], FeatureStore]) -> None:
+    store = fresh()
+    unit = {
+        split: torch.nn.functional.normalize(store.get(BACKBONE, split).x.double(), dim=1)
+        for split in ("train", "test")
+    }
+    for k, times in ((1, 1), (4, 1), (4, 3)):
+        train, test = unit["train"], unit["test"]
+        for _ in range(times):
+            moved = []
+            for row in test:
+                order = (torch.nn.functional.normalize(train, dim=1) @ row).argsort(descending=True)[:k]
+                moved.append((row + train[order].sum(dim=0)) / (k + 1))
+            within = []
+            for number, row in enumerate(train):
+                cosine = torch.nn.functional.normalize(train, dim=1) @ row
+                cosine[number] = torch.inf
+                within.append(train[cosine.argsort(descending=True)[: k + 1]].mean(dim=0))
+            train, test = torch.stack(within), torch.stack(moved)
+        layer = parse_part(f"smooth[k={k},times={times}]")
+        torch.testing.assert_close(store.get(layer, "test").x, test.float())
+        torch.testing.assert_close(store.get(layer, "train").x, train.float())
 
 
 @pytest.mark.parametrize("width", [1, 3, 8])

@@ -1,5 +1,3 @@
-import math
-
 import pytest
 import torch
 from kit import info_nce as written_out
@@ -7,7 +5,6 @@ from lightly.utils import dist
 
 from dsabench.checks import require_positive, require_share
 from dsabench.methods.info_nce import info_nce
-from dsabench.teachers import cosine_momentum
 
 
 def rows(seed: int, n: int = 6) -> torch.Tensor:
@@ -31,12 +28,6 @@ def test_info_nce_of_two_processes_is_that_of_their_batches_together(monkeypatch
         monkeypatch.setattr(dist, "gather", lambda x: keys.chunk(2))
         halves.append(info_nce(queries.chunk(2)[rank], keys.chunk(2)[rank], 0.3))
     assert abs(float(sum(halves) / 2 - written_out(queries, keys, 0.3))) < 1e-9
-
-
-def test_momentum_goes_from_start_to_end_on_half_a_cosine() -> None:
-    assert [cosine_momentum(0.9, 1.0, share) for share in (0.0, 0.5, 1.0)] == pytest.approx([0.9, 0.95, 1.0])
-    assert cosine_momentum(0.5, 0.7, 0.25) == pytest.approx(0.6 - 0.1 * math.sqrt(0.5))
-    assert cosine_momentum(0.99, 0.99, 0.3) == pytest.approx(0.99)
 
 
 @pytest.mark.parametrize("value", [0, -1.0, float("nan")])

@@ -39,10 +39,10 @@ def test_a_step_moves_the_student_by_gradient_and_the_teacher_by_momentum() -> N
 def test_the_teacher_rests_at_the_end_and_shares_the_students_statistics() -> None:
     method = build(MoCoV3, **OPTIONS)
     method(views())
-    weight = method.teacher_backbone[1].weight.clone()
+    weight = method.teacher_backbone[0].weight.clone()
     method.after_step(1.0)
-    assert torch.equal(method.teacher_backbone[1].weight, weight)
-    assert torch.equal(method.teacher_backbone[2].running_mean, method.backbone[2].running_mean)
+    assert torch.equal(method.teacher_backbone[0].weight, weight)
+    assert torch.equal(method.teacher_backbone[1].running_mean, method.backbone[1].running_mean)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ from lightly.utils import dist
 from torch import Tensor
 
 from dsabench.methods.simclr import SimCLR
-from dsabench.methods.supcon import SupCon, supcon_loss
+from dsabench.methods.supcon import SupCon
+from dsabench.methods.supcon_loss import supcon_loss
 
 OPTIONS = {"num_classes": 3, "hidden_dim": 12, "output_dim": 7, "temperature": 0.3}
 LABELS = [0, 1, 0, 2, 1, 0, 2, 2]

@@ -2,15 +2,12 @@ from typing import Any
 
 import pytest
 import torch
+from kit import build, flat_views, flattened, step, unit, views
 from torch import Tensor
 
 from dsabench.methods.swav import RECIPES, SwAV
 
 P, K, TEMPERATURE, EPSILON = 6, 5, 0.1, 0.05
-
-
-def unit(z: Tensor) -> Tensor:
-    return z / z.norm(dim=1, keepdim=True)
 
 
 def codes(scores: Tensor) -> Tensor:
@@ -36,13 +33,9 @@ def formula(prototypes: Tensor, large: list[Tensor], small: list[Tensor], queue:
     return torch.stack(losses).mean()
 
 
-@pytest.fixture
-def make(make_method: Any) -> Any:
-    def build(**changes: object) -> Any:
-        options: dict[str, object] = {"output_dim": P, "prototypes": K, "frozen_share": 0.0, "queue_size": 0}
-        return make_method(SwAV, RECIPES["tiny"], **{**options, **changes})
-
-    return build
+def make(**changes: object) -> Any:
+    options: dict[str, object] = {"output_dim": P, "prototypes": K, "frozen_share": 0.0, "queue_size": 0}
+    return build(SwAV, RECIPES["tiny"].options, **{**options, **changes})
 
 
 def embeddings(count: int, batch: int = 12, seed: int = 0) -> list[Tensor]:
@@ -51,9 +44,7 @@ def embeddings(count: int, batch: int = 12, seed: int = 0) -> list[Tensor]:
 
 @pytest.mark.parametrize("crops", [0, 3])
 @pytest.mark.parametrize("queued", [False, True])
-def test_loss_and_gradients_are_the_papers(
-    crops: int, queued: bool, make: Any, flattened: Any, flat_views: Any
-) -> None:
+def test_loss_and_gradients_are_the_papers(crops: int, queued: bool) -> None:
     # The queue is in float32, so with it the rest is too.
     dtype, tolerance = (torch.float32, 1e-5) if queued else (torch.float64, 1e-6)
     method = flattened(make(queue_size=20 if queued else 0, queue_start=0.0)).to(dtype)
@@ -62,15 +53,15 @@ def test_loss_and_gradients_are_the_papers(
             method(flat_views(*embeddings(2, seed=seed)))
     assert method.queue_is_used() == queued
     past = [z.double() for z in method.queue.clone()] if queued else None
-    views = flat_views(*(z.to(dtype) for z in embeddings(2 + crops)))
-    loss = method(views).loss
+    batch = flat_views(*(z.to(dtype) for z in embeddings(2 + crops)))
+    loss = method(batch).loss
     loss.backward()
     weight = method.prototypes.weight.detach().double().requires_grad_()
     zs = [z.double().requires_grad_() for z in embeddings(2 + crops)]
     expected = formula(weight, zs[:2], zs[2:], past)
     expected.backward()
     torch.testing.assert_close(loss.detach().double(), expected.detach(), rtol=1e-6, atol=0)
-    for image, z in zip((views.view1, views.view2, *views.locals), zs, strict=True):
+    for image, z in zip((batch.view1, batch.view2, *batch.locals), zs, strict=True):
         torch.testing.assert_close(image.grad.flatten(1).double(), z.grad, rtol=tolerance, atol=1e-6)  # type: ignore[union-attr]
     torch.testing.assert_close(method.prototypes.weight.grad.double(), weight.grad, rtol=tolerance, atol=1e-6)
 
@@ -85,7 +76,7 @@ def test_assignments_are_balanced_and_each_sums_to_one() -> None:
     torch.testing.assert_close(sinkhorn(scores), codes(scores))
 
 
-def test_the_queue_has_the_newest_first_and_the_oldest_fall_out(make: Any, flattened: Any, flat_views: Any) -> None:
+def test_the_queue_has_the_newest_first_and_the_oldest_fall_out() -> None:
     method = flattened(make(queue_size=30, queue_start=0.0))
     batches = [embeddings(2, seed=seed) for seed in range(4)]
     used = []
@@ -103,35 +94,36 @@ def test_the_queue_has_the_newest_first_and_the_oldest_fall_out(make: Any, flatt
     torch.testing.assert_close(method.queue[1], unit(batches[0][1])[:5])
 
 
-def test_the_queue_waits_for_its_share_of_training(make: Any, make_views: Any) -> None:
+def test_the_queue_waits_for_its_share_of_training() -> None:
     method = make(queue_size=16, queue_start=0.5)
     kept = []
-    for step in range(1, 7):
-        method(make_views(8, seed=step))
-        method.after_step(step / 6)
+    for i in range(1, 7):
+        method(views(8, seed=i))
+        method.after_step(i / 6)
         kept.append(int(method.queued.buffer))
     assert kept == [0, 0, 0, 8, 16, 16]
     assert make(queue_size=0, queue_start=0.0).queue_is_used() is False
 
 
-def test_prototypes_have_unit_length_after_every_step(make: Any, make_views: Any, moved_by_a_step: Any) -> None:
+def test_prototypes_have_unit_length_after_every_step() -> None:
     method = make()
     for _ in range(2):
         torch.testing.assert_close(method.prototypes.weight.norm(dim=1), torch.ones(K))
-        moved = moved_by_a_step(method, make_views(), 0.5)
-    assert moved == {name for name, _ in method.named_parameters()}
+        by_gradient, by_normalising = step(method, views(16))
+    assert by_gradient == {"backbone", "projector", "prototypes"}
+    assert by_normalising == {"prototypes"}
 
 
-def test_prototypes_are_frozen_for_their_share_of_training(make: Any, make_views: Any, moved_by_a_step: Any) -> None:
+def test_prototypes_are_frozen_for_their_share_of_training() -> None:
     method = make(frozen_share=0.4)
-    moved = [moved_by_a_step(method, make_views(crops=2, seed=step), step / 5) for step in range(1, 5)]
-    everything = {name for name, _ in method.named_parameters()}
-    assert [everything - names for names in moved] == [{"prototypes.weight"}, {"prototypes.weight"}, set(), set()]
+    moved = [set.union(*step(method, views(16, seed=i, crops=2), i / 5)) for i in range(1, 5)]
+    others = {"backbone", "projector"}
+    assert moved == [others, others, others | {"prototypes"}, others | {"prototypes"}]
 
 
-def test_small_crops_predict_and_are_not_predicted(make: Any, make_views: Any) -> None:
+def test_small_crops_predict_and_are_not_predicted() -> None:
     method = make()
-    plain, cropped = method(make_views()), method(make_views(crops=2))
+    plain, cropped = method(views(16)), method(views(16, crops=2))
     assert plain.loss.shape == cropped.loss.shape == ()
     assert plain.loss != cropped.loss
     assert cropped.z1.shape == cropped.z2.shape == (16, P)
@@ -140,7 +132,7 @@ def test_small_crops_predict_and_are_not_predicted(make: Any, make_views: Any) -
     assert not torch.allclose(plain.z1, cropped.z1)
 
 
-def test_options_that_cannot_be_are_refused(make: Any) -> None:
+def test_options_that_cannot_be_are_refused() -> None:
     for bad in ({"temperature": 0.0}, {"epsilon": -1.0}, {"prototypes": 1}, {"queue_size": -1}, {"frozen_share": 1.5}):
         with pytest.raises(ValueError, match=next(iter(bad))):
             make(**bad)

@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 import torch
+from kit import agree, build, step, views
 from torch import Tensor
 
 from dsabench.methods.tico import RECIPES, TiCo
@@ -21,11 +22,11 @@ def formula(z: Tensor, target: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @pytest.fixture
-def method(make_method: Any) -> Any:
-    return make_method(TiCo, RECIPES["tiny"], output_dim=6, beta=BETA, rho=RHO, momentum=0.9)
+def method() -> Any:
+    return build(TiCo, RECIPES["tiny"].options, output_dim=6, beta=BETA, rho=RHO, momentum=0.9)
 
 
-def test_the_loss_is_the_papers(method: Any, assert_agree: Any) -> None:
+def test_the_loss_is_the_papers(method: Any) -> None:
     z, target = torch.randn(2, 10, 6, generator=torch.Generator().manual_seed(0))
     memory = torch.cov(torch.randn(6, 20, generator=torch.Generator().manual_seed(1))).double()
 
@@ -33,20 +34,20 @@ def test_the_loss_is_the_papers(method: Any, assert_agree: Any) -> None:
         method.double().loss.C.copy_(memory)
         return method.loss(z, target)
 
-    assert_agree(ours, lambda z, target: formula(z, target, memory)[0], z, target)
+    agree(ours, lambda z, target: formula(z, target, memory)[0], z, target)
 
 
-def test_both_directions_are_one_batch_and_the_memory_follows(method: Any, make_views: Any) -> None:
+def test_both_directions_are_one_batch_and_the_memory_follows(method: Any) -> None:
     # Another teacher than the student, so that the directions differ.
     with torch.no_grad():
         for p in method.teacher_projector.parameters():
             p.mul_(1.3).add_(0.1)
     memory = torch.zeros(6, 6, dtype=torch.float64)
     for seed in range(3):
-        views = make_views(seed=seed)
-        out = method(views)
+        batch = views(16, seed)
+        out = method(batch)
         with torch.no_grad():
-            images = torch.cat([views.view1, views.view2])
+            images = torch.cat([batch.view1, batch.view2])
             target1, target2 = method.teacher_projector(method.teacher_backbone(images)).chunk(2)
         pairs = torch.cat([out.z1, out.z2]).double(), torch.cat([target2, target1]).double()
         expected, memory = formula(*pairs, memory)
@@ -54,21 +55,20 @@ def test_both_directions_are_one_batch_and_the_memory_follows(method: Any, make_
         torch.testing.assert_close(method.loss.C.double(), memory, rtol=0, atol=1e-7)
 
 
-def test_the_memory_is_a_buffer(method: Any, make_views: Any) -> None:
-    method(make_views())
+def test_the_memory_is_a_buffer(method: Any) -> None:
+    method(views())
     buffers = dict(method.named_buffers())
     assert float(buffers["loss.C"].diagonal().sum()) == pytest.approx(1 - BETA, rel=1e-5)
     assert not buffers["loss.C"].requires_grad
     # Written in place, as a restored checkpoint is, it is the one that the next batch goes on from.
     buffers["loss.C"].zero_()
-    method(make_views())
+    method(views())
     assert float(dict(method.named_buffers())["loss.C"].diagonal().sum()) == pytest.approx(1 - BETA, rel=1e-5)
 
 
-def test_a_step_moves_the_student_and_the_teacher_follows(method: Any, make_views: Any, moved_by_a_step: Any) -> None:
+def test_a_step_moves_the_student_and_the_teacher_follows(method: Any) -> None:
     before = {name: p.clone() for name, p in method.named_parameters()}
-    moved = moved_by_a_step(method, make_views(), 0.5)
-    assert moved == {name for name, _ in method.named_parameters()}
+    assert step(method, views(), 0.5) == ({"backbone", "projector"}, {"teacher_backbone", "teacher_projector"})
     # Half way from .9 to 1 on the cosine.
     momentum = 1 - 0.1 * (1 + math.cos(math.pi / 2)) / 2
     assert momentum == pytest.approx(0.95)
@@ -78,13 +78,13 @@ def test_a_step_moves_the_student_and_the_teacher_follows(method: Any, make_view
     torch.testing.assert_close(after[teacher], expected)
 
 
-def test_no_gradient_reaches_the_teacher(method: Any, make_views: Any) -> None:
-    method(make_views()).loss.backward()
+def test_no_gradient_reaches_the_teacher(method: Any) -> None:
+    method(views()).loss.backward()
     for name, p in method.named_parameters():
         assert (p.grad is None) == name.startswith("teacher_"), name
 
 
-def test_options_that_cannot_be_are_refused(make_method: Any) -> None:
+def test_options_that_cannot_be_are_refused() -> None:
     for bad in ({"beta": 1.1}, {"rho": -1.0}, {"momentum": 1.5}):
         with pytest.raises(ValueError, match=next(iter(bad))):
-            make_method(TiCo, RECIPES["tiny"], **bad)
+            build(TiCo, RECIPES["tiny"].options, **bad)

@@ -9,8 +9,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import normalize
 
-from dsabench.probes.fewshot import RESAMPLES, SHOTS, draw, fewshot
-from dsabench.types import Features
+import dsabench.probes.fewshot as module
+from dsabench.probes.base import scores_of
+from dsabench.probes.fewshot import DRAWS, SHOTS, draw
+from dsabench.types import Features, Score
 
 
 def noisy(n: int, seed: int) -> Features:
@@ -22,11 +24,15 @@ def noisy(n: int, seed: int) -> Features:
 TRAIN, TEST = noisy(90, 0), noisy(120, 1)
 
 
+def fewshot(train: Features, val: Features, test: Features, *, seed: int, **options: int) -> list[Score]:
+    return scores_of(module.fewshot(train, val, test, seed=seed, **options), test.y)
+
+
 @pytest.mark.parametrize("shots", SHOTS)
 def test_both_classifiers_agree_with_scikit_learn(shots: int) -> None:
     x_train, x_test = normalize(TRAIN.x.double()), normalize(TEST.x.double())
     expected: dict[str, list[float]] = {"centroid": [], "logistic": []}
-    for resample in range(RESAMPLES):
+    for resample in range(DRAWS):
         drawn = draw(TRAIN.y, shots, 4, resample).numpy()
         centroid = KNeighborsClassifier(1).fit(x_train[drawn].mean(axis=1), range(3))
         logistic = LogisticRegression(tol=1e-9).fit(x_train[drawn.ravel()], TRAIN.y.numpy()[drawn.ravel()])
@@ -79,6 +85,14 @@ def test_fits_that_did_not_converge_are_said(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("dsabench.probes.logistic.MAX_ITERATIONS", 1)
     with pytest.warns(UserWarning, match="50 of 50 logistic fits of the fewshot probe did not converge"):
         fewshot(TRAIN, TEST, TEST, seed=0)
+
+
+def test_another_number_of_draws_is_said() -> None:
+    answers = module.fewshot(TRAIN, TEST, TEST, seed=0, draws=3).answers
+    usual = module.fewshot(TRAIN, TEST, TEST, seed=0).answers
+    for few, all_draws in zip(answers, usual, strict=True):
+        assert few.params == {**all_draws.params, "draws": 3}
+        assert torch.equal(few.predicted, all_draws.predicted[:3])
 
 
 def test_one_class_is_refused() -> None:

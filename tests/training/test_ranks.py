@@ -24,19 +24,30 @@ from contextlib import suppress
 from pathlib import Path
 
 import torch
-from dsabench.config.plan import Request, plan
+from dsabench.config.plan import plan
+from dsabench.config.request import Request
+from dsabench.config.spec import parse_spec
+from dsabench.data import Datasets
+from dsabench.data.data_config import DataConfig
 from dsabench.errors import DataError, Interrupted, RunFailed
 from dsabench.launch import work
 from dsabench.signals import Stop
 from dsabench.training import loop
 from dsabench.training.checkpoint import tensors_sha256
 from dsabench.training.ranks import Ranks, make_fabric
+from dsabench.training.store import Store
 
 runs, said, updates = Path(sys.argv[1]), {}, []
 request = Request(
-    dataset="synthetic", backbone="resnet8w16", image_size=8, epochs=2, batch_size=64, device="cpu", offline=True
+    (parse_spec("byol+dsa[start=0.4]"),),
+    data=DataConfig(name="synthetic", image_size=8),
+    backbone="resnet8w16",
+    epochs=2,
+    batch_size=64,
+    device="cpu",
 )
-(config,) = plan(request, ["byol+dsa[start=0.4]"], [0])
+datasets = Datasets(offline=True)
+(config,) = plan(request, datasets.load(request.data))
 ranks = Ranks(make_fabric(config))
 rank = ranks.rank
 
@@ -80,7 +91,7 @@ def train(name, before_step, stop):
 
     work.fit, loop.step = remembering, patched
     try:
-        run, reused = work.train(config, runs / name, overwrite=False, offline=True, stop=stop, report=updates.append)
+        run, reused = work.train(config, work.Workshop(Store(runs / name), datasets, stop, updates.append))
         said[name] = {"reused": reused, "state": run.state}
     except (Interrupted, RunFailed) as error:
         said[name] = {"error": str(error), "code": error.exit_code}

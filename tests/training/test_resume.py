@@ -321,7 +321,7 @@ def test_a_run_is_not_continued_nor_evaluated_on_other_data(tmp_path: Path) -> N
     runs = tmp_path / "runs"
 
     def pretrain(folder: Path, *more: object) -> tuple[object, ...]:
-        source = ("--dataset", "imagefolder", "--data-dir", folder, "--batch-size", 8)
+        source = ("--dataset", "imagefolder", "--data-dir", folder, "--batch-size", 9)
         return ("pretrain", *SHORT, *source, "--runs", runs, *more)
 
     assert dsabench(*pretrain(images)).code == 0

@@ -1,1 +1,19 @@
-"""DSA, the Dynamic Semantic Adjuster (arXiv 2407.13541)."""
+"""DSA, the Dynamic Semantic Adjuster (arXiv 2407.13541): the modules, and the functions that define its parts."""
+
+from dsabench.regularizers.dsa.definitions import (
+    adjustment_loss,
+    exponential_similarity,
+    good_neighbour_scores,
+    shared_neighbour_similarity,
+)
+from dsabench.regularizers.dsa.module import DSA
+from dsabench.regularizers.dsa.reference import ReferenceDSA
+
+__all__ = [
+    "DSA",
+    "ReferenceDSA",
+    "adjustment_loss",
+    "exponential_similarity",
+    "good_neighbour_scores",
+    "shared_neighbour_similarity",
+]

@@ -1,8 +1,8 @@
-"""The sums over all pairs of a batch: the adjustment loss as its formula, and both terms of DSA in one pass of blocks.
+"""Both terms of DSA in one pass over the pairs of a batch.
 
-`adjustment_loss` is the definition, and what has to learn through the similarity uses it. `pair_terms` computes the
-same value, and the distance of M from the prior, block of rows by block of rows with their gradients written out: a
-third of the work of autograd, and memory for two blocks however large the batch is.
+`pair_terms` computes the value of `definitions.adjustment_loss`, and the distance of M from the prior, block of rows by
+block of rows with their gradients written out: a third of the work of autograd, and memory for two blocks however large
+the batch is. What has to learn through the similarity uses the definition.
 """
 
 from __future__ import annotations
@@ -15,51 +15,13 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from dsabench.regularizers.dsa.definitions import COINCIDENT_EPS
 from dsabench.regularizers.dsa.pairs import PairNetwork
-
-# Below this squared distance (in units of the type's epsilon) two unit vectors are the same point: what is left
-# of 2 - 2 cos there is rounding, and its square root would be a distance with a gradient of noise.
-COINCIDENT_EPS = 8.0
 
 # Pairs that are looked at together, a block holding about five numbers for each: on a processor what fits its cache, on
 # an accelerator as many as keep it busy.
 BLOCK = 2**18
 BLOCK_ON_ACCELERATOR = 2**24
-
-
-def pairwise_distance(x: Tensor, y: Tensor) -> Tensor:
-    """Distances (N, M) of unit vectors `x` (N, D) and `y` (M, D); 0, with a zero gradient, where they coincide."""
-    squared = 2.0 - 2.0 * (x @ y.T)
-    apart = squared > COINCIDENT_EPS * torch.finfo(squared.dtype).eps
-    return torch.where(apart, squared, 1.0).sqrt() * apart
-
-
-def exponential_similarity(u1: Tensor, u2: Tensor, temperature: float) -> Tensor:
-    """The published prior T (N, M) = exp(-||u1_i - u2_j|| / temperature), in (0, 1]."""
-    distance = pairwise_distance(functional.normalize(u1, dim=1), functional.normalize(u2, dim=1))
-    return torch.exp(-distance / temperature)
-
-
-def adjustment_loss(z: Tensor, similarity: Tensor, scores: Tensor, temperature: float) -> Tensor:
-    """The adjustment loss L_adj (): pulls pairs of similarity near 1 together, pushes pairs near 0 apart.
-
-    `z` (2N, D) stacks the embeddings of view 1 over those of view 2, `similarity` is (2N, 2N) in [0, 1] and
-    `scores` (2N,). With d_ij = ||z_i - z_j||, the result is
-    log(1 + sum_{i != j} exp(s_i (2 M_ij - 1) d_ij / temperature) / (2N)^2). Coincident points are finite and have
-    a zero gradient.
-    """
-    rows = len(z)
-    if similarity.shape != (rows, rows) or scores.shape != (rows,):
-        raise ValueError(
-            f"for z {tuple(z.shape)} expected similarity ({rows}, {rows}) and scores ({rows},), "
-            f"got {tuple(similarity.shape)} and {tuple(scores.shape)}"
-        )
-    unit = functional.normalize(z, dim=1)
-    exponent = scores[:, None] * (2.0 * similarity - 1.0) * pairwise_distance(unit, unit) / temperature
-    itself = torch.eye(rows, dtype=torch.bool, device=z.device)
-    # In logarithms, so that a small temperature does not overflow.
-    log_mean = exponent.masked_fill(itself, -torch.inf).flatten().logsumexp(0) - 2.0 * math.log(rows)
-    return torch.logaddexp(log_mean, torch.zeros_like(log_mean))
 
 
 class PairTerms(NamedTuple):

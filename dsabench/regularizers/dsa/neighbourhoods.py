@@ -1,14 +1,23 @@
 """Who is near whom: the neighbourhoods that DSA reads similarity from, as pure functions of positions.
 
+`scores_of_neighbours` and `similarity_of_neighbours` give what `definitions` defines, from one ranking for both.
 Neighbours are ranked by cosine in float64, rounded to 2^-40: images that are copies of each other then tie exactly,
 whatever the order in which a product was summed, and ties go to the lower index.
 """
 
 from __future__ import annotations
 
+import math
+import warnings
+
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+# A neighbourhood holds at most one in so many of the other samples. Two neighbourhoods that hold a share p of the
+# samples each, drawn at random, have the similarity 2 J = 2 p / (2 - p): 2/7 at a quarter, and from p = 2/5 on more
+# than the 1/2 at which a pair is pulled together, whatever the features are.
+OTHERS_PER_NEIGHBOUR = 4
 
 # Cosines (float64) that are held at once: 64 MiB of them.
 BLOCK = 2**23
@@ -46,7 +55,7 @@ def nearest(u: Tensor, k: int) -> Tensor:
 
 
 @torch.no_grad()
-def good_neighbour_scores(near: Tensor, mu: float, first: int | None = None) -> Tensor:
+def scores_of_neighbours(near: Tensor, mu: float, first: int | None = None) -> Tensor:
     """How well connected each sample is, s (N,) float32 in [0, 1]; outliers get little.
 
     `near` (N, k) are the positions of the k nearest of each sample, self excluded. With `A` their adjacency and
@@ -64,7 +73,7 @@ def good_neighbour_scores(near: Tensor, mu: float, first: int | None = None) -> 
 
 
 @torch.no_grad()
-def shared_neighbour_similarity(near: Tensor, samples: int) -> Tensor:
+def similarity_of_neighbours(near: Tensor, samples: int) -> Tensor:
     """T (N, N) float32 in [0, 1] from shared neighbours: min(1, 2 J) of the Jaccard index J of k-neighbourhoods.
 
     `near` (N, k) are positions among `samples`, each sample itself one of its k: with A their adjacency and
@@ -78,5 +87,41 @@ def shared_neighbour_similarity(near: Tensor, samples: int) -> Tensor:
 
 
 def most_neighbours(samples: int) -> int:
-    """The most neighbours that a neighbourhood among so many samples should have: a quarter of the others."""
-    return max(1, (samples - 1) // 4)
+    """The most neighbours that a neighbourhood among so many samples may have: one in `OTHERS_PER_NEIGHBOUR`."""
+    return max(1, (samples - 1) // OTHERS_PER_NEIGHBOUR)
+
+
+def fewest_samples(neighbours: int) -> int:
+    """The fewest samples of which each may have so many neighbours."""
+    return OTHERS_PER_NEIGHBOUR * neighbours + 1
+
+
+def warn_of_few_samples(samples: int, *, k: int | None = None, eta: int | None = None, mu: float) -> None:
+    """Warn where neighbourhoods among so many samples say nothing, with the reason and what would mend it.
+
+    `k` neighbours are those of the similarity and `eta` those of the scores, None where nothing is read off them: with
+    k = 1 a neighbourhood is the sample itself, and of eta neighbours no two-step paths exceed `mu` >= eta.
+    """
+    most = most_neighbours(samples)
+    reasons, wanted = [], []
+    if k is not None and min(k, most) < 2:
+        reasons.append("no two images are similar (T = I)")
+        wanted.append(("k", k, 2))
+    if eta is not None and min(eta, most) <= mu:
+        reasons.append("every score is 0 (s = 0)")
+        wanted.append(("eta", eta, math.floor(mu) + 1))
+    if not reasons:
+        return
+    impossible = [f"{name} >= {least}" for name, given, least in wanted if given < least]
+    enough = fewest_samples(max(least for _, _, least in wanted))
+    remedy = (
+        f"choose {' and '.join(impossible)}"
+        if impossible
+        else f"it takes at least {enough} images, and {fewest_samples(max(given for _, given, _ in wanted))} for all "
+        f"{' and '.join(f'{name} = {given}' for name, given, _ in wanted)}"
+    )
+    warnings.warn(
+        f"DSA says nothing about batches of {samples} images: of the others at most a quarter are neighbours, "
+        f"{most} here, so that {' and '.join(reasons)}; {remedy}",
+        stacklevel=2,
+    )

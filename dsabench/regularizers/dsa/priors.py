@@ -1,9 +1,9 @@
 """Where a regularizer takes the similarity of images from: priors by name.
 
 A prior maps a batch to features u (B, P) that no gradient reaches. Names: `ema` (a teacher that follows the run's own
-backbone), `self` (the student's features of this very step: no further forward pass), `random` (the backbone as it was
-initialised), `frozen:MODEL` (a timm model with its published weights, or with those of a local file given as
-`frozen:MODEL@FILE`), and `labels` (the classes: an oracle).
+backbone), `self` (the student's features of this very step: no further forward pass), `pixels` (the images themselves:
+what is similar without a network), `random` (the backbone as it was initialised), `frozen:MODEL` (a timm model with its
+published weights, or with those of a local file given as `frozen:MODEL@FILE`), and `labels` (the classes: an oracle).
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dsabench.checks import require
+from dsabench.errors import RunFailed
 from dsabench.regularizers.base import RegularizerFacts
 from dsabench.teachers import make_teacher, update_teacher
 from dsabench.types import LabelledViews, MethodOutput, Views
@@ -24,13 +26,13 @@ SMALLEST_SIDE = 64
 
 def prior_facts(name: str) -> RegularizerFacts:
     """The facts of a prior by name; raises ValueError for one that does not exist."""
-    if name in ("ema", "self", "random"):
+    if name in ("ema", "self", "pixels", "random"):
         return RegularizerFacts(name, "none")
     if name == "labels":
         return RegularizerFacts(name, "training")
     if name.startswith("frozen:") and len(name) > len("frozen:"):
         return RegularizerFacts(name, "prior")
-    raise ValueError(f"prior must be ema, self, random, labels or frozen:MODEL, got {name!r}")
+    raise ValueError(f"prior must be ema, self, pixels, random, labels or frozen:MODEL, got {name!r}")
 
 
 def build_prior(
@@ -45,12 +47,29 @@ def build_prior(
         return EmaPrior(encoder, feature_dim, momentum, every=every, num_images=num_images)
     if name == "self":
         return SelfPrior(feature_dim)
+    if name == "pixels":
+        return PixelPrior()
     if name == "random":
         return FrozenPrior(make_teacher(encoder), feature_dim)
     if name == "labels":
         return LabelPrior(1)
     model = published_model(name.removeprefix("frozen:"))
     return FrozenPrior(model, int(model.num_features), channels=3)  # type: ignore[arg-type]
+
+
+def count_nonfinite(u: Tensor) -> Tensor:
+    """How many samples, (), of a prior's features `u` (N, P) hold NaN or infinity.
+
+    Centred with one of them all are NaN, have the same neighbours and would be similar to each other, T = 1. Raises
+    RunFailed for one on a CPU. To ask another device is to wait for it: there a caller makes its terms NaN instead.
+    """
+    count = (~u.isfinite()).any(dim=1).sum()
+    if u.device.type == "cpu" and count:
+        raise RunFailed(
+            f"the features of DSA's prior hold NaN or infinity for {int(count)} of {len(u)} images, whose "
+            "neighbours nobody knows; the network has diverged (try a smaller lr), or the images are not finite"
+        )
+    return count
 
 
 class Prior(nn.Module):
@@ -99,6 +118,7 @@ class EmaPrior(Prior):
         if self.every == 1:
             fresh: Tensor = self.teacher(views.anchor)
             return fresh
+        require(len(views.index) == len(views.anchor), "ema_every above 1 needs views with the index of each image")
         age = self.age[views.index]
         u = torch.where((age == self.NEVER)[:, None], 0.5 * (output.h1 + output.h2), self.stored[views.index].float())
         # A share of a fixed size, so that nothing waits for the device to say how many there are.
@@ -122,6 +142,17 @@ class SelfPrior(Prior):
     @torch.no_grad()
     def forward(self, output: MethodOutput, views: Views | LabelledViews) -> Tensor:
         return 0.5 * (functional.normalize(output.h1, dim=1) + functional.normalize(output.h2, dim=1))
+
+
+class PixelPrior(Prior):
+    """The un-augmented anchors, flattened: (B, C * H * W), which nobody knows before the first batch."""
+
+    def __init__(self) -> None:
+        super().__init__(feature_dim=0)
+
+    @torch.no_grad()
+    def forward(self, output: MethodOutput, views: Views | LabelledViews) -> Tensor:
+        return views.anchor.flatten(1)
 
 
 class FrozenPrior(Prior):

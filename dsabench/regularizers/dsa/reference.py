@@ -12,10 +12,16 @@ from dsabench.checks import require
 from dsabench.gather import gather_rows
 from dsabench.registry import Scalar
 from dsabench.regularizers.base import Regularizer, RegularizerFacts
-from dsabench.regularizers.dsa.adjustment import adjustment_loss, exponential_similarity
-from dsabench.regularizers.dsa.neighbourhoods import good_neighbour_scores, most_neighbours, nearest
+from dsabench.regularizers.dsa.definitions import adjustment_loss, exponential_similarity
+from dsabench.regularizers.dsa.neighbourhoods import (
+    fewest_samples,
+    most_neighbours,
+    nearest,
+    scores_of_neighbours,
+    warn_of_few_samples,
+)
 from dsabench.regularizers.dsa.pairs import DifferenceNetwork
-from dsabench.regularizers.dsa.priors import build_prior, prior_facts
+from dsabench.regularizers.dsa.priors import build_prior, count_nonfinite, prior_facts
 from dsabench.types import LabelledViews, MethodOutput, Views
 
 PairFunction = Callable[[Tensor, Tensor], Tensor]
@@ -33,11 +39,13 @@ class ReferenceDSA(Regularizer):
     - `reference_faults`: as found, the cross-view blocks of M and T repeat those of one view, and the prior is in
       train mode, so that it depends on the batch.
     - `eta`, `mu`, `temperature`, `prior_temperature`, `lambda1`, `lambda2`: as published.
+    - `balance`: whether lambda1 and lambda2 are relative to the method's gradient (`Regularizer`).
 
-    Raises ValueError for an option out of its range.
+    Raises ValueError for an option out of its range; small batches, and features of the prior that are not finite, are
+    treated as by `DSA`.
     """
 
-    smallest_batch = 5
+    smallest_batch = fewest_samples(neighbours=1)
 
     def __init__(
         self,
@@ -53,8 +61,9 @@ class ReferenceDSA(Regularizer):
         mu: float = 1.0,
         temperature: float = 0.5,
         prior_temperature: float = 0.5,
+        balance: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(balance=balance)
         require(lambda1 >= 0 and lambda2 >= 0, "lambda1 and lambda2 must be >= 0")
         require(eta >= 1, "eta must be >= 1")
         require(temperature > 0 and prior_temperature > 0, "temperature and prior_temperature must be > 0")
@@ -62,6 +71,7 @@ class ReferenceDSA(Regularizer):
         self.lambda1, self.lambda2, self.eta, self.mu = lambda1, lambda2, eta, mu
         self.temperature, self.prior_temperature = temperature, prior_temperature
         self.faults = reference_faults
+        self.warned = False
         self.prior = build_prior(prior, encoder, feature_dim, momentum=1.0)
         self.pair_network = DifferenceNetwork(embedding_dim)
 
@@ -83,8 +93,12 @@ class ReferenceDSA(Regularizer):
                 # At weight 0 nothing may reach the student, not even a gradient of zeros.
                 z1, z2 = z1.detach(), z2.detach()
             u, u1, u2 = (gather_rows(x) for x in (u, u1, u2))
+            broken = count_nonfinite(torch.cat([u, u1, u2], dim=1))
+            if not self.warned:
+                self.warned = True
+                warn_of_few_samples(len(u), eta=self.eta, mu=self.mu)
             near = nearest(u, min(self.eta, most_neighbours(len(u))))
-            scores = good_neighbour_scores(near[:, 1:], self.mu).repeat(2)
+            scores = scores_of_neighbours(near[:, 1:], self.mu).masked_fill(broken > 0, torch.nan).repeat(2)
             prior = self.blocks(lambda a, b: exponential_similarity(a, b, self.prior_temperature), u1, u2)
             similarity = self.blocks(self.pair_network, z1, z2)
             images = len(u)
@@ -94,10 +108,14 @@ class ReferenceDSA(Regularizer):
             adjustment = adjustment_loss(torch.cat([z1, z2]), similarity, scores, self.temperature)
         self.similar_pairs = (similarity[:images, images:].detach() > 0.5).fill_diagonal_(False)
         self.diagnostics = {
+            "dsa_prior_nonfinite": broken,
             "dsa_score_mean": scores.mean(),
             "dsa_similar": self.similar_pairs.sum() / max(1, images * (images - 1)),
         }
-        return {"dsa_prior": self.lambda2 * distance, "dsa_adjust": self.lambda1 * adjustment}
+        return {
+            "dsa_prior": self.weigh("dsa_prior", self.lambda2, distance, output),
+            "dsa_adjust": self.weigh("dsa_adjust", self.lambda1, adjustment, output),
+        }
 
     def blocks(self, pairwise: PairFunction, x1: Tensor, x2: Tensor) -> Tensor:
         """The matrix (2N, 2N) of the view pairs 11, 12 over 21, 22; as found, the cross-view ones repeat 11 and 22."""

@@ -10,6 +10,7 @@ from torchvision import datasets
 from torchvision.datasets import cifar, stl10
 
 from dsabench.data import load_dataset
+from dsabench.data.data_config import DataConfig
 from dsabench.errors import DataError, StorageError
 
 FOLDERS = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python", "stl10": "stl10_binary"}
@@ -69,7 +70,7 @@ def fabricate(root: Path, name: str) -> torch.Tensor:
 )
 def test_files_in_the_original_format(tmp_path: Path, name: str, counts: tuple[int, int, int]) -> None:
     test_images = fabricate(tmp_path, name)
-    dataset = load_dataset(name, data_dir=tmp_path, offline=True)
+    dataset = load_dataset(DataConfig(name=name, folder=str(tmp_path)), offline=True)
     assert tuple(len(s) for s in (dataset.train, dataset.val, dataset.test)) == counts
     assert dataset.image_size == (96 if name == "stl10" else 32)
     assert dataset.scale == "small"
@@ -86,7 +87,7 @@ def test_files_in_the_original_format(tmp_path: Path, name: str, counts: tuple[i
 @pytest.mark.parametrize("name", FOLDERS)
 def test_offline_says_where_it_looked(tmp_path: Path, name: str) -> None:
     with pytest.raises(DataError, match=rf"{tmp_path / FOLDERS[name]} and --offline forbids"):
-        load_dataset(name, data_dir=tmp_path, offline=True)
+        load_dataset(DataConfig(name=name, folder=str(tmp_path)), offline=True)
     assert not list(tmp_path.iterdir())
 
 
@@ -100,8 +101,8 @@ def test_a_missing_set_is_downloaded_once(tmp_path: Path, name: str, monkeypatch
 
     monkeypatch.setattr(cifar, "download_and_extract_archive", fetch)
     monkeypatch.setattr(stl10, "download_and_extract_archive", fetch)
-    first = load_dataset(name, data_dir=tmp_path / "new")
-    assert load_dataset(name, data_dir=tmp_path / "new").sha256 == first.sha256
+    first = load_dataset(DataConfig(name=name, folder=str(tmp_path / "new")))
+    assert load_dataset(DataConfig(name=name, folder=str(tmp_path / "new"))).sha256 == first.sha256
     source = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100, "stl10": datasets.STL10}[name]
     assert fetched == [source.url]
 
@@ -122,4 +123,4 @@ def test_failed_downloads(
 
     monkeypatch.setattr(cifar, "download_and_extract_archive", fetch)
     with pytest.raises(error, match=r"CIFAR10 into .*"):
-        load_dataset("cifar10", data_dir=tmp_path)
+        load_dataset(DataConfig(name="cifar10", folder=str(tmp_path)))

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from dsabench.data import load_dataset
+from dsabench.data.data_config import DataConfig
 from dsabench.errors import DataError, UsageError
 
 WriteFolder = Callable[..., None]
@@ -17,7 +18,7 @@ def test_train_and_test_folders(tmp_path: Path, write_folder: WriteFolder) -> No
     write_folder(tmp_path, {"train": 20, "test": 4, "val": 1})
     (tmp_path / "train" / "ant" / "notes.txt").write_text("not an image")
     (tmp_path / "train" / "ant" / "._000.jpg").write_text("not an image either")
-    dataset = load_dataset("imagefolder", data_dir=tmp_path)
+    dataset = load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path)))
     assert [len(s) for s in (dataset.train, dataset.val, dataset.test)] == [54, 6, 12]
     assert dataset.classes == ("ant", "bee", "cat")
     assert (dataset.image_size, dataset.channels, dataset.scale) == (12, 3, "tiny")
@@ -26,7 +27,7 @@ def test_train_and_test_folders(tmp_path: Path, write_folder: WriteFolder) -> No
         expected = torch.from_numpy(np.array(image)).permute(2, 0, 1)
     assert torch.equal(dataset.test.images[5], expected)
     assert dataset.test.labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
-    small = load_dataset("imagefolder", data_dir=tmp_path, train_images=9)
+    small = load_dataset(DataConfig(name="imagefolder", train_images=9, folder=str(tmp_path)))
     assert small.train.labels.bincount().tolist() == [3, 3, 3]
 
 
@@ -36,31 +37,31 @@ def test_val_serves_as_test_and_one_folder_is_split(tmp_path: Path, write_folder
     write_folder(tmp_path / "c", {"train": 25})
     counts = [
         [len(s) for s in (d.train, d.val, d.test)]
-        for d in (load_dataset("imagefolder", data_dir=tmp_path / name) for name in "abc")
+        for d in (load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path / name))) for name in "abc")
     ]
     assert counts == [[54, 6, 12], [54, 6, 15], [54, 6, 15]]
-    split = load_dataset("imagefolder", data_dir=tmp_path / "b")
+    split = load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path / "b")))
     assert split.test.labels.bincount().tolist() == [5, 5, 5]
-    assert split.sha256 == load_dataset("imagefolder", data_dir=tmp_path / "c").sha256
+    assert split.sha256 == load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path / "c"))).sha256
 
 
 def test_the_order_of_a_folder_listing_does_not_matter(
     tmp_path: Path, write_folder: WriteFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_folder(tmp_path, {"": 10})
-    expected = load_dataset("imagefolder", data_dir=tmp_path).sha256
+    expected = load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path))).sha256
     walk, iterdir = os.walk, Path.iterdir
     monkeypatch.setattr(os, "walk", lambda top: [(p, d[::-1], sorted(f, reverse=True)) for p, d, f in walk(top)])
     monkeypatch.setattr(Path, "iterdir", lambda self: sorted(iterdir(self), reverse=True))
-    assert load_dataset("imagefolder", data_dir=tmp_path).sha256 == expected
+    assert load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path))).sha256 == expected
 
 
 def test_sizes(tmp_path: Path, write_folder: WriteFolder) -> None:
     write_folder(tmp_path / "oblong", {"": 5}, size=(40, 20))
     write_folder(tmp_path / "large", {"": 5}, size=(130, 130))
-    assert load_dataset("imagefolder", data_dir=tmp_path / "oblong").image_size == 224
-    assert load_dataset("imagefolder", data_dir=tmp_path / "large").image_size == 224
-    dataset = load_dataset("imagefolder", data_dir=tmp_path / "oblong", image_size=10)
+    assert load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path / "oblong"))).image_size == 224
+    assert load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path / "large"))).image_size == 224
+    dataset = load_dataset(DataConfig(name="imagefolder", image_size=10, folder=str(tmp_path / "oblong")))
     assert isinstance(dataset.train.images, torch.Tensor)
     assert dataset.train.images.shape[1:] == (3, 10, 10)
     with Image.open(tmp_path / "oblong" / "ant" / "001.png") as image:
@@ -76,7 +77,7 @@ def test_grey_and_transparent_images_become_rgb(tmp_path: Path, write_folder: Wr
     write_folder(tmp_path, {"train": 2, "test": 1}, classes=("a", "b"))
     Image.new("L", (12, 12), 77).save(tmp_path / "test" / "a" / "000.jpg", quality=100)
     Image.new("RGBA", (12, 12), (1, 2, 3, 0)).save(tmp_path / "test" / "b" / "x.png")
-    images = load_dataset("imagefolder", data_dir=tmp_path).test.images
+    images = load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path))).test.images
     assert isinstance(images, torch.Tensor)
     assert images[0].unique().tolist() == [77]
     assert images[2, :, 0, 0].tolist() == [1, 2, 3]
@@ -86,7 +87,7 @@ def test_symbolic_links_to_files_are_followed(tmp_path: Path, write_folder: Writ
     write_folder(tmp_path / "elsewhere", {"": 4})
     write_folder(tmp_path / "data", {"": 4})
     (tmp_path / "data" / "ant" / "link.png").symlink_to(tmp_path / "elsewhere" / "ant" / "001.png")
-    dataset = load_dataset("imagefolder", data_dir=tmp_path / "data")
+    dataset = load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path / "data")))
     assert sum(len(s) for s in (dataset.train, dataset.val, dataset.test)) == 13
 
 
@@ -94,22 +95,22 @@ def test_the_folder_must_be_named_and_exist(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--data-dir"):
         load_dataset("imagefolder")
     with pytest.raises(DataError, match=r"no folder .*absent"):
-        load_dataset("imagefolder", data_dir=tmp_path / "absent")
+        load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path / "absent")))
     with pytest.raises(DataError, match="has 0 folders of classes"):
-        load_dataset("imagefolder", data_dir=tmp_path)
+        load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path)))
 
 
 def test_classes_must_agree_and_hold_images(tmp_path: Path, write_folder: WriteFolder) -> None:
     write_folder(tmp_path, {"train": 3}, classes=("ant", "bee", "cow"))
     write_folder(tmp_path, {"test": 3}, classes=("ant", "bee", "dog"))
     with pytest.raises(DataError, match=r"only in .*train: cow; only in .*test: dog"):
-        load_dataset("imagefolder", data_dir=tmp_path)
+        load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path)))
     (tmp_path / "test" / "dog").rename(tmp_path / "test" / "cow")
-    assert len(load_dataset("imagefolder", data_dir=tmp_path).classes) == 3
+    assert len(load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path))).classes) == 3
     for image in (tmp_path / "test" / "cow").iterdir():
         image.rename(image.with_suffix(".txt"))
     with pytest.raises(DataError, match=r"no images in .*cow"):
-        load_dataset("imagefolder", data_dir=tmp_path)
+        load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path)))
 
 
 def test_test_without_train_and_classes_too_small_to_split_are_refused(
@@ -117,13 +118,13 @@ def test_test_without_train_and_classes_too_small_to_split_are_refused(
 ) -> None:
     write_folder(tmp_path / "a", {"test": 3})
     with pytest.raises(DataError, match="no folder train beside it"):
-        load_dataset("imagefolder", data_dir=tmp_path / "a")
+        load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path / "a")))
     write_folder(tmp_path / "b", {"": 2})
     with pytest.raises(DataError, match=r"ant has 2 images, but a class needs 3"):
-        load_dataset("imagefolder", data_dir=tmp_path / "b")
+        load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path / "b")))
     write_folder(tmp_path / "c", {"train": 1, "test": 1})
     with pytest.raises(DataError, match=r"ant has 1 images, but a class needs 2"):
-        load_dataset("imagefolder", data_dir=tmp_path / "c")
+        load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path / "c")))
 
 
 @pytest.mark.parametrize("image_size", [None, 12])
@@ -135,8 +136,8 @@ def test_an_unreadable_image_is_named(
     broken = tmp_path / "test" / "bee" / f"broken.{suffix}"
     broken.write_bytes(b"these are no pixels")
     with pytest.raises(DataError, match=rf"cannot read the image .*broken\.{suffix}"):
-        load_dataset("imagefolder", data_dir=tmp_path, image_size=image_size)
+        load_dataset(DataConfig(name="imagefolder", image_size=image_size, folder=str(tmp_path)))
     whole = (tmp_path / "test" / "bee" / "000.jpg").read_bytes()
     broken.write_bytes(whole[: len(whole) * 2 // 3])
     with pytest.raises(DataError, match=rf"cannot read the image .*broken\.{suffix}"):
-        load_dataset("imagefolder", data_dir=tmp_path, image_size=image_size)
+        load_dataset(DataConfig(name="imagefolder", image_size=image_size, folder=str(tmp_path)))

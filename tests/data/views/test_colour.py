@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as reference
 
-from dsabench.data import colour
+from dsabench.data.views import colour
 
 
 def images(channels: int = 3) -> Tensor:

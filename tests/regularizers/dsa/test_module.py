@@ -8,10 +8,18 @@ from torch import Tensor, nn
 
 from dsabench import rng
 from dsabench.backbones import build_backbone
+from dsabench.errors import RunFailed
 from dsabench.methods.embedding import embed
-from dsabench.regularizers.dsa.adjustment import adjustment_loss, exponential_similarity
-from dsabench.regularizers.dsa.module import DSA
-from dsabench.regularizers.dsa.neighbourhoods import good_neighbour_scores, nearest, shared_neighbour_similarity
+from dsabench.regularizers.dsa import (
+    DSA,
+    ReferenceDSA,
+    adjustment_loss,
+    exponential_similarity,
+    good_neighbour_scores,
+    module,
+    shared_neighbour_similarity,
+)
+from dsabench.regularizers.dsa.priors import count_nonfinite
 from dsabench.types import LabelledViews, MethodOutput, Views
 
 IMAGES, FEATURES, EMBEDDING = 24, 64, 16
@@ -32,11 +40,7 @@ class Student(NamedTuple):
 
 
 def scores_of(u: Tensor, k: int) -> Tensor:
-    return good_neighbour_scores(nearest(u, k)[:, 1:], 1.0)
-
-
-def shared_of(u: Tensor, k: int) -> Tensor:
-    return shared_neighbour_similarity(nearest(u, k)[:, :k], len(u))
+    return good_neighbour_scores(u, k, 1.0)
 
 
 def make_student(seed: int = 0) -> Student:
@@ -143,8 +147,8 @@ def test_the_anchors_leave_the_students_state_alone(student: Student, views: Vie
 def test_the_teacher_is_in_eval_mode_always_and_sees_each_image_alone(student: Student, views: Views) -> None:
     dsa = make_dsa(student)
     before = {name: value.clone() for name, value in dsa.prior.state_dict().items()}
-    for module in (dsa, nn.ModuleList([dsa])):
-        module.train()
+    for whole in (dsa, nn.ModuleList([dsa])):
+        whole.train()
         assert not any(part.training for part in dsa.prior.modules())
     assert dsa.training
     output = student.output(views)
@@ -182,7 +186,7 @@ def test_the_terms_are_those_of_the_formulas(student: Student, views: Views) -> 
     output = student.output(views)
     terms = dsa(output, views, 1.0)
     u = teacher_features(dsa, views)
-    prior = shared_of(u, 4).repeat(2, 2)
+    prior = shared_neighbour_similarity(u, 4).repeat(2, 2)
     scores = scores_of(u, 5).repeat(2)
     z = torch.cat([output.z1, output.z2])
     learned = dsa.pair_network(z).detach()
@@ -213,7 +217,7 @@ def similarity_of(dsa: DSA, u: Tensor) -> Tensor:
 def test_every_similarity_is_what_its_name_says(student: Student) -> None:
     u = torch.randn(IMAGES, FEATURES, generator=rng.generator("u")) + 3.0
     centred = u - u.mean(dim=0)
-    shared = {k: shared_of(centred, k) for k in (2, 4)}
+    shared = {k: shared_neighbour_similarity(centred, k) for k in (2, 4)}
     expected = {
         "shared": shared[4],
         "nested": (shared[4] + shared[2]) / 2,
@@ -296,7 +300,7 @@ def test_the_log_shows_the_spread_of_the_scores_and_the_similar_pairs(student: S
     dsa(student.output(views), views, 0.0)
     u = teacher_features(dsa, views)
     scores = scores_of(u, MOST)
-    similar = shared_of(u, MOST) > 0.5
+    similar = shared_neighbour_similarity(u, MOST) > 0.5
     similar.fill_diagonal_(False)
     assert dsa.similar_pairs is not None
     assert dsa.similar_pairs.dtype == torch.bool
@@ -307,6 +311,7 @@ def test_the_log_shows_the_spread_of_the_scores_and_the_similar_pairs(student: S
     assert values == pytest.approx(
         {
             "dsa_k": MOST,
+            "dsa_prior_nonfinite": 0,
             "dsa_score_mean": float(scores.mean()),
             "dsa_score_q10": low,
             "dsa_score_q50": median,
@@ -316,22 +321,86 @@ def test_the_log_shows_the_spread_of_the_scores_and_the_similar_pairs(student: S
     )
 
 
-@pytest.mark.parametrize(("images", "expected"), [(5, 1), (8, 1), (9, 2), (24, 5), (80, 19), (81, 20), (100, 20)])
+@pytest.mark.parametrize(("images", "expected"), [(9, 2), (24, 5), (80, 19), (81, 20), (100, 20)])
 def test_a_small_batch_uses_a_quarter_of_itself_as_neighbours(student: Student, images: int, expected: int) -> None:
     u = torch.randn(images, FEATURES, generator=rng.generator("u"))
     centred = u - u.mean(dim=0)
     dsa = make_dsa(student, similarity="shared")
     prior, scores = dsa.relate(u)
     assert float(dsa.diagnostics["dsa_k"]) == expected
-    torch.testing.assert_close(prior, shared_of(centred, expected))
+    torch.testing.assert_close(prior, shared_neighbour_similarity(centred, expected))
     torch.testing.assert_close(scores, scores_of(centred, expected))
 
 
-def test_the_smallest_batch_can_be_trained_on(student: Student) -> None:
-    views = make_views(DSA.smallest_batch)
-    total = total_of(make_dsa(student)(student.output(views), views, 1.0))
+@pytest.mark.parametrize("images", [5, 8])
+@pytest.mark.parametrize("kind", [DSA, ReferenceDSA])
+def test_a_batch_about_which_nothing_is_said_can_be_trained_on_with_one_warning(
+    student: Student, images: int, kind: type[DSA] | type[ReferenceDSA]
+) -> None:
+    assert kind.smallest_batch == 5
+    views = make_views(images)
+    with rng.forked("dsa"):
+        dsa = kind(student.backbone, FEATURES, EMBEDDING)
+    with pytest.warns(
+        UserWarning, match=rf"nothing about batches of {images} images: .* \(s = 0\); .* at least 9 images"
+    ):
+        total = total_of(dsa(student.output(views), views, 1.0))
     total.backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in student.parameters())
+    # A second warning would be an error here.
+    terms = dsa(student.output(views), views, 1.0)
+    assert float(dsa.diagnostics["dsa_score_mean"]) == 0
+    assert not any(gradient.any() for gradient in gradients(terms["dsa_adjust"], student.parameters()))
+    if kind is DSA:
+        assert torch.equal(dsa.relate(torch.randn(images, FEATURES))[0], torch.eye(images))
+
+
+def test_a_queue_makes_up_for_a_small_batch_and_the_labels_need_no_neighbours(student: Student) -> None:
+    # A warning would be an error here.
+    views = make_views(5)
+    for options in ({"queue": 20}, {"prior": "labels", "scores": False}, {"similarity": "constant", "scores": False}):
+        dsa = make_dsa(student, **options)
+        dsa(student.output(views), labelled(views) if dsa.needs_labels else views, 1.0)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("kind", [DSA, ReferenceDSA])
+def test_features_of_the_prior_that_are_not_finite_are_an_error(
+    student: Student, views: Views, bad: float, kind: type[DSA] | type[ReferenceDSA]
+) -> None:
+    dsa = kind(student.backbone, FEATURES, EMBEDDING)
+    views.anchor[3, 0, 0, 0] = bad
+    with pytest.raises(RunFailed, match=r"prior hold NaN or infinity for 1 of 24 images.*try a smaller lr"):
+        dsa(student.output(views), views, 0.0)
+
+
+@pytest.mark.parametrize("options", [{}, {"lambda1": 0.0}, {"scores": False, "m": "prior"}, {"similarity": "constant"}])
+def test_where_to_look_is_to_wait_they_make_the_loss_nan_and_are_counted(
+    student: Student, views: Views, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As on an accelerator, where the count is not read.
+    monkeypatch.setattr(module, "count_nonfinite", lambda u: (~u.isfinite()).any(dim=1).sum())
+    dsa = make_dsa(student, **options)
+    views.anchor[3:5, 0, 0, 0] = float("nan")
+    total = total_of(dsa(student.output(views), views, 0.0))
+    assert total.isnan()
+    assert float(dsa.diagnostics["dsa_prior_nonfinite"]) == 2
+
+
+def test_to_count_what_is_not_finite_waits_for_no_accelerator() -> None:
+    # A device without values: to read one is an error there.
+    count = count_nonfinite(torch.empty(6, 3, device="meta"))
+    assert count.device.type == "meta"
+    assert count.shape == ()
+
+
+def test_the_index_of_the_images_is_for_those_alone_that_keep_something_of_each(student: Student, views: Views) -> None:
+    plain = Views(views.anchor, views.view1, views.view2)
+    dsa, output = make_dsa(student), student.output(views)
+    terms, same = dsa(output, views, 1.0), dsa(output, plain, 1.0)
+    assert all(torch.equal(term, same[name]) for name, term in terms.items())
+    with pytest.raises(ValueError, match="ema_every above 1 needs views with the index of each image"):
+        make_dsa(student, ema_every=2, num_images=40)(student.output(views), plain, 1.0)
 
 
 def test_a_queue_widens_the_search_and_forgets_the_oldest(student: Student) -> None:
@@ -344,7 +413,7 @@ def test_a_queue_widens_the_search_and_forgets_the_oldest(student: Student) -> N
         k = min(10, (len(bank) - 1) // 4)
         assert float(dsa.diagnostics["dsa_k"]) == k
         bank = bank - bank.mean(dim=0)
-        torch.testing.assert_close(prior, shared_of(bank, k)[:IMAGES, :IMAGES])
+        torch.testing.assert_close(prior, shared_neighbour_similarity(bank, k)[:IMAGES, :IMAGES])
         torch.testing.assert_close(scores, scores_of(bank, k)[:IMAGES])
         seen.append(u)
         assert dsa.queue is not None

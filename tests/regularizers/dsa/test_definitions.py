@@ -1,4 +1,4 @@
-"""The formulas of DSA against a slow, literal NumPy version of them, written from the definitions with nested loops."""
+"""The definitions of DSA's parts against nested loops in NumPy, hand-made cases, their invariances and gradients."""
 
 import math
 
@@ -6,31 +6,19 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from dsabench.regularizers import adjustment, neighbours
-from dsabench.regularizers.dsa.adjustment import adjustment_loss, exponential_similarity, pair_terms
-from dsabench.regularizers.dsa.neighbourhoods import good_neighbour_scores, nearest, shared_neighbour_similarity
-from dsabench.regularizers.dsa.pairs import PairNetwork
+from dsabench.regularizers.dsa import (
+    adjustment_loss,
+    exponential_similarity,
+    good_neighbour_scores,
+    shared_neighbour_similarity,
+)
+from dsabench.regularizers.dsa.definitions import adjacency
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5}
 DTYPES = tuple(TOLERANCE)
 # (samples, dimensions, neighbours), from the smallest batch there can be to more dimensions than samples.
 SHAPES = [(2, 1, 1), (3, 2, 1), (6, 2, 5), (9, 4, 2), (13, 7, 12), (20, 3, 6), (11, 40, 4)]
-
-
-def neighbour_matrix(u, k, *, include_self):
-    """The 0/1 matrix (N, N) of the k nearest."""
-    near = nearest(u, k)
-    return torch.zeros(len(u), len(u)).scatter_(1, near[:, :k] if include_self else near[:, 1:], 1.0)
-
-
-def scores_of(u, k, mu, first=None):
-    return good_neighbour_scores(nearest(u, k)[:, 1:], mu, first)
-
-
-def shared_of(u, k, first=None):
-    return shared_neighbour_similarity(nearest(u, k)[:first, :k], len(u))
 
 
 def cosine(x, y):
@@ -150,16 +138,17 @@ def test_neighbours_scores_and_shared_neighbours_are_those_of_the_definition(n, 
         x = torch.from_numpy(u).to(dtype)
         u = x.double().numpy()
         for include_self in (False, True):
-            ours = neighbour_matrix(x, k, include_self=include_self)
+            ours = adjacency(x, k, include_self=include_self)
             np.testing.assert_array_equal(ours.numpy(), reference_neighbours(u, k, include_self))
         for mu in (0, 1, 2.5):
-            scores = scores_of(x, k, mu)
-            # Shares of whole counts, in float32 whatever the features are.
+            scores = good_neighbour_scores(x, k, mu)
+            assert scores.dtype == dtype
             np.testing.assert_allclose(scores.numpy(), reference_scores(u, k, mu), rtol=0, atol=1e-6)
             assert scores.min() >= 0
             assert scores.max() <= 1
-        similarity = shared_of(x, k)
+        similarity = shared_neighbour_similarity(x, k)
         np.testing.assert_allclose(similarity.numpy(), reference_shared(u, k), rtol=0, atol=1e-6)
+        assert similarity.dtype == dtype
         assert torch.equal(similarity, similarity.T)
         assert (similarity.diagonal() == 1).all()
 
@@ -177,6 +166,15 @@ def test_exponential_similarity_is_that_of_the_definition(n, dimensions, k, temp
     assert similarity[0, 0] == 1
     assert similarity.min() > 0
     assert similarity.max() <= 1
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_exponential_similarity_of_coincident_features_is_one_with_no_gradient(dtype):
+    u = torch.from_numpy(draw(4, 3)).to(dtype).requires_grad_()
+    similarity = exponential_similarity(u, 3.0 * u.detach(), 0.5).diagonal()
+    assert (similarity == 1).all()
+    assert not torch.autograd.grad(similarity.sum(), u)[0].any()
+    assert torch.autograd.grad(exponential_similarity(u, u.detach(), 0.5).sum(), u)[0].isfinite().all()
 
 
 def test_exponential_similarity_of_a_batch_with_itself_is_symmetric_and_one_on_the_diagonal():
@@ -208,14 +206,14 @@ def test_adjustment_loss_counts_the_same_sample_in_both_views_as_a_pair_and_a_sa
 
 def test_self_is_in_or_out_by_force_and_ties_go_to_the_lower_index():
     copies = torch.ones(5, 3)
-    assert neighbour_matrix(copies, 2, include_self=False).tolist() == [
+    assert adjacency(copies, 2, include_self=False).tolist() == [
         [0, 1, 1, 0, 0],
         [1, 0, 1, 0, 0],
         [1, 1, 0, 0, 0],
         [1, 1, 0, 0, 0],
         [1, 1, 0, 0, 0],
     ]
-    assert neighbour_matrix(copies, 2, include_self=True).tolist() == [
+    assert adjacency(copies, 2, include_self=True).tolist() == [
         [1, 1, 0, 0, 0],
         [1, 1, 0, 0, 0],
         [1, 0, 1, 0, 0],
@@ -229,44 +227,78 @@ def test_copies_tie_whatever_the_order_in_which_a_product_was_summed(n):
     # Products of this size are summed in blocks, so that copies differ in their last bits before they are rounded.
     row = torch.from_numpy(draw(1, 300)).float()
     k = n // 4
-    adjacency = neighbour_matrix(row.repeat(n, 1), k, include_self=False)
+    near = adjacency(row.repeat(n, 1), k, include_self=False)
     lowest = torch.arange(k + 1)
     for i in range(n):
-        assert adjacency[i].nonzero().flatten().tolist() == [j for j in lowest.tolist() if j != i][:k]
+        assert near[i].nonzero().flatten().tolist() == [j for j in lowest.tolist() if j != i][:k]
 
 
 @pytest.mark.parametrize("k", [-1, 0, 6, 100])
 def test_more_neighbours_than_there_are_others_is_an_error(k):
     u = torch.from_numpy(draw(6, 3))
     for function in (
-        lambda: neighbour_matrix(u, k, include_self=True),
-        lambda: neighbour_matrix(u, k, include_self=False),
-        lambda: scores_of(u, k, 1),
-        lambda: shared_of(u, k),
+        lambda: adjacency(u, k, include_self=True),
+        lambda: adjacency(u, k, include_self=False),
+        lambda: good_neighbour_scores(u, k, 1),
+        lambda: shared_neighbour_similarity(u, k),
     ):
         with pytest.raises(ValueError, match=rf"k = {k} neighbours .* got 6 samples"):
             function()
 
 
-def test_shapes_that_do_not_fit_are_errors():
-    with pytest.raises(ValueError, match=r"\(N, D\)"):
-        neighbour_matrix(torch.zeros(4), 1, include_self=True)
+def test_shapes_and_values_that_do_not_fit_are_errors_in_clear_words():
+    for wrong, message in (
+        (torch.zeros(4), r"features of shape \(N, P\), got torch.float32 of shape \(4,\)"),
+        (torch.zeros(4, 2, dtype=torch.int64), "floating-point features"),
+        (torch.tensor([[1.0], [math.nan], [2.0]]), "must be finite"),
+        (torch.tensor([[1.0], [math.inf], [2.0]]), "must be finite"),
+    ):
+        for function in (lambda u: good_neighbour_scores(u, 1, 1), lambda u: shared_neighbour_similarity(u, 1)):
+            with pytest.raises(ValueError, match=message):
+                function(wrong)
+    for pair in ((torch.zeros(3, 2), torch.zeros(3, 4)), (torch.zeros(3), torch.zeros(3, 4))):
+        with pytest.raises(ValueError, match="for both views"):
+            exponential_similarity(*pair, 0.5)
     z, m, scores = stacked(*problem(3, 2))
     for wrong in ((z, m[:-1], scores), (z, m, scores[:3]), (z[:-1], m, scores)):
         with pytest.raises(ValueError, match="expected similarity"):
             adjustment_loss(*wrong, 0.5)
+    for embeddings in (z[:, 0], z[:1]):
+        with pytest.raises(ValueError, match=r"embeddings of shape \(R, D\) with R >= 2"):
+            adjustment_loss(embeddings, m, scores, 0.5)
+    for temperature in (0.0, -1.0, math.nan):
+        with pytest.raises(ValueError, match="temperature must be above 0"):
+            adjustment_loss(z, m, scores, temperature)
+        with pytest.raises(ValueError, match="temperature must be above 0"):
+            exponential_similarity(z, z, temperature)
 
 
-@pytest.mark.parametrize("k", [1, 4, 9])
-def test_the_first_samples_among_all_are_a_part_of_the_whole(k):
-    u = torch.from_numpy(with_ties(20, 3))
-    torch.testing.assert_close(scores_of(u, k, 1, 7), scores_of(u, k, 1)[:7])
-    torch.testing.assert_close(shared_of(u, k, 7), shared_of(u, k)[:7, :7])
+@pytest.mark.parametrize("scale", [1.0, 4.0])
+def test_adjustment_loss_takes_any_real_matrix(scale):
+    # Not symmetric, below 0 and above 1, scores too.
+    generator = np.random.default_rng(4)
+    for n, dimensions in ((2, 3), (6, 4)):
+        z, _, _ = problem(n, dimensions)
+        m = [[scale * generator.normal(size=(n, n)) for _ in range(2)] for _ in range(2)]
+        scores = generator.normal(size=n)
+        inputs = stacked(z, m, scores)
+        assert float(adjustment_loss(*inputs, 0.5)) == pytest.approx(reference_adjustment(z, m, scores, 0.5), rel=1e-9)
+        assert torch.autograd.gradcheck(lambda *x: adjustment_loss(*x, 0.5), [x.requires_grad_() for x in inputs])
+
+
+def test_adjustment_loss_of_a_large_matrix_does_not_overflow():
+    z, m, scores = stacked(*problem(5, 3), torch.float32)
+    z.requires_grad_()
+    loss = adjustment_loss(z, 1e4 * (m - 0.5), scores, 0.5)
+    loss.backward()
+    # log(1 + exp(x) / R^2) is x - 2 log R where x is large.
+    assert 1e3 < float(loss.detach()) < 1e5
+    assert z.grad.isfinite().all()
 
 
 def everything(u: Tensor, k: int = 4) -> list[Tensor]:
     """Every function of samples `u` (2N, D), whose embeddings are the samples themselves."""
-    similarity, scores = shared_of(u, k).to(u.dtype), scores_of(u, k, 1).to(u.dtype)
+    similarity, scores = shared_neighbour_similarity(u, k).to(u.dtype), good_neighbour_scores(u, k, 1).to(u.dtype)
     weights = torch.linspace(0.2, 1.0, len(u), dtype=u.dtype)
     loss = adjustment_loss(u, similarity, scores + 0.1, 0.5)
     return [similarity, scores, exponential_similarity(u, u, 0.5), loss, adjustment_loss(u, similarity, weights, 0.5)]
@@ -295,7 +327,7 @@ def test_an_outlier_gets_no_score_and_a_tight_cluster_all_of_it():
     generator = np.random.default_rng(0)
     cluster = np.array([1.0, 0.0, 0.0]) + 0.01 * generator.normal(size=(8, 3))
     u = torch.from_numpy(np.vstack([cluster, [[-1.0, 0.0, 0.0]]]))
-    scores = scores_of(u, 7, 1)
+    scores = good_neighbour_scores(u, 7, 1)
     assert scores[-1] == 0
     assert (scores[:-1] == 1).all()
 
@@ -379,113 +411,3 @@ def test_a_sample_without_a_score_asks_for_nothing_itself():
         adjustment_loss(rows, similarity, scores, 0.5).backward()
         gradients.append(rows.grad)
     assert torch.equal(*gradients)
-
-
-class LargestTensor(TorchDispatchMode):
-    """The number of elements of the largest tensor that any operation makes."""
-
-    def __init__(self):
-        super().__init__()
-        self.elements = 0
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        result = function(*args, **(kwargs or {}))
-        for tensor in torch.utils._pytree.tree_leaves(result):
-            if isinstance(tensor, Tensor):
-                self.elements = max(self.elements, tensor.numel())
-        return result
-
-
-def pair_problem(images, dimensions, dtype, seed=0):
-    """Embeddings of both views, a symmetric prior, scores, and a pair network that is not at its start."""
-    generator = torch.Generator().manual_seed(seed)
-    z = torch.randn(2 * images, dimensions, generator=generator, dtype=dtype)
-    prior = torch.rand(images, images, generator=generator, dtype=dtype)
-    network = PairNetwork(dimensions).to(dtype)
-    with torch.no_grad():
-        network.projection.weight.copy_(torch.randn(network.projection.weight.shape, generator=generator, dtype=dtype))
-        network.scale.fill_(0.3)
-        network.offset.fill_(-0.1)
-    return z, (prior + prior.T) / 2, torch.rand(images, generator=generator, dtype=dtype), network
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("learned", [True, False])
-@pytest.mark.parametrize("bounds", [(0.0, 1.0), (0.5, 1.0), (0.0, 0.5)])
-@pytest.mark.parametrize("temperature", [0.02, 0.5])
-# Blocks of one row, of some, of a number that does not divide the rows, and all at once.
-@pytest.mark.parametrize("block", [1, 50, 150, 10_000])
-def test_pair_terms_are_the_formulas_with_their_gradients(dtype, learned, bounds, temperature, block, monkeypatch):
-    monkeypatch.setattr(adjustment, "BLOCK", block)
-    z, prior, scores, network = pair_problem(9, 5, dtype)
-    # Copies in both views, and one sample twice.
-    z[9:12], z[1] = 2 * z[:3], z[0]
-    ours, theirs = (z.clone().requires_grad_() for _ in range(2))
-    pairs = pair_terms(ours, prior, scores, network if learned else None, temperature=temperature, bounds=bounds)
-    m = network(z) if learned else prior.repeat(2, 2)
-    expected = adjustment_loss(theirs, m.detach().clamp(*bounds), scores.repeat(2), temperature)
-    torch.testing.assert_close(pairs.adjustment, expected, rtol=TOLERANCE[dtype], atol=0)
-    (gradient,) = torch.autograd.grad(pairs.adjustment, ours, retain_graph=True)
-    (wanted,) = torch.autograd.grad(expected, theirs)
-    torch.testing.assert_close(gradient, wanted, rtol=10 * TOLERANCE[dtype], atol=10 * TOLERANCE[dtype])
-    assert torch.equal(pairs.similar, (m[:9, 9:] > 0.5) & ~torch.eye(9, dtype=torch.bool))
-    if not learned:
-        assert float(pairs.distance.detach()) == 0
-        return
-    distance = torch.linalg.vector_norm(m - prior.repeat(2, 2)) / 18
-    torch.testing.assert_close(pairs.distance, distance, rtol=TOLERANCE[dtype], atol=0)
-    parameters = list(network.parameters())
-    drawn = torch.autograd.grad(pairs.distance, parameters)
-    for mine, autograd in zip(drawn, torch.autograd.grad(distance, parameters), strict=True):
-        torch.testing.assert_close(mine, autograd, rtol=10 * TOLERANCE[dtype], atol=TOLERANCE[dtype])
-
-
-def test_gradient_of_the_pair_terms(monkeypatch):
-    monkeypatch.setattr(adjustment, "BLOCK", 30)
-    z, prior, scores, network = pair_problem(4, 3, torch.float64)
-    g, slope, offset = (part.detach().requires_grad_() for part in network.parts(z))
-
-    def both(unit, g, slope, offset):
-        return adjustment._PairSums.apply(unit, g, slope, offset, prior, scores, 0.5, (0.0, 1.0))[:2]
-
-    unit = torch.nn.functional.normalize(z, dim=1)
-    # M follows g and the adjustment does not, by design: each is checked for what it has a gradient for.
-    assert torch.autograd.gradcheck(
-        lambda u: both(u, g.detach(), slope.detach(), offset.detach())[0], unit.requires_grad_()
-    )
-    assert torch.autograd.gradcheck(lambda *parts: both(unit.detach(), *parts)[1], (g, slope, offset))
-
-
-def test_a_prior_that_is_met_draws_nothing():
-    z, _, scores, network = pair_problem(6, 3, torch.float64)
-    z[6:] = z[:6]
-    pairs = pair_terms(z, network(z)[:6, :6].detach(), scores, network, temperature=0.5)
-    assert float(pairs.distance.detach()) < 1e-7
-    assert all(g.isfinite().all() for g in torch.autograd.grad(pairs.distance, list(network.parameters())))
-
-
-@pytest.mark.parametrize("block", [1, 100, 10_000])
-def test_neighbours_do_not_depend_on_the_blocks(block, monkeypatch):
-    u = torch.from_numpy(with_ties(40, 3))
-    whole = nearest(u, 7)
-    monkeypatch.setattr(neighbours, "BLOCK", block)
-    assert torch.equal(nearest(u, 7), whole)
-
-
-@pytest.mark.parametrize(("images", "times"), [(512, 1.0), (2048, 0.3)])
-def test_no_tensor_is_larger_than_the_matrix_of_pairs(images, times, monkeypatch):
-    # Beyond a size, no tensor is even as large.
-    monkeypatch.setattr(adjustment, "BLOCK", 2**20)
-    dimensions = 128
-    generator = torch.Generator().manual_seed(0)
-    u = torch.randn(images, 64, generator=generator)
-    z = torch.randn(2 * images, dimensions, generator=generator, requires_grad=True)
-    network = PairNetwork(dimensions)
-    with LargestTensor() as largest:
-        near = nearest(u, 20)
-        prior = shared_neighbour_similarity(near[:, :20], images)
-        scores = good_neighbour_scores(near[:, 1:], 1)
-        pairs = pair_terms(z, prior, scores, network, temperature=0.5)
-        (pairs.adjustment + pairs.distance).backward()
-    assert z.grad.any()
-    assert 0 < largest.elements <= times * (2 * images) ** 2

@@ -1,0 +1,52 @@
+"""Flags in groups: a dataclass of flags is spelled once, and every command that takes it has them."""
+
+from __future__ import annotations
+
+import inspect
+import traceback
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from typing import Any, get_type_hints
+
+from dsabench.errors import DsabenchError
+
+
+def grouped(command: Callable[..., None]) -> Callable[..., None]:
+    """A command for typer, which sees the flags of each group among the command's parameters.
+
+    With `--debug` an error is printed with its traceback before it goes on to become one line.
+    """
+    kinds = get_type_hints(command, include_extras=True)
+    parameters: list[inspect.Parameter] = []
+    groups: dict[str, Any] = {}
+    for parameter in inspect.signature(command).parameters.values():
+        kind = kinds[parameter.name]
+        if not is_dataclass(kind):
+            parameters.append(parameter.replace(annotation=kind, kind=inspect.Parameter.KEYWORD_ONLY))
+            continue
+        groups[parameter.name] = kind
+        inner = get_type_hints(kind, include_extras=True)
+        parameters += [
+            inspect.Parameter(
+                field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=inner[field.name]
+            )
+            for field in fields(kind)
+        ]
+
+    def run(**values: Any) -> None:
+        debug = bool(values.get("debug"))
+        given = {
+            name: kind(**{field.name: values.pop(field.name) for field in fields(kind)})
+            for name, kind in groups.items()
+        }
+        try:
+            command(**values, **given)
+        except (DsabenchError, OSError) as error:
+            if debug:
+                traceback.print_exception(error)
+            raise
+
+    run.__name__, run.__doc__ = command.__name__, command.__doc__
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run

@@ -1,0 +1,78 @@
+"""What to measure, on what and where: the frozen configuration of an evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from dsabench.config.request import DEVICES, PRECISIONS, check_data, check_threads
+from dsabench.config.spec import Part, parse_part
+from dsabench.data.data_config import DataConfig
+from dsabench.errors import UsageError, unknown
+from dsabench.registry import Scalar
+
+SPLITS = ("test", "val")
+
+# Layers that any encoder has: the raw images in [0, 1], flattened, the floor under every learned feature; and a layer
+# averaged with its nearest training neighbours, which is what aggregation gives without training.
+PIXELS = "pixels"
+SMOOTH = "smooth"
+# What a method has: its backbone, and the projector on top of it.
+RUN_LAYERS = ("backbone", "projector")
+
+SMOOTH_OPTIONS: dict[str, Scalar] = {"k": 20, "layer": "backbone", "times": 1}
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """`probes` and metrics as words, with options, on `layers` of an encoder, scored on `split` of `data`.
+
+    None of `data` is the encoder's own; None of `device` and `threads` what it was trained with, as far as that is
+    there. `probes` may hold `crowding`, which stands for all metrics of the core tier.
+    """
+
+    probes: tuple[str, ...]
+    data: DataConfig | None = None
+    layers: tuple[Part, ...] = (Part("backbone"),)
+    split: str = "test"
+    device: str | None = None
+    threads: int | None = None
+    precision: str = "fp32"
+
+    def check(self) -> None:
+        """Raise UsageError for a name that does not exist, DataError for a folder that is not there.
+
+        The names of probes are checked where they are looked up, by `dsabench.evaluation.evaluators.asked`.
+        """
+        for layer in self.layers:
+            check_layer(layer)
+        for kind, value, known in (("split", self.split, SPLITS), ("precision", self.precision, PRECISIONS)):
+            if value not in known:
+                raise unknown(kind, value, known)
+        if self.device is not None and self.device not in DEVICES:
+            raise unknown("device", self.device, DEVICES)
+        if self.threads is not None:
+            check_threads(self.threads)
+        if self.data is not None:
+            check_data(self.data)
+
+    def also(self, *probes: str) -> EvalConfig:
+        """The same with these among what it measures."""
+        return replace(self, probes=(*self.probes, *(probe for probe in probes if probe not in self.probes)))
+
+
+def check_layer(layer: Part) -> None:
+    """Raise UsageError for a layer that no run has, or whose options are not those of its kind."""
+    if layer.name not in (*RUN_LAYERS, PIXELS, SMOOTH):
+        raise unknown("layer", layer.name, (*RUN_LAYERS, PIXELS, SMOOTH))
+    allowed = SMOOTH_OPTIONS if layer.name == SMOOTH else {}
+    for key, value in layer.options.items():
+        if key not in allowed:
+            raise UsageError(f"the layer {layer.name!r} has no option {key!r}; it has {', '.join(allowed) or 'none'}")
+        if type(value) is not type(allowed[key]) or (isinstance(value, int) and value < 1):
+            kind = "a layer's name" if isinstance(allowed[key], str) else "a whole number of at least 1"
+            raise UsageError(f"the option {key} of the layer {layer.name} must be {kind}, got {value!r}")
+
+
+def parse_parts(texts: tuple[str, ...] | list[str]) -> tuple[Part, ...]:
+    """`knn`, `knn[k=5]`, `smooth[k=20]`: read, each once."""
+    return tuple(dict.fromkeys(map(parse_part, texts)))

@@ -1,0 +1,37 @@
+"""Which data set, and how much of it: the one value that travels from the flags to the loader."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+Folder = Annotated[str | None, BeforeValidator(lambda value: str(value) if isinstance(value, Path) else value)]
+
+
+class DataConfig(BaseModel):
+    """A data set by `name`, in `folder`, with at most `train_images` of `image_size` pixels a side.
+
+    `title` is what tables call it. `content` is the SHA-256 of what was loaded, for names that do not say what is in
+    them (a folder of images). An option that is added later is None where it changes nothing, and is then no part of
+    the identity.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: str = "digits"
+    folder: Folder = None
+    title: str | None = None
+    train_images: int | None = None
+    image_size: int | None = None
+    content: str | None = None
+
+    @property
+    def label(self) -> str:
+        """What tables call the data set."""
+        return self.title or self.name
+
+    def identity(self) -> dict[str, object]:
+        """What decides which images are read: where they lie and what they are called is no part of it."""
+        return self.model_dump(exclude={"folder", "title"}, exclude_none=True)

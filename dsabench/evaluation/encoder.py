@@ -1,0 +1,156 @@
+"""The encoder: what evaluation knows of a model, whichever source it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from dsabench.config.eval_config import RUN_LAYERS
+from dsabench.data import Datasets
+from dsabench.data.data_config import DataConfig
+from dsabench.data.dataset import DataFacts
+from dsabench.errors import DataError
+from dsabench.files import canonical_json
+from dsabench.training.build import build_method
+from dsabench.training.checkpoint import module_state, read_checkpoint, restore_module, tensors_sha256
+from dsabench.training.run import Run
+
+Layer = Callable[[Tensor], Tensor]
+
+
+class Preprocess(NamedTuple):
+    """What a model wants of an image: its side in pixels, how it is resized, its channels, their `mean` and `std`."""
+
+    image_size: int
+    interpolation: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @property
+    def channels(self) -> int:
+        return len(self.mean)
+
+    def __str__(self) -> str:
+        return canonical_json(self._asdict())
+
+
+@dataclass
+class Encoder:
+    """A model by `name`, whose `layer_names` map images (B, C, H, W), preprocessed, to features (B, D).
+
+    `load` reads the weights and gives the layers in eval mode; it is called when features are not stored yet.
+    `weights_sha256` says which weights they are; `labels_used` is `none`, `prior` or `training`; `provenance` holds
+    what else the tidy table says of the encoder, by column. `data` is what it was trained on and has the hash
+    `data_sha256`; `folder`, where there is one, is where its features are kept. Probes draw by `seed`.
+    """
+
+    name: str
+    layer_names: tuple[str, ...]
+    preprocess: Preprocess
+    weights_sha256: str
+    labels_used: str
+    seed: int
+    load: Callable[[], Mapping[str, nn.Module]]
+    provenance: Mapping[str, object] = field(default_factory=dict)
+    data: DataConfig | None = None
+    data_sha256: str | None = None
+    folder: Path | None = None
+    device: str = "cpu"
+    threads: int = 1
+
+    @cached_property
+    def layers(self) -> Mapping[str, nn.Module]:
+        """The layers, their weights read once."""
+        return self.load()
+
+    def features(self, layer: str, images: Tensor, device: torch.device) -> Tensor:
+        """Features (B, D) float32 of preprocessed images (B, C, H, W), on the CPU."""
+        module = self.layers[layer].to(device)
+        assert not module.training, "features are read in eval mode"
+        with torch.no_grad():
+            rows: Tensor = module(images.to(device)).float().cpu()
+        return rows
+
+
+def run_encoder(run: Run, datasets: Datasets) -> Encoder:
+    """The encoder of a finished run; raises DataError where it is not finished or its weights are not its own."""
+    run.check_finished()
+    config, state = run.config, run.state
+    known = state.get("data_facts")
+    # A run of version 1 did not write them down, so its data are asked.
+    facts = facts_from(known) if known else datasets.load(config.data).facts
+
+    def load() -> Mapping[str, nn.Module]:
+        method = build_method(config, facts)
+        tensors, _ = read_checkpoint(run.final_checkpoint())
+        restore_module(method, "method", tensors)
+        if tensors_sha256(module_state(method, "method")) != state["weights_sha256"]:
+            raise DataError(f"the weights of {run.folder} are not those that its run.json names")
+        method.eval()
+        return {"backbone": method.backbone, "projector": nn.Sequential(method.backbone, method.projector).eval()}
+
+    return Encoder(
+        name=config.label,
+        layer_names=RUN_LAYERS,
+        preprocess=Preprocess(facts.image_size, "bilinear", facts.mean, facts.std),
+        weights_sha256=state["weights_sha256"],
+        labels_used=state["labels_used"],
+        seed=config.seed,
+        load=load,
+        provenance=run_columns(run),
+        data=config.data,
+        data_sha256=state["dataset_sha256"],
+        folder=run.folder / "features",
+        device=config.device,
+        threads=config.threads,
+    )
+
+
+def facts_from(stored: Mapping[str, object]) -> DataFacts:
+    """The facts of a run's data as its `run.json` holds them."""
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()}
+    return DataFacts(**values)  # type: ignore[arg-type]
+
+
+def run_columns(run: Run) -> dict[str, object]:
+    """What the tidy table says of a run, by column, its costs and where it came from."""
+    config, state = run.config, run.state
+    return {
+        "run_id": config.run_id,
+        "method": str(config.spec.method),
+        "regularizer": str(config.spec.regularizer),
+        "backbone": config.backbone,
+        "seed": config.seed,
+        "epochs": config.epochs,
+        "images_seen": state.get("images_seen", 0),
+        "wall_s": state.get("wall_s"),
+        "images_per_s": state.get("images_per_s"),
+        "peak_mem_mb": state.get("peak_mem_mb"),
+        "config_hash": config.config_hash,
+        "git_sha": state["git_sha"],
+        "git_dirty": state["git_dirty"],
+        "dsabench_version": state["dsabench_version"],
+        "torch_version": state["torch_version"],
+        "device": state["device"],
+        "n_devices": state["n_devices"],
+        "precision": config.precision,
+        "threads": config.threads,
+        "deterministic": config.deterministic,
+        "augment": config.augment or "batched",
+        "prior": state["prior"],
+        "labels_used": state["labels_used"],
+        "started_utc": state["started_utc"],
+        "capability": state.get("capability", ""),
+        "blas": state.get("blas", ""),
+        "trained_on": config.data.label,
+        "batch_size": config.batch_size,
+        "train_images": state.get("data_facts", {}).get("num_images"),
+        "image_size": state.get("data_facts", {}).get("image_size"),
+        "lr": config.resolved.optimizer.get("lr"),
+    }

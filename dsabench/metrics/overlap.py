@@ -1,0 +1,89 @@
+"""Which class means are too near: for a class, and for each sample."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dsabench.metrics.distances import pairwise
+from dsabench.metrics.samples import Metric, Samples
+
+# Two distances that differ by less than this share are equal up to rounding.
+ROUNDING = 1e-12
+
+
+@Metric
+def directional_cdnv(samples: Samples) -> float:
+    """Variance along the line between two class means, over the squared distance of the means.
+
+    The mean over ordered pairs c != c' of mean_{i in c} ((x_i - mu_c) . (mu_c - mu_c'))^2 / ||mu_c - mu_c'||^4, of
+    features (N, D) and classes (N,): Luthra et al. 2025, arXiv 2506.04411, and arXiv 2603.03530. At most `cdnv`, and D
+    times smaller where classes are round. Lower is better; takes O(N C D) in a second pass.
+    """
+    moments = samples.compared().moments
+    means = moments.means
+    along = torch.zeros(len(means), len(means), dtype=torch.float64)
+    for rows, codes in samples.blocks(len(means)):
+        products = (rows - samples.origin - means[codes]) @ means.T
+        along.index_add_(0, codes, (products - products.gather(1, codes[:, None])).square_())
+    apart = pairwise(means, means).square()
+    # Classes that differ and share a mean are inf times too wide, whatever the line.
+    ratios = torch.where(apart > 0, along / moments.counts[:, None] / apart, moments.variances[:, None]) / apart
+    return float(ratios[~torch.eye(len(means), dtype=torch.bool)].mean())
+
+
+@Metric
+def nearest_class_gap(samples: Samples) -> float:
+    """Mean over classes of the squared distance from the mean of features (N, D) to the nearest other class mean.
+
+    What `inter_class_separation` is for the nearest class instead of for all. Higher is better; no pass of its own,
+    O(C^2 D).
+    """
+    return float(_nearest(samples.compared().moments.means).mean())
+
+
+def _nearest(means: Tensor) -> Tensor:
+    """Squared distances (C,) from means (C, D) to the nearest other."""
+    return pairwise(means, means).fill_diagonal_(torch.inf).min(dim=1).values.square()
+
+
+@Metric
+def class_overlap(samples: Samples) -> float:
+    """Share of the samples (N, D) that are no nearer to the mean of their class (N,) than to that of another.
+
+    The error of the nearest class mean on the samples it was made of (the second side of neural collapse's NC4, Papyan
+    et al. 2020, arXiv 2008.08186). A tie, up to rounding, overlaps: so a collapse scores 1. Lower is better; takes
+    O(N C D) in a second pass.
+    """
+    means = samples.compared().moments.means
+    lengths = means.square().sum(dim=1)
+    overlapping = 0
+    for rows, codes in samples.blocks(len(means)):
+        rows -= samples.origin
+        # ||x - mu||^2 = ||x||^2 + ||mu||^2 - 2 x . mu, and the first term is the same for every class.
+        own, other = _own_and_other(torch.addmm(lengths, rows, means.T, alpha=-2), codes)
+        doubtful = (other - own).abs() <= ROUNDING * (rows.square().sum(dim=1) + lengths.max())
+        overlapping += int(((other < own) & ~doubtful).sum())
+        own, other = _own_and_other(pairwise(rows[doubtful], means), codes[doubtful])
+        overlapping += int((other <= own * (1 + ROUNDING)).sum())
+    return overlapping / len(samples)
+
+
+def _own_and_other(distances: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
+    """The distances (B,) to the mean of a sample's class (B,) and to the nearest other, of those (B, C) to all."""
+    own = distances.gather(1, codes[:, None]).squeeze(1)
+    return own, distances.scatter(1, codes[:, None], torch.inf).min(dim=1).values
+
+
+@Metric
+def calinski_harabasz(samples: Samples) -> float:
+    """Variance ratio of features (N, D) and classes (N,): (between / (C - 1)) / (within / (N - C)), in traces.
+
+    Calinski and Harabasz 1974: `fisher_ratio` with degrees of freedom, so comparable at equal N and C alone. Higher is
+    better; no pass of its own. Raises ValueError where every sample is a class of its own.
+    """
+    moments, (n, classes) = samples.compared().moments, (len(samples), samples.n_classes)
+    if classes == n:
+        raise ValueError(f"the Calinski-Harabasz index needs fewer classes than samples; got {n} of each")
+    between = moments.counts @ (moments.means - moments.centre).square().sum(dim=1)
+    return float(between / (classes - 1) / (moments.scatter.sum() / (n - classes)))

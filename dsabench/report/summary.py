@@ -1,0 +1,31 @@
+"""Paired comparisons as a CSV file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dsabench.files import write_atomic
+from dsabench.tables.rows import csv_text
+
+if TYPE_CHECKING:
+    from dsabench.stats import Comparison
+
+
+def write_summary(comparisons: Iterable[Comparison], path: Path, *, extra: Mapping[str, str]) -> None:
+    """Write every field of the comparisons as CSV, after the columns of `extra` (such as `dataset`, `split`).
+
+    Accuracies are fractions, infinite ends `-inf` and `inf`. Raises StorageError where it cannot be written.
+    """
+    from dsabench.stats import Comparison
+
+    columns = [field.name for field in fields(Comparison)]
+    place = columns.index("key")
+    header = [*extra, *columns[:place], "layer", "probe", "probe_params", "metric", *columns[place + 1 :]]
+    records = []
+    for comparison in comparisons:
+        cells = [getattr(comparison, column) for column in columns]
+        records.append([*extra.values(), *cells[:place], *comparison.key, *cells[place + 1 :]])
+    write_atomic(path, csv_text(header, records))

@@ -1,0 +1,136 @@
+"""A table as a value: its columns, its cells as numbers and words, its notes. Style is for whoever draws it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, TypeVar
+
+T = TypeVar("T")
+K = TypeVar("K")
+
+Kind: TypeAlias = Literal["name", "text", "count", "number", "mean", "difference", "interval", "p", "verdict"]
+# What reads from left to right; columns of all other kinds are numbers.
+WORDS: frozenset[Kind] = frozenset({"name", "text", "verdict"})
+
+
+@dataclass(frozen=True)
+class Column:
+    """What the cells of a column are; a metric's has a unit and the direction in which it is better, if either is."""
+
+    label: str
+    kind: Kind
+    unit: str = ""
+    higher_is_better: bool | None = None
+
+
+@dataclass(frozen=True)
+class Measure:
+    """The metric that a line is about, where each line has its own."""
+
+    label: str
+    unit: str
+    higher_is_better: bool | None
+
+
+@dataclass(frozen=True)
+class Remark:
+    """What a reader must know before comparing a line with another: `2 failed`, `120 epochs`."""
+
+    text: str
+    tone: Literal["aside", "warning", "failure"]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """The spec that a line is about."""
+
+    spec: str
+    uses_labels: bool = False
+    remarks: tuple[Remark, ...] = ()
+
+
+@dataclass(frozen=True)
+class Number:
+    """A value in its unit: `%` is a share of 1, `s` are seconds."""
+
+    value: float
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A signed difference of two values; `size` is that of the larger one, which its digits are chosen by."""
+
+    value: float
+    unit: str
+    size: float
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An interval of a difference, its ends infinite where there is no bound; `size` as of the difference."""
+
+    low: float
+    high: float
+    unit: str
+    size: float
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean over `n` seeds or runs with its sample standard deviation, None where there is but one."""
+
+    value: float
+    deviation: float | None
+    n: int
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class PValue:
+    """The p of a test."""
+
+    value: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a comparison came to, in one word or two."""
+
+    word: str
+
+
+Cell: TypeAlias = str | int | Measure | Arm | Number | Difference | Interval | Mean | PValue | Verdict | None
+
+
+@dataclass(frozen=True)
+class Section:
+    """Lines that belong together, under a heading where the table has several such groups."""
+
+    rows: tuple[tuple[Cell, ...], ...]
+    heading: str = ""
+    emphasised: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A title, columns, sections of lines with one cell a column, and notes; raises ValueError for uneven lines."""
+
+    title: str
+    columns: tuple[Column, ...]
+    sections: tuple[Section, ...]
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for row in (row for section in self.sections for row in section.rows):
+            if len(row) != len(self.columns):
+                raise ValueError(f"a line of {len(row)} cells in a table of {len(self.columns)} columns: {row}")
+
+
+def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
+    """Items by key, keys in order of first appearance."""
+    groups: dict[K, list[T]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return groups

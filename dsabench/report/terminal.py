@@ -1,0 +1,121 @@
+"""Draws tables on a console with rich, within its width and its encoding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich import table as grid
+from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
+from rich.console import Console
+from rich.text import Text
+
+from dsabench.report.table import WORDS, Arm, Cell, Column, Table, Verdict
+from dsabench.report.wording import LABELS, broken, marks, printable, written
+
+_TONES = {"aside": "dim", "warning": "yellow", "failure": "red"}
+_VERDICTS = {
+    "better": "bold green",
+    "worse": "bold red",
+    "better by less than matters": "green",
+    "tighter, not better": "yellow",
+    "not better, fails more often": "yellow",
+    "not better, a guard was not measured": "yellow",
+    "undecided, runs are missing": "yellow",
+    "too few": "yellow",
+    "not shown": "dim",
+    "no difference": "dim",
+}
+# For encodings without these symbols.
+_PLAIN = str.maketrans({"↑": "^", "↓": "v", "±": "/", LABELS: "*"})
+# As long as barlow_twins+dsa: what is left of 80 columns beside all the headline metrics.
+_SPEC_WIDTH = 16
+_HEAD_WIDTH, _NUMBER_WIDTH = 9, 12
+# Words are folded to so few columns before numbers move into a block of their own.
+_LEAST_WIDTH = 12
+
+
+def draw(console: Console, table: Table) -> None:
+    """Print a table: its title, its lines, the notes below them, and an empty line after a titled one.
+
+    Words are folded where the console is narrow; numbers are not, so those that find no room stand in a further block
+    of columns below, the names of the lines before them again.
+    """
+    if table.title:
+        console.print(_text(console, table.title, "bold"))
+    if table.columns:
+        widths = [_width(console, table, place) for place in range(len(table.columns))]
+        for places in _blocks(widths, console.width):
+            # For the names in the first column: what the others and the lines between them leave.
+            room = console.width - sum(widths[place] + 1 for place in places[1:])
+            console.print(_grid(console, table, places, room))
+    for note in table.notes:
+        console.print(_text(console, note, "dim"))
+    if table.title:
+        console.print()
+
+
+def _blocks(widths: Sequence[int], room: int) -> list[list[int]]:
+    """The columns of each block: as many as fit side by side, the first of all again before the others."""
+    blocks, used = [[0]], widths[0]
+    for place, width in enumerate(widths[1:], start=1):
+        if used + 1 + width > room and len(blocks[-1]) > 1:
+            blocks.append([0])
+            used = widths[0]
+        blocks[-1].append(place)
+        used += 1 + width
+    return blocks
+
+
+def _width(console: Console, table: Table, place: int) -> int:
+    """How many characters a column needs at least: whole numbers, folded words."""
+    column = table.columns[place]
+    texts = [
+        _head(console, column),
+        *(_cell(console, row[place], _LEAST_WIDTH) for s in table.sections for row in s.rows),
+    ]
+    width = max(cell_len(line) for text in texts for line in text.plain.split("\n"))
+    return min(width, {**dict.fromkeys(WORDS, _LEAST_WIDTH), "number": _NUMBER_WIDTH}.get(column.kind, width))
+
+
+def _grid(console: Console, table: Table, places: Sequence[int], room: int) -> grid.Table:
+    # As little ornament as 80 columns need.
+    drawn = grid.Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
+    for column in (table.columns[place] for place in places):
+        drawn.add_column(
+            _head(console, column),
+            style="bold" if column.kind == "name" else "",
+            justify="left" if column.kind in WORDS else "right",
+            max_width=_NUMBER_WIDTH if column.kind == "number" else None,
+            no_wrap=room > 0 and column.kind not in (*WORDS, "number"),
+            overflow="fold",
+        )
+    for section in table.sections:
+        if section.heading:
+            drawn.add_row(_text(console, section.heading, "italic cyan"))
+        for row in section.rows:
+            style = "bold" if section.emphasised else ""
+            drawn.add_row(*(_cell(console, row[place], room) for place in places), style=style)
+    return drawn
+
+
+def _head(console: Console, column: Column) -> Text:
+    name = column.label if column.kind in WORDS else broken(column.label, _HEAD_WIDTH)
+    return _text(console, f"{name}\n{marks(column)}" if column.kind == "mean" else name)
+
+
+def _cell(console: Console, cell: Cell, room: int) -> Text:
+    if isinstance(cell, Verdict):
+        return _text(console, cell.word, _VERDICTS.get(cell.word, ""))
+    if not isinstance(cell, Arm):
+        return _text(console, written(cell))
+    text = _text(console, broken(cell.spec + (LABELS if cell.uses_labels else ""), min(room, _SPEC_WIDTH)))
+    for remark in cell.remarks:
+        text.append_text(_text(console, f"\n  {remark.text}", _TONES[remark.tone]))
+    return text
+
+
+def _text(console: Console, text: str, style: str = "") -> Text:
+    # Text, here and in every cell: a spec's [options] would be taken for rich's markup and vanish.
+    shown = printable(text.translate(_PLAIN) if console.options.ascii_only else text)
+    return Text(shown.encode(console.encoding, "replace").decode(console.encoding), style=style)

@@ -1,0 +1,151 @@
+"""What a comparison declared before it looked: written beside the runs once, and held against whatever is asked later.
+
+`declarations/HASH.json` in the runs folder is written the first time that a set of specs is compared there. Whoever
+asks for another primary metric, more seeds or fewer arms afterwards may, and reads that it is so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from dsabench import __version__
+from dsabench.config.eval_config import EvalConfig
+from dsabench.config.run_config import RunConfig
+from dsabench.errors import DataError
+from dsabench.files import canonical_json, read_json, write_atomic
+from dsabench.tables.criteria import Criteria
+
+FOLDER = "declarations"
+# What may change without another question being asked, with the words for it.
+_CHANGEABLE = {
+    "primary": "primary",
+    "layer": "layer",
+    "split": "split",
+    "guards": "guards",
+    "margins": "margins",
+    "smallest_effect": "smallest effect",
+}
+
+
+def _utc_now() -> str:
+    # With microseconds: of two declarations the earlier one counts.
+    return datetime.now(UTC).isoformat()
+
+
+def _versions() -> dict[str, str]:
+    return {"dsabench": __version__, **{name: metadata.version(name) for name in ("torch", "numpy", "scipy")}}
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What a comparison of `specs` (the baseline first) on `seeds` will be judged by.
+
+    `setting` identifies the data and the training that all arms share: the data's hash, backbone, epochs. `primary` and
+    `guards` are texts that the command line reads, `margins` as many as guards. `runs_seen` is how many runs of these
+    arms had finished when it was written.
+    """
+
+    setting: Mapping[str, str | int]
+    specs: tuple[str, ...]
+    seeds: tuple[int, ...]
+    primary: str
+    guards: tuple[str, ...]
+    margins: tuple[float, ...]
+    smallest_effect: float
+    layer: str = "backbone"
+    split: str = "test"
+    runs_seen: int = 0
+    utc: str = field(default_factory=_utc_now)
+    versions: Mapping[str, str] = field(default_factory=_versions)
+
+    @property
+    def name(self) -> str:
+        """The name of its file, from the setting and the set of specs."""
+        identity = {"setting": dict(self.setting), "specs": sorted(set(self.specs))}
+        return f"{hashlib.sha256(canonical_json(identity).encode()).hexdigest()[:16]}.json"
+
+
+def declaration_of(
+    planned: Sequence[RunConfig], seeds: Sequence[int], criteria: Criteria, what: EvalConfig
+) -> Declaration:
+    """What a comparison of these planned runs will be judged by."""
+    run = planned[0]
+    return Declaration(
+        # What all arms share; an arm's own epochs are in its spec.
+        setting={"data": canonical_json(run.data.identity()), "backbone": run.backbone, "batch_size": run.batch_size},
+        specs=tuple(dict.fromkeys(str(one.spec) for one in planned)),
+        seeds=tuple(seeds),
+        primary=str(criteria.primary),
+        guards=tuple(str(guard.choice) for guard in criteria.guards),
+        margins=tuple(guard.margin for guard in criteria.guards),
+        smallest_effect=criteria.smallest_effect,
+        layer=str(what.layers[0]),
+        split=what.split,
+    )
+
+
+def declare(folder: Path, declaration: Declaration, *, runs_seen: int) -> tuple[Declaration, list[str]]:
+    """The declaration that holds for a comparison, written now where there is none yet, and how it was departed from.
+
+    `folder` is that of the runs, `runs_seen` counts the runs of these arms that have finished. It is the earliest
+    declaration in one setting that holds all these specs: dropping an arm does not start anew. Raises DataError where
+    a file is damaged, StorageError where none can be written.
+    """
+    earlier = [known for known in read_declarations(folder) if known.setting == dict(declaration.setting)]
+    covering = [known for known in earlier if set(known.specs) >= set(declaration.specs)]
+    if covering:
+        held = min(covering, key=lambda known: known.utc)
+    else:
+        held = replace(declaration, runs_seen=runs_seen)
+        write_atomic(folder / FOLDER / held.name, json.dumps(asdict(held), indent=1) + "\n")
+    return held, deviations(held, declaration, runs_seen)
+
+
+def deviations(declared: Declaration, now: Declaration, runs_seen: int) -> list[str]:
+    """How a comparison departs from what was declared, in words; `runs_seen` are the runs that have finished by now."""
+    when = "after looking" if runs_seen else "before any run was seen"
+    seen = declared.runs_seen
+    words = [f"declared after {seen} runs were seen" if seen > 1 else "declared after 1 run was seen"] if seen else []
+    if now.specs[0] != declared.specs[0]:
+        words.append(f"baseline changed from {declared.specs[0]} to {now.specs[0]} {when}")
+    for name, said in _CHANGEABLE.items():
+        before, after = getattr(declared, name), getattr(now, name)
+        if before != after:
+            words.append(f"{said} changed from {_text(before)} to {_text(after)} {when}")
+    for kind, before, after in (("seed", declared.seeds, now.seeds), ("arm", declared.specs, now.specs)):
+        words += _changed(kind, before, after)
+    return words
+
+
+def read_declarations(folder: Path) -> list[Declaration]:
+    """All declarations beside the runs in `folder`; raises DataError for a damaged one."""
+    return [_parsed(path, read_json(path)) for path in sorted((folder / FOLDER).glob("*.json"))]
+
+
+def _parsed(path: Path, content: Mapping[str, Any]) -> Declaration:
+    names = {one.name for one in fields(Declaration)}
+    if content.keys() != names:
+        differing = ", ".join(sorted(content.keys() ^ names))
+        raise DataError(f"{path} is no declaration of this version of dsabench ({differing}); move it out of the way")
+    lists = {name: tuple(value) for name, value in content.items() if isinstance(value, list)}
+    return Declaration(**{**content, **lists})
+
+
+def _changed(kind: str, before: Collection[object], after: Collection[object]) -> list[str]:
+    more, fewer = [one for one in after if one not in before], [one for one in before if one not in after]
+    return [
+        f"{len(listed)} {word} {kind}{'s' * (len(listed) > 1)} than declared: {', '.join(map(str, listed))}"
+        for word, listed in (("more", more), ("fewer", fewer))
+        if listed
+    ]
+
+
+def _text(value: object) -> str:
+    return (", ".join(map(str, value)) or "none") if isinstance(value, tuple) else str(value)

@@ -1,0 +1,52 @@
+"""The programs that show dsabench in a loop of one's own do what they say."""
+
+import inspect
+
+import pytest
+import torch
+
+from benchmarks.examples import crowding_callback, dsa_in_a_loop
+from dsabench import DSA, measure
+
+
+def test_dsa_in_a_loop_adds_its_terms_and_trains_its_network(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[tuple[DSA, torch.Tensor]] = []
+
+    def remembered(*arguments: object, **options: object) -> DSA:
+        dsa = DSA(*arguments, **options)  # type: ignore[arg-type]
+        assert dsa.pair_network is not None
+        built.append((dsa, dsa.pair_network.scale.detach().clone()))
+        return dsa
+
+    monkeypatch.setattr(dsa_in_a_loop, "DSA", remembered)
+    history = dsa_in_a_loop.main(["--steps", "4"])
+    assert [set(row) for row in history] == [{"loss", "ssl", "dsa_adjust", "dsa_prior"}] * 4
+    for row in history:
+        assert row["loss"] == pytest.approx(row["ssl"] + row["dsa_adjust"] + row["dsa_prior"], rel=1e-5)
+        assert row["dsa_prior"] > 0
+    # From 30% of training on.
+    assert [row["dsa_adjust"] > 0 for row in history] == [False, False, True, True]
+    ((dsa, scale),) = built
+    assert dsa.pair_network is not None
+    assert not torch.equal(dsa.pair_network.scale, scale)
+    assert float(dsa.diagnostics["dsa_k"]) == 20
+    assert "CDNV of the features" in capsys.readouterr().out
+
+
+# Of Lightning's own: a deprecated call of torch's, and advice on speed.
+@pytest.mark.filterwarnings("ignore:.*LeafSpec.*", "ignore:.*does not have many workers", "ignore:.*logging interval")
+def test_the_callback_logs_what_measure_says_of_the_backbone() -> None:
+    trainer, model, held_out = crowding_callback.main(["--epochs", "1"])
+    images, classes = held_out.tensors
+    with torch.no_grad():
+        features = model.backbone.eval()(images)
+    expected = {f"crowding/{name}": value for name, value in measure(features, classes).items()}
+    logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    assert "crowding/cdnv" in logged
+    assert logged == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_callback_is_as_short_as_it_is_said_to_be() -> None:
+    assert len(inspect.getsource(crowding_callback.Crowding).strip().splitlines()) <= 15

@@ -1,0 +1,211 @@
+import io
+import math
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from arms import MEASURED, PAIR, PRIMARY, failed, overview_rows, row, rows_of
+from rich.console import Console
+
+from dsabench.report import (
+    overview_tables,
+    paired_tables,
+    print_comparisons,
+    print_listing,
+    print_overview,
+    print_values,
+)
+from dsabench.report.table import Arm, Mean, Number, Table
+from dsabench.report.terminal import draw
+from dsabench.report.wording import written
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def rendered(
+    show: Callable[[Console], None], *, encoding: str = "utf-8", terminal: bool = False, width: int = 80
+) -> str:
+    file = io.TextIOWrapper(io.BytesIO(), encoding=encoding, newline="")
+    show(Console(file=file, width=width, force_terminal=terminal, color_system=None))
+    file.seek(0)
+    text = file.read()
+    assert max(map(len, text.splitlines())) <= width
+    return text
+
+
+def overview(console: Console) -> None:
+    print_overview(console, overview_rows())
+
+
+def pair(console: Console) -> None:
+    print_comparisons(console, PAIR)
+
+
+def values(console: Console) -> None:
+    print_values(console, rows_of("simclr", [3]))
+
+
+@pytest.mark.parametrize("show", [overview, pair, values])
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_tables_are_the_golden_ones(show: Callable[[Console], None], encoding: str) -> None:
+    text = rendered(show, encoding=encoding)
+    assert text == (GOLDEN / f"{show.__name__}-{encoding}.txt").read_text(encoding=encoding)
+    assert rendered(show, encoding=encoding, terminal=True) == text
+
+
+def numbers(table: Table) -> set[str]:
+    cells = (cell for section in table.sections for line in section.rows for cell in line)
+    return {written(cell) for cell in cells if isinstance(cell, Mean | Number)}
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 120])
+def test_a_narrow_console_folds_words_and_moves_numbers_below_but_cuts_none(width: int) -> None:
+    for table in (*overview_tables(overview_rows()), *paired_tables(PAIR)):
+        text = rendered(lambda console, table=table: draw(console, table), width=width)
+        assert "…" not in text
+        assert numbers(table) <= set(text.split()), width
+        whole = text.replace("\n", "").replace(" ", "")
+        assert all(note.replace(" ", "") in whole for note in table.notes)
+
+
+def test_what_has_no_room_stands_in_a_block_below_with_the_names_again() -> None:
+    lines = [line.split() for line in rendered(overview, width=60).splitlines()]
+    assert [line for line in lines if line[:1] == ["spec"]] == [
+        ["spec", "n", "↓", "%", "↑", "%", "↑", "%", "↑", "↑"], ["spec", "s/run"],
+    ]  # fmt: skip
+    assert ["supervised†", "6", ".168±.007", "98.2±.4", "90.5±1.9", "98.8±.2", ".432±.019"] in lines
+    assert ["supervised†", "23.4±1.5", "61"] in lines
+
+
+def test_arms_that_collapse_now_and_then_still_fit() -> None:
+    spread = [
+        row(
+            "barlow_twins+dsa",
+            seed,
+            probe=probe,
+            probe_params=params,
+            metric=metric,
+            value=value,
+            higher_is_better=True,
+        )
+        for seed, value in enumerate((0.1, 0.98))
+        for probe, params, metric, *_ in MEASURED
+    ]
+    text = rendered(lambda console: print_overview(console, spread))
+    assert "54.0±62.2" in text
+    assert "barlow_twins+dsa" in text
+
+
+def test_a_name_is_broken_where_it_reads_best_in_the_room_that_numbers_leave() -> None:
+    lines = [line.split() for line in rendered(overview, width=78).splitlines()]
+    place = lines.index(["+dsa"])
+    assert lines[place - 1][:3] == ["barlow_twins", "6", ".148±.007"]
+    assert lines[2][-1] == "s/run"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
+def test_names_are_neither_markup_nor_commands_to_the_terminal(encoding: str) -> None:
+    name = "[red]\x1b[31mé\udcff\u202e[/red]"
+    rows = [row(name, 0, dataset=name), row(name, 1, dataset=name)]
+    for show in (
+        lambda console: print_overview(console, rows),
+        lambda console: print_values(console, rows),
+        lambda console: print_listing(console, name, [{"name": name, name: name}]),
+        lambda console: print_comparisons(console, [replace(PRIMARY, spec=name + "+dsa", against=name)]),
+    ):
+        text = "".join(rendered(show, encoding=encoding).split())
+        assert f"[red]?[31m{'?' if encoding == 'ascii' else 'é'}??[/red]" in text
+
+
+def test_overview_shows_only_what_rows_hold_and_a_lone_seed_without_spread() -> None:
+    text = rendered(lambda console: print_overview(console, [row("simclr", 0, value=0.25)]))
+    assert ".250" in text
+    assert "CDNV" in text
+    for absent in ("kNN", "linear", "RankMe", "failed", "†", ".250±"):
+        assert absent not in text
+
+
+def test_overview_averages_within_one_data_set_split_layer_and_parameter_alone() -> None:
+    knn = {"probe": "knn", "metric": "accuracy", "higher_is_better": True}
+    rows = [
+        row("simclr", 0, **knn, probe_params='{"k":20}', value=0.9),
+        row("simclr", 0, **knn, probe_params='{"k":200}', value=0.1),
+        row("simclr", 0, **knn, probe_params='{"k":20}', layer="projector", value=0.2),
+        row("simclr", 0, **knn, probe_params='{"k":20}', split="val", value=0.3),
+        row("simclr", 0, **knn, probe_params='{"k":20}', dataset="cifar10", value=0.4),
+    ]
+    text = rendered(lambda console: print_overview(console, rows))
+    titles = [line.strip() for line in text.splitlines() if "features" in line]
+    assert titles == [f"{where} split, backbone features" for where in ("digits, test", "digits, val", "cifar10, test")]
+    assert [line.split()[2] for line in text.splitlines() if line.startswith("simclr")] == ["90.0", "30.0", "40.0"]
+
+
+def test_overview_keeps_unequal_runs_of_a_spec_apart_and_says_when_a_seed_ran_twice() -> None:
+    rows = [
+        row("simclr", 0, value=0.1),
+        row("simclr", 0, value=0.3, epochs=120, run_id="longer"),
+        row("byol", 0, value=0.5),
+        row("byol", 0, value=0.7, run_id="other-options"),
+    ]
+    lines = [line.split() for line in rendered(lambda console: print_overview(console, rows)).splitlines()]
+    assert ["simclr", "1", ".100", "61"] in lines
+    assert ["simclr", "1", ".300", "61"] in lines
+    assert ["60", "epochs"] in lines
+    assert ["120", "epochs"] in lines
+    assert ["byol", "1", ".600±.141", "61"] in lines
+    assert ["2", "runs"] in lines
+
+
+def test_a_data_set_whose_runs_all_failed_is_still_shown() -> None:
+    text = rendered(lambda console: print_overview(console, [failed("simclr", 0), failed("simclr", 1)]))
+    assert "digits, no run finished" in text
+    assert "2 failed" in text
+
+
+def test_comparison_puts_the_primary_first_and_limits_only_secondary_metrics() -> None:
+    text = rendered(lambda console: print_comparisons(console, PAIR, limit=2))
+    order = ["primary, backbone", "CDNV", "secondary, backbone", "silhouette", "descriptive, backbone", "RankMe"]
+    places = [text.index(word) for word in order]
+    assert all(before < after for before, after in pairwise(places))
+    assert "kNN" not in text
+    assert "Holm over 11 secondary metrics" in text
+    assert "9 more left out of this table" in text
+    assert "none of them can reach .05 with 6 seeds; 9 would do" in text
+
+
+def test_comparison_survives_options_in_brackets_and_unbounded_intervals() -> None:
+    spec, against = "simclr[temperature=0.2]+dsa[lambda1=5]", "simclr[temperature=0.2]"
+    few = replace(
+        PRIMARY, spec=spec, against=against, n_seeds=3, low=-math.inf, high=math.inf, p=0.25, can_reach_05=False,
+        verdict="insufficient evidence",
+    )  # fmt: skip
+    text = rendered(lambda console: print_comparisons(console, [few]))
+    assert spec in " ".join(text.split())
+    assert "unbounded" in text
+    assert "too few" in text
+    assert "cannot reach .05 with 3 seeds; 6 would do" in text
+
+
+def test_listing_keeps_brackets_wraps_and_says_when_there_is_nothing() -> None:
+    entries = [{"name": "dsa", "summary": "weights [lambda1] the adjustment loss " * 4}, {"name": "none"}]
+    text = rendered(lambda console: print_listing(console, "regularizers", entries))
+    assert "[lambda1]" in text
+    assert text.splitlines()[0].split() == ["name", "summary"]
+    assert rendered(lambda console: print_listing(console, "runs", [])) == "no runs yet\n"
+
+
+def test_computing_tables_waits_for_nothing_heavy() -> None:
+    code = "import dsabench.report, dsabench.report.markdown, sys; print(*{name.split('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"rich", "torch", "numpy", "scipy", "pandas"} & set(done.stdout.split())
+
+
+def test_a_line_has_a_cell_for_every_column() -> None:
+    (table,) = overview_tables(rows_of("simclr", [0, 1]))
+    (section,) = table.sections
+    with pytest.raises(ValueError, match="2 cells"):
+        replace(table, sections=(replace(section, rows=((Arm("simclr"), 2),)),))
