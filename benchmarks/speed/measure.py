@@ -33,7 +33,8 @@ Work = Callable[[], object]
 class Report:
     """What a measurement found: `ratios` of speeds (ours over the peer's), `overhead` shares, and the `figures`.
 
-    A figure is one line of facts: strings, numbers, or a `{"median", "low", "high"}` over the rounds.
+    A figure is one line of facts: strings, numbers, or a `{"median", "low", "high"}` over the rounds. `verdict` is how
+    a reader is told a ratio.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Report:
     ratios: dict[str, dict[str, float]] = field(default_factory=dict)
     overhead: dict[str, dict[str, float]] = field(default_factory=dict)
     figures: list[dict[str, Any]] = field(default_factory=list)
+    verdict: str = "ours over {name}: {ratio} times as fast"
 
     def as_dict(self) -> dict[str, Any]:
         """All of it, `ratios` and `overhead` as their medians, their ranges beside them."""
@@ -64,7 +66,7 @@ class Report:
         for figure in self.figures:
             print("  " + ", ".join(f"{key} {text(value)}" for key, value in figure.items()))
         for name, spread in self.ratios.items():
-            print(f"ours over {name}: {text(spread)} times as fast")
+            print(self.verdict.format(name=name, ratio=text(spread)))
         for name, spread in self.overhead.items():
             print(f"{name}: {100 * spread['median']:.1f}% ({100 * spread['low']:.1f} to {100 * spread['high']:.1f})")
 

@@ -19,7 +19,6 @@ from dsabench.data.reading import Batch, cut, in_order
 from dsabench.data.views.augment import ViewDraw, augment, augment_crops
 from dsabench.data.views.colour import luminance
 from dsabench.data.views.policies import POLICIES, ViewPolicies, ViewPolicy
-from dsabench.data.views.reference import reference_views
 from dsabench.errors import UsageError, unknown
 from dsabench.types import LabelledViews, Views
 
@@ -170,6 +169,9 @@ def _views(
     normalise = _Normaliser(dataset.mean, dataset.std, device)
     images = dataset.train.images
     if reference:
+        # It is torchvision's, which takes longer to import than a small run to train.
+        from dsabench.data.views.reference import reference_views
+
         drawn = in_order(partial(reference_views, images), batches, device, workers)
     elif isinstance(images, Tensor):
         drawn = _of_resident(dataset.train, batches, device)

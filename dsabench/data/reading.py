@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
-from torchvision.transforms.v2 import functional as transform
 
 from dsabench.data.dataset import ImageSource, Picture
 from dsabench.data.views.augment import ViewDraw
@@ -36,6 +35,9 @@ def cut(images: Tensor | ImageSource, batch: Batch) -> list[Tensor]:
 
     A crop is torchvision's `resized_crop(antialias=True)`; `augment_crops` of the same draws makes it a view.
     """
+    # It brings torch's compiler along, which what is resident has no use for.
+    from torchvision.transforms.v2 import functional as transform
+
     index, draws = batch
     boxes = [draw_boxes(len(index), draw.generator()) for draw in draws]
     rows = []

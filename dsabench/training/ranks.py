@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor
 
 from dsabench.config.run_config import RunConfig
@@ -37,8 +36,7 @@ def make_fabric(config: RunConfig) -> Fabric:
         accelerator=config.device,
         devices=here,
         num_nodes=processes // here,
-        # `Ranks.align` does it for all buffers, those of modules without a gradient too.
-        strategy=DDPStrategy(broadcast_buffers=False),
+        strategy="ddp",
         precision=precision,  # type: ignore[arg-type]
         plugins=[TorchElasticEnvironment()],
     )

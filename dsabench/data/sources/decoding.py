@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms.v2.functional import pil_to_tensor
 
 from dsabench.data.dataset import Files, Picture
 from dsabench.errors import DataError
@@ -42,6 +41,9 @@ class FileSource:
 
     def pictures(self, index: Tensor) -> Iterator[Picture]:
         """The images at `index` (B,) one after another, in RGB; DataError names a file that cannot be read."""
+        # It brings torch's compiler along, which evaluation has no use for.
+        from torchvision.transforms.v2.functional import pil_to_tensor
+
         for image in self._decoded(index):
             yield Picture(pil_to_tensor(image), pil_to_tensor(_square(image, self.size)))
 
