@@ -116,7 +116,7 @@ def teacher_of(state: State, views: Views) -> Callable[[], object]:
     output = MethodOutput(h.sum(), h, h, h, h)
 
     def work() -> None:
-        with state.fabric.autocast():
+        with torch.autocast(views.anchor.device.type, torch.bfloat16, enabled=state.config.precision == "bf16"):
             prior(output, views)
         prior.after_step()
 

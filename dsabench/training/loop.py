@@ -64,7 +64,12 @@ def train(state: State, run: Run, tally: Tally, stop: Stop, watch: Watch) -> Non
             epoch, start = divmod(position.step, state.steps_per_epoch)
             for views in batches(state, epoch, start):
                 number, lr = position.step, state.lr
-                tally.add(number, step(state, views), lr)
+                try:
+                    tally.add(number, step(state, views), lr)
+                except RunFailed:
+                    # What ruined it may be an earlier loss that nobody has looked at.
+                    look(state, tally)
+                    raise
                 ends = position.step % state.steps_per_epoch == 0
                 looks = ends or tally.unseen >= state.look_every
                 if looks:

@@ -6,29 +6,60 @@ import logging
 import os
 from collections.abc import Callable, Iterable
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from torch import Tensor
+from torch import Tensor, nn
 
 from dsabench.config.run_config import RunConfig
 from dsabench.errors import DsabenchError
 
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
 T = TypeVar("T")
 
 
-def make_fabric(config: RunConfig) -> Fabric:
+class Alone:
+    """One process on a CPU in float32, as Fabric would be there: it has nothing to do, and its import costs torch's."""
+
+    device = torch.device("cpu")
+    global_rank, world_size = 0, 1
+
+    def setup_module(self, module: nn.Module) -> nn.Module:
+        return module
+
+    def setup_optimizers(self, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+        return optimizer
+
+    def backward(self, loss: Tensor) -> None:
+        torch.autograd.backward(loss)
+
+    def broadcast(self, thing: T) -> T:
+        return thing
+
+    def barrier(self) -> None:
+        pass
+
+
+Engine: TypeAlias = "Alone | Fabric"
+
+
+def make_fabric(config: RunConfig) -> Engine:
     """Device and precision, and the other processes of the run, where the environment names them as torchrun's does.
 
     That is by WORLD_SIZE, RANK, LOCAL_RANK, MASTER_ADDR and MASTER_PORT, with LOCAL_WORLD_SIZE where there are several
     machines; the call returns when all of them have made it.
     """
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if (processes, config.device, config.precision) == (1, "cpu", "fp32"):
+        return Alone()
+    from lightning_fabric import Fabric
+    from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+
     # It announces on stderr what the configuration says.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     precision = "bf16-mixed" if config.precision == "bf16" else "32-true"
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
     if processes == 1:
         return Fabric(accelerator=config.device, devices=1, precision=precision)  # type: ignore[arg-type]
     here = int(os.environ.get("LOCAL_WORLD_SIZE", processes))
@@ -50,7 +81,7 @@ class Ranks:
     All methods are collective: every process calls them in the same order. With one process they cost nothing.
     """
 
-    def __init__(self, fabric: Fabric) -> None:
+    def __init__(self, fabric: Engine) -> None:
         self.fabric = fabric
         self.rank, self.world_size = fabric.global_rank, fabric.world_size
         self.is_writer = self.rank == 0

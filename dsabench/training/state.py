@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from dsabench.backbones.base import Backbone
@@ -18,7 +17,7 @@ from dsabench.training.build import build_method, build_regularizer
 from dsabench.training.checkpoint import module_state, optimizer_state, restore_module, restore_optimizer
 from dsabench.training.optimizers import build_optimizer, build_regularizer_optimizer, learning_rate
 from dsabench.training.position import Position
-from dsabench.training.ranks import Ranks
+from dsabench.training.ranks import Engine, Ranks
 
 # Steps whose losses are looked at together on an accelerator, where asking for a value waits for all work before it.
 LOOK_EVERY = 50
@@ -31,7 +30,7 @@ class State:
     call them. Raises UsageError for options that the modules refuse.
     """
 
-    def __init__(self, config: RunConfig, dataset: Dataset, fabric: Fabric) -> None:
+    def __init__(self, config: RunConfig, dataset: Dataset, fabric: Engine) -> None:
         self.config, self.dataset, self.fabric = config, dataset, fabric
         self.ranks = Ranks(fabric)
         self.method = build_method(config, dataset.facts)
