@@ -106,7 +106,7 @@ def test_the_package_is_seen() -> None:
     )
     assert Import("dsabench.training.loop", "dsabench.rng", late=False, typing=False) in all_imports()
     assert Import("dsabench.cli.output", "dsabench.config.run_config", late=False, typing=True) in all_imports()
-    assert Import("dsabench.cli.compare", "dsabench.evaluation.pairs", late=True, typing=False) in all_imports()
+    assert Import("dsabench.cli.compare", "dsabench.evaluation.images", late=True, typing=False) in all_imports()
 
 
 def test_methods_and_regularizers_never_see_each_other_nor_what_runs_them() -> None:
@@ -140,6 +140,17 @@ def test_metrics_see_torch_and_scientific_python_alone() -> None:
 @pytest.mark.parametrize("module", ["config.spec", "config.run_config", "tables.rows"])
 def test_configuration_and_results_do_not_import_torch_at_any_depth(module: str) -> None:
     assert not loaded_by(f"import dsabench.{module}") & {"torch", "numpy", "pandas", "sklearn", "typer", "rich"}
+
+
+def test_no_two_modules_have_one_name() -> None:
+    # A command is called as what it does, and a folder's base holds what its entries implement.
+    places: dict[str, list[str]] = {}
+    for module in MODULES:
+        name = module.rpartition(".")[2]
+        if MODULES[module].stem not in ("__init__", "__main__", "base") and not inside(module, "dsabench.cli"):
+            places.setdefault(name, []).append(module)
+    assert not {name: modules for name, modules in places.items() if len(modules) > 1}
+    assert not places.keys() & {"shared", "common", "parts", "known", "utils", "helpers", "misc"}
 
 
 def test_typer_and_rich_live_in_their_places() -> None:

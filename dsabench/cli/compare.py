@@ -63,7 +63,7 @@ def compare(
     limit(training.threads, training.offline)
     from dsabench.config.plan import plan
     from dsabench.data import Datasets
-    from dsabench.evaluation.pairs import Pairs
+    from dsabench.evaluation.images import Pairs
     from dsabench.files import check_writable, slug
     from dsabench.launch.jobs import default_jobs, run_all
     from dsabench.launch.work import Job, Workshop, validate

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -65,13 +65,21 @@ DataName = Annotated[
     str | None, option(WHAT, "What tables call an image folder.", env="DSABENCH_DATA_NAME", show_default="imagefolder")
 ]
 TrainImages = Annotated[
-    int | None, option(WHAT, "Train on a fixed stratified subset of so many images.", show_default="all", min=1)
+    int | None, option(WHAT, "Train on a fixed subset of so many images.", show_default="all", min=1)
 ]
+Subset = Annotated[str, option(WHAT, "How that subset is drawn: stratified by label, or random.")]
 ImageSize = Annotated[int | None, option(WHAT, "Side of the images in pixels.", show_default="their own", min=1)]
 Offline = Annotated[bool, option(MACHINE, "Never download.", "--offline", env="DSABENCH_OFFLINE")]
 Runs = Annotated[Path, option(FILES, "The run store.", env="DSABENCH_RUNS")]
 Json = Annotated[bool, option(OUTPUT, "Machine-readable on stdout.", "--json")]
 Debug = Annotated[bool, option(OUTPUT, "A traceback where there is an error.", "--debug", env="DSABENCH_DEBUG")]
+
+
+def subset_of(word: str) -> Literal["random"] | None:
+    """How a subset is drawn; None is what there was before there was a choice. Raises UsageError for another word."""
+    if word not in ("stratified", "random"):
+        raise unknown("value of --subset", word, ("stratified", "random"))
+    return "random" if word == "random" else None
 
 
 @dataclass(frozen=True)
@@ -82,6 +90,7 @@ class Training:
     data_dir: DataDir = None
     data_name: DataName = None
     train_images: TrainImages = None
+    subset: Subset = "stratified"
     image_size: ImageSize = None
     backbone: Annotated[
         str | None,
@@ -137,6 +146,7 @@ class Training:
                 folder=str(self.data_dir.resolve()) if self.data_dir else None,
                 title=self.data_name,
                 train_images=self.train_images,
+                subset=subset_of(self.subset),
                 image_size=self.image_size,
             ),
             backbone=self.backbone,
@@ -177,7 +187,7 @@ class Measuring:
         """The checked configuration; raises UsageError for a name that does not exist."""
         from dsabench.config.eval_config import EvalConfig, parse_parts
         from dsabench.config.spec import Part
-        from dsabench.evaluation.evaluators import CORE, asked
+        from dsabench.evaluation.words import CORE, asked
 
         layers = parse_parts(self.layer or ()) or (Part("backbone"),)
         config = EvalConfig(probes=tuple(self.probe or CORE), layers=layers, split=self.split, **more)

@@ -41,7 +41,7 @@ class EvalConfig:
     def check(self) -> None:
         """Raise UsageError for a name that does not exist, DataError for a folder that is not there.
 
-        The names of probes are checked where they are looked up, by `dsabench.evaluation.evaluators.asked`.
+        The names of probes are checked where they are looked up, by `dsabench.evaluation.words.asked`.
         """
         for layer in self.layers:
             check_layer(layer)

@@ -108,6 +108,7 @@ class RunConfig(BaseModel):
             "data_dir": self.data.folder,
             "data_name": self.data.title,
             "train_images": self.data.train_images,
+            "subset": self.data.subset,
             "image_size": self.data.image_size,
         }
         flags = self.model_dump(exclude={"data", "spec", "resolved", "protocol"}, exclude_none=True)

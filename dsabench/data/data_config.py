@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
@@ -13,6 +13,7 @@ Folder = Annotated[str | None, BeforeValidator(lambda value: str(value) if isins
 class DataConfig(BaseModel):
     """A data set by `name`, in `folder`, with at most `train_images` of `image_size` pixels a side.
 
+    They are a subset stratified by label, or with `subset` random one that is drawn without looking at labels.
     `title` is what tables call it. `content` is the SHA-256 of what was loaded, for names that do not say what is in
     them (a folder of images). An option that is added later is None where it changes nothing, and is then no part of
     the identity.
@@ -24,6 +25,7 @@ class DataConfig(BaseModel):
     folder: Folder = None
     title: str | None = None
     train_images: int | None = None
+    subset: Literal["random"] | None = None
     image_size: int | None = None
     content: str | None = None
 

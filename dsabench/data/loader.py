@@ -170,7 +170,7 @@ def _views(
     images = dataset.train.images
     if reference:
         # It is torchvision's, which takes longer to import than a small run to train.
-        from dsabench.data.views.reference import reference_views
+        from dsabench.data.views.image_by_image import reference_views
 
         drawn = in_order(partial(reference_views, images), batches, device, workers)
     elif isinstance(images, Tensor):

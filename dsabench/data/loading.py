@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from dsabench import rng
 from dsabench.data import DATASETS
 from dsabench.data.data_config import DataConfig
 from dsabench.data.dataset import Dataset, DatasetSpec, Files, RawDataset, RawSplit, Split
@@ -28,7 +29,7 @@ def build(config: DataConfig, *, offline: bool) -> Dataset:
     if config.image_size is not None and config.image_size < 1:
         raise UsageError(f"image size {config.image_size} is not a number of pixels; it must be at least 1")
     raw = spec.builder(Path(config.folder) if config.folder else None, offline)
-    parts = _select(spec, raw, config.train_images)
+    parts = _select(spec, raw, config)
     size = (
         config.image_size
         or spec.image_size
@@ -48,7 +49,7 @@ def build(config: DataConfig, *, offline: bool) -> Dataset:
     )
 
 
-def _select(spec: DatasetSpec, raw: RawDataset, train_images: int | None) -> dict[str, RawSplit]:
+def _select(spec: DatasetSpec, raw: RawDataset, config: DataConfig) -> dict[str, RawSplit]:
     """Hold the validation images out first, so that they are the same whatever `train_images` is."""
     labels = raw.train.labels
     held_out = stratified(
@@ -57,13 +58,19 @@ def _select(spec: DatasetSpec, raw: RawDataset, train_images: int | None) -> dic
     remaining = torch.ones(len(labels), dtype=torch.bool)
     remaining[held_out] = False
     train = raw.train.take(remaining.nonzero().squeeze(1))
+    train_images = config.train_images
     if train_images is not None:
         if not len(raw.classes) <= train_images <= len(train.labels):
             raise UsageError(
                 f"{train_images} training images asked for, but {spec.name} has {len(train.labels)} "
                 f"(after validation) in {len(raw.classes)} classes; choose {len(raw.classes)} to {len(train.labels)}"
             )
-        train = train.take(stratified(train.labels, train_images, f"{spec.name} train", leave=0))
+        if config.subset == "random":
+            order = torch.randperm(len(train.labels), generator=rng.generator("split", f"{spec.name} subset"))
+            kept = order[:train_images].sort().values
+        else:
+            kept = stratified(train.labels, train_images, f"{spec.name} train", leave=0)
+        train = train.take(kept)
     return {"train": train, "val": raw.train.take(held_out), "test": raw.test}
 
 

@@ -13,7 +13,7 @@ from dsabench.data import Datasets
 from dsabench.data.data_config import DataConfig
 from dsabench.evaluation.encoder import Encoder, module_encoder, run_encoder
 from dsabench.evaluation.evaluate import evaluate as evaluate_encoder
-from dsabench.evaluation.evaluators import CORE, asked
+from dsabench.evaluation.words import CORE, asked
 from dsabench.signals import Stop
 from dsabench.stats import Comparison
 from dsabench.tables.comparisons import compare_rows

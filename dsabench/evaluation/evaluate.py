@@ -14,9 +14,9 @@ from dsabench.data.data_config import DataConfig
 from dsabench.data.dataset import Dataset
 from dsabench.errors import DataError
 from dsabench.evaluation.encoder import Encoder
-from dsabench.evaluation.evaluators import EVALUATORS, asked
 from dsabench.evaluation.features import FeatureStore, is_whole, seal
 from dsabench.evaluation.inputs import Inputs
+from dsabench.evaluation.words import EVALUATORS, asked
 from dsabench.files import canonical_json, sha256_bytes, sha256_file, write_atomic
 from dsabench.probes import PROBE_VERSION
 from dsabench.probes.base import accuracy_of

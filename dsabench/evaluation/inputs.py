@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from dsabench.config.spec import Part
-from dsabench.evaluation.evaluators import EVALUATORS
+from dsabench.evaluation.words import EVALUATORS
 from dsabench.metrics.samples import Samples
 from dsabench.registry import load
 from dsabench.types import Features, ProbeResult, Score

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from dsabench.report.listing import listing_table
+from dsabench.report.differences import paired_tables
+from dsabench.report.entries import listing_table
 from dsabench.report.overview import overview_tables
-from dsabench.report.paired import paired_tables
 from dsabench.report.sentences import declared, finding, per_image
 from dsabench.report.summary import write_summary
 from dsabench.report.table import Table

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from dsabench.stats.limits import MARGIN, SMALLEST_EFFECT
 
 if TYPE_CHECKING:
+    from dsabench.stats.arms import gap_closed, summarise
     from dsabench.stats.comparison import Comparison, GuardCheck
     from dsabench.stats.outcomes import MetricKey
     from dsabench.stats.paired import holm, mcnemar, sign_flip_interval, sign_flip_p, skewed, smallest_p, t_interval
-    from dsabench.stats.ranks import signed_rank_interval, signed_rank_p
-    from dsabench.stats.summary import gap_closed, summarise
+    from dsabench.stats.signed_rank import signed_rank_interval, signed_rank_p
     from dsabench.stats.verdict import Guard
 
 __all__ = [
@@ -44,16 +44,16 @@ _HOMES = {
     "Guard": "verdict",
     "GuardCheck": "comparison",
     "MetricKey": "outcomes",
-    "gap_closed": "summary",
+    "gap_closed": "arms",
     "holm": "paired",
     "mcnemar": "paired",
     "sign_flip_interval": "paired",
     "sign_flip_p": "paired",
-    "signed_rank_interval": "ranks",
-    "signed_rank_p": "ranks",
+    "signed_rank_interval": "signed_rank",
+    "signed_rank_p": "signed_rank",
     "skewed": "paired",
     "smallest_p": "paired",
-    "summarise": "summary",
+    "summarise": "arms",
     "t_interval": "paired",
 }
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 from dsabench.stats.paired import sign_flip_interval, sign_flip_p
-from dsabench.stats.ranks import lean, signed_rank_interval, signed_rank_p
+from dsabench.stats.signed_rank import lean, signed_rank_interval, signed_rank_p
 
 # Two arms that compute the same in another order differ by less than this share of a value.
 ROUNDING = 1e-9

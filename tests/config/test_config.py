@@ -57,7 +57,13 @@ OTHER: dict[str, Any] = {
     "compile": True,
     "protocol": 2,
 }
-OTHER_DATA: dict[str, Any] = {"name": "stl10", "train_images": None, "image_size": 64, "content": "ab12"}
+OTHER_DATA: dict[str, Any] = {
+    "name": "stl10",
+    "train_images": None,
+    "subset": "random",
+    "image_size": 64,
+    "content": "ab12",
+}
 OTHER_RESOLVED: dict[str, Any] = {
     "method": {"temperature": 0.20000000000000004},
     "regularizer": {"scores": True},
@@ -260,6 +266,7 @@ def planned(*arguments: object, env: dict[str, str] | None = None) -> dict[str, 
         ("--method", "byol[lr=1e-4,epochs=2]+dsa[scores=off]", "--seed", "7", "--set", "method.momentum=0.5"),
         ("--method", "simclr+dsa", "--set", "regularizer.similarity=shared", "--train-images", "64"),
         ("--method", "random", "--precision", "bf16", "--deterministic"),
+        ("--train-images", "64", "--subset", "random"),
         ("--method", "simclr+dsa", "--augment", "reference"),
     ],
 )

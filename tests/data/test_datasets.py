@@ -104,3 +104,26 @@ def test_images_are_resized_on_request_and_wrong_names_are_refused() -> None:
         load_dataset(DataConfig(name="synthetic", image_size=0))
     with pytest.raises(UsageError, match="unknown dataset 'cifar'; did you mean 'cifar10'"):
         load_dataset("cifar")
+
+
+def test_a_random_subset_does_not_look_at_labels_and_is_always_the_same() -> None:
+    config = DataConfig(name="digits", train_images=200, subset="random")
+    drawn, again = load_dataset(config), load_dataset(config)
+    assert drawn.sha256 == again.sha256
+    assert len(drawn.train) == 200
+    whole = load_dataset("digits")
+    assert torch.equal(drawn.val.labels, whole.val.labels)
+    counts = torch.bincount(drawn.train.labels)
+    stratified = load_dataset(DataConfig(name="digits", train_images=200))
+    assert (
+        int(counts.max() - counts.min())
+        > 4
+        >= int(torch.bincount(stratified.train.labels).max() - torch.bincount(stratified.train.labels).min())
+    )
+    # A larger one holds it, so that a learning curve adds images and exchanges none.
+    more = load_dataset(DataConfig(name="digits", train_images=300, subset="random")).train.images
+    images = drawn.train.images
+    assert isinstance(more, torch.Tensor)
+    assert isinstance(images, torch.Tensor)
+    known = {image.numpy().tobytes() for image in more}
+    assert all(image.numpy().tobytes() in known for image in images)

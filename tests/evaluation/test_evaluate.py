@@ -16,8 +16,8 @@ from dsabench.data.data_config import DataConfig
 from dsabench.evaluation import evaluate as module
 from dsabench.evaluation.encoder import Encoder, run_encoder
 from dsabench.evaluation.evaluate import Evaluation, evaluate
+from dsabench.evaluation.images import Pairs
 from dsabench.evaluation.inputs import Inputs
-from dsabench.evaluation.pairs import Pairs
 from dsabench.files import canonical_json
 from dsabench.signals import Stop
 from dsabench.stats import mcnemar

@@ -11,8 +11,8 @@ import torch
 
 from dsabench.config.spec import Part
 from dsabench.errors import UsageError
-from dsabench.evaluation.evaluators import CORE, EVALUATORS, asked, resolved
 from dsabench.evaluation.inputs import Inputs
+from dsabench.evaluation.words import CORE, EVALUATORS, asked, resolved
 from dsabench.metrics import METRICS, measure
 from dsabench.probes import PROBES
 from dsabench.probes.base import scores_of

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
 from dsabench.stats import signed_rank_interval, signed_rank_p, smallest_p
-from dsabench.stats.ranks import lean
+from dsabench.stats.signed_rank import lean
 
 DIFFERENCES = st.lists(
     st.one_of(st.sampled_from([-math.inf, math.inf]), st.integers(-3, 3).map(float), st.floats(-9, 9)),

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from dsabench.data.views.augment import ViewDraw, augment
+from dsabench.data.views.image_by_image import reference_views
 from dsabench.data.views.policies import POLICIES, ViewPolicy
-from dsabench.data.views.reference import reference_views
 
 VIEWS = 1024
 BATCH = 32

@@ -16,7 +16,7 @@ from dsabench.config.spec import Part
 from dsabench.data import Datasets
 from dsabench.evaluation.encoder import run_encoder
 from dsabench.evaluation.evaluate import Evaluation, LayerEvaluation
-from dsabench.evaluation.evaluators import asked
+from dsabench.evaluation.words import asked
 from dsabench.evaluators import CROWDING
 from dsabench.stats import Comparison, mcnemar
 from dsabench.stats.bootstrap import answers_interval, features_interval, weighted_cdnv
