@@ -138,7 +138,7 @@ def test_wrong_batches_and_policies_are_refused_before_the_first_step(dataset: D
 
 
 def test_evaluation_reads_in_order(dataset: Dataset) -> None:
-    parts = list(image_batches(dataset.test, dataset, batch_size=30, device="cpu"))
+    parts = list(image_batches(dataset.test, dataset.mean, dataset.std, batch_size=30, device="cpu"))
     assert [len(part) for part in parts] == [30, 30, 4]
     assert isinstance(dataset.test.images, torch.Tensor)
     mean, std = (torch.tensor(x)[:, None, None] for x in (dataset.mean, dataset.std))
@@ -181,7 +181,9 @@ def test_a_streamed_set_is_read_in_the_order_and_for_evaluation_with_the_bits_of
         # Of files that have the final size the crops are the same, but for rounding to 8 bits (std is .225).
         for view, other in ((a.view1, b.view1), (a.view2, b.view2)):
             assert (view - other).abs().max() < 1.01 / 255 / 0.22
-    tests = [torch.cat(list(image_batches(d.test, d, batch_size=4, device="cpu"))) for d in (resident, streamed)]
+    tests = [
+        torch.cat(list(image_batches(d.test, d.mean, d.std, batch_size=4, device="cpu"))) for d in (resident, streamed)
+    ]
     assert torch.equal(*tests)
     assert streamed.sha256 != resident.sha256
 

@@ -9,7 +9,10 @@ from dsabench.report.effects import Gap, effects
 from dsabench.report.table import Difference, PValue, Verdict
 from dsabench.report.wording import written
 from dsabench.stats import Comparison, GuardCheck, smallest_p
-from dsabench.tables.comparisons import compare_rows, parse_primary
+from dsabench.tables.comparisons import compare_rows
+from dsabench.tables.criteria import GUARDS, Criteria, parse_guard, parse_primary
+
+CRITERIA = Criteria(parse_primary("cdnv"), tuple(map(parse_guard, GUARDS)))
 
 
 @pytest.mark.parametrize(
@@ -153,7 +156,12 @@ def test_what_is_told_is_what_was_compared() -> None:
     rows = [*rows_of("simclr", seeds), *lost, failed("simclr+dsa", 6), failed("simclr+dsa", 7), *rows_of("byol", seeds)]
     rows += rows_of("supervised", range(1, 9))
     rows = [replace(row, value=row.value and row.value / 2) if row.spec == "supervised" else row for row in rows]
-    found = compare_rows(rows, ["simclr", "simclr+dsa", "byol", "supervised"], parse_primary("cdnv"), "backbone")
+    found = compare_rows(
+        rows,
+        ["simclr", "simclr+dsa", "byol", "supervised"],
+        Criteria(parse_primary("cdnv"), tuple(map(parse_guard, GUARDS))),
+        "backbone",
+    )
     told = effects(found)
     assert [one.word for one in told] == [one.verdict for one in found]
     arm, byol = (one for one in told if one.role == "primary" and one.spec != "supervised")
@@ -167,7 +175,7 @@ def test_what_is_told_is_what_was_compared() -> None:
 
 def test_an_arm_that_always_fails_has_no_number() -> None:
     rows = [*rows_of("simclr", range(8)), *(failed("simclr+dsa", seed) for seed in range(8))]
-    found = compare_rows(rows, ["simclr", "simclr+dsa"], parse_primary("cdnv"), "backbone")
+    found = compare_rows(rows, ["simclr", "simclr+dsa"], CRITERIA, "backbone")
     (table,) = paired_tables(found)
     _, before, after, difference, interval, p, verdict = table.sections[0].rows[0]
     assert (before, after, difference, verdict) == (None, None, None, Verdict("worse"))
