@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from dsabench.data.data_config import DataConfig as DataConfig
     from dsabench.evaluation.calls import compare as compare
     from dsabench.evaluation.calls import evaluate as evaluate
+    from dsabench.evaluation.calls import frame as frame
     from dsabench.evaluation.calls import load_backbone as load_backbone
     from dsabench.metrics import measure as measure
     from dsabench.regularizers.dsa.module import DSA as DSA
@@ -35,6 +36,7 @@ _TARGETS = {
     "build_backbone": "dsabench.backbones:build_backbone",
     "compare": "dsabench.evaluation.calls:compare",
     "evaluate": "dsabench.evaluation.calls:evaluate",
+    "frame": "dsabench.evaluation.calls:frame",
     "load_backbone": "dsabench.evaluation.calls:load_backbone",
     "measure": "dsabench.metrics:measure",
     **{name: f"dsabench.metrics:{name}" for name in METRICS},

@@ -118,10 +118,15 @@ def epoch(
     """An epoch as a run has it: anchor and both views, normalised."""
     split = Split(torch.zeros(count, dtype=torch.int64), images)
     dataset = Dataset("benchmark", split, split, split, ("all",), 3, size, MEAN, STD, "")
-    name = str(policy)
-    POLICIES.setdefault(name, ViewPolicies(policy, policy))
     return pretraining_batches(
-        dataset, name, batch_size=batch, seed=0, epoch=0, device="cpu", workers=workers, reference=False
+        dataset,
+        ViewPolicies(policy, policy),
+        batch_size=batch,
+        seed=0,
+        epoch=0,
+        device="cpu",
+        workers=workers,
+        reference=False,
     )
 
 

@@ -70,7 +70,6 @@ class DatasetSpec:
     """
 
     name: str
-    title: str
     builder: Callable[[Path | None, bool], RawDataset]
     channels: int
     image_size: int | None

@@ -34,7 +34,7 @@ def steps_per_epoch(n: int, batch_size: int) -> int:
 
 def pretraining_batches(
     dataset: Dataset,
-    policy_name: str,
+    policies: str | ViewPolicies,
     *,
     batch_size: int,
     seed: int,
@@ -52,9 +52,7 @@ def pretraining_batches(
     `workers` processes read a data set that streams; `reference` draws views image by image through torchvision.
     Raises UsageError for an unknown policy or a batch that the ranks cannot share.
     """
-    if policy_name not in POLICIES:
-        raise unknown("view policy", policy_name, POLICIES)
-    wanted = _wanted(POLICIES[policy_name], dataset.image_size)
+    wanted = _wanted(_policies(policies), dataset.image_size)
     parts = _epoch(len(dataset.train), batch_size, seed, epoch, rank, world_size)[start_step:]
     batches = []
     for step, index in enumerate(parts, start=start_step):
@@ -66,7 +64,7 @@ def pretraining_batches(
 
 def labelled_batches(
     dataset: Dataset,
-    policy_name: str,
+    policies: str | ViewPolicies,
     *,
     batch_size: int,
     seed: int,
@@ -81,7 +79,7 @@ def labelled_batches(
     """The batches of `pretraining_batches`, with labels: for entries that declare `needs_labels` alone."""
     batches = pretraining_batches(
         dataset,
-        policy_name,
+        policies,
         batch_size=batch_size,
         seed=seed,
         epoch=epoch,
@@ -153,6 +151,15 @@ def _epoch(n: int, batch_size: int, seed: int, epoch: int, rank: int, world_size
     order = torch.randperm(n, generator=rng.generator(seed, "order", epoch))
     starts = range(rank * share, steps_per_epoch(n, batch_size) * size, size)
     return [order[start : start + share] for start in starts]
+
+
+def _policies(name: str | ViewPolicies) -> ViewPolicies:
+    """The laws of a name, or the laws themselves; raises UsageError for an unknown name."""
+    if not isinstance(name, str):
+        return name
+    if name not in POLICIES:
+        raise unknown("view policy", name, POLICIES)
+    return POLICIES[name]
 
 
 def _wanted(policies: ViewPolicies, image_size: int) -> list[tuple[ViewPolicy, int]]:

@@ -1,9 +1,11 @@
-"""The benchmark as a program calls it: evaluate a model, load a trained one, compare rows."""
+"""The benchmark as a program calls it: evaluate a model, load a trained one, read and compare rows."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torch import nn
 
@@ -18,8 +20,11 @@ from dsabench.signals import Stop
 from dsabench.stats import Comparison
 from dsabench.tables.comparisons import compare_rows
 from dsabench.tables.criteria import GUARDS, Criteria, parse_guard, parse_primary
-from dsabench.tables.rows import Row
+from dsabench.tables.rows import COLUMNS, Row, read_csv
 from dsabench.training.store import Store
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 def evaluate(
@@ -65,6 +70,18 @@ def load_backbone(run: str | Path, runs: str | Path = "runs", *, offline: bool =
     backbone = encoder.layers["backbone"]
     assert isinstance(backbone, Backbone)
     return backbone
+
+
+def frame(rows: Sequence[Row] | str | Path) -> DataFrame:
+    """Rows, or those of a `NAME.csv`, as a pandas DataFrame: one column each, and `spec` beside its halves.
+
+    Raises DataError for a file that is missing, damaged or of another schema.
+    """
+    # It takes a second to import, and no command needs it.
+    from pandas import DataFrame
+
+    found = read_csv(Path(rows)) if isinstance(rows, str | Path) else rows
+    return DataFrame([{**asdict(row), "spec": row.spec} for row in found], columns=[*COLUMNS, "spec"])
 
 
 def compare(

@@ -55,3 +55,11 @@ def test_rows_are_compared_in_their_order() -> None:
     assert [(one.spec, one.against, one.verdict) for one in found] == [("simclr+dsa", "simclr", "better")]
     with pytest.raises(NothingToCompare):
         package.compare([row for row in rows if row.regularizer == "none"])
+
+
+def test_a_table_is_a_data_frame() -> None:
+    path = Path(__file__).parents[2] / "results" / "digits.csv"
+    table = package.frame(path)
+    assert len(table) == len(read_csv(path)) == len(package.frame(read_csv(path)))
+    mean = table[(table.metric == "cdnv") & (table.status == "ok")].groupby("spec").value.mean()
+    assert mean.round(3)[["simclr", "simclr+dsa"]].tolist() == [0.237, 0.131]

@@ -46,7 +46,6 @@ def read() -> tuple[Tensor, Tensor]:
 
 SPEC = DatasetSpec(
     name="digits",
-    title="scikit-learn digits",
     builder=build,
     channels=1,
     image_size=8,

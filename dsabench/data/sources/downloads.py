@@ -80,7 +80,6 @@ def _pixels_first(source: Any) -> RawSplit:
 
 CIFAR10 = DatasetSpec(
     name="cifar10",
-    title="CIFAR-10",
     builder=partial(_cifar, datasets.CIFAR10),
     channels=3,
     image_size=32,
@@ -89,7 +88,6 @@ CIFAR10 = DatasetSpec(
 )
 CIFAR100 = DatasetSpec(
     name="cifar100",
-    title="CIFAR-100",
     builder=partial(_cifar, datasets.CIFAR100),
     channels=3,
     image_size=32,
@@ -98,7 +96,6 @@ CIFAR100 = DatasetSpec(
 )
 STL10 = DatasetSpec(
     name="stl10",
-    title="STL-10, labelled images",
     builder=_stl10,
     channels=3,
     image_size=96,

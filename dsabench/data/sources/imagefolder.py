@@ -93,7 +93,6 @@ def _names(names: frozenset[str] | set[str]) -> str:
 
 SPEC = DatasetSpec(
     name="imagefolder",
-    title="a folder of images",
     builder=build,
     channels=3,
     image_size=None,

@@ -38,7 +38,6 @@ def _blobs(count: int, split: str) -> RawSplit:
 
 SPEC = DatasetSpec(
     name="synthetic",
-    title="synthetic blobs",
     builder=build,
     channels=3,
     image_size=SIZE,
