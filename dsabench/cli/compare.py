@@ -105,7 +105,7 @@ def compare(
     layer = str(what.layers[0])
     pairs = Pairs(planned, what, store, datasets)
     comparisons = pairs.with_images(compare_rows(rows, arms, criteria, layer, seeds=request.seeds))
-    write_summary(comparisons, summary, extra={"dataset": title, "split": what.split})
+    write_summary(comparisons, summary, extra={"dataset": title, "split": what.split}, rows=rows)
     sentence = finding(comparisons, cost_ratio=cost_ratios(rows, comparisons))
     if common.as_json:
         print(json.dumps({"finding": sentence, "rows": str(table), "summary": str(summary)}))

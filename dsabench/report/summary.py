@@ -8,24 +8,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dsabench.files import write_atomic
-from dsabench.tables.rows import csv_text
+from dsabench.tables.rows import Row, csv_text
 
 if TYPE_CHECKING:
     from dsabench.stats import Comparison
 
+ARMS = ("labels_used", "tuning", "labels_used_against", "tuning_against")
 
-def write_summary(comparisons: Iterable[Comparison], path: Path, *, extra: Mapping[str, str]) -> None:
+
+def write_summary(
+    comparisons: Iterable[Comparison], path: Path, *, extra: Mapping[str, str], rows: Iterable[Row] = ()
+) -> None:
     """Write every field of the comparisons as CSV, after the columns of `extra` (such as `dataset`, `split`).
 
+    The last columns say of both arms, from their `rows`, whether labels were used and how their options were chosen.
     Accuracies are fractions, infinite ends `-inf` and `inf`. Raises StorageError where it cannot be written.
     """
     from dsabench.stats import Comparison
 
     columns = [field.name for field in fields(Comparison)]
     place = columns.index("key")
-    header = [*extra, *columns[:place], "layer", "probe", "probe_params", "metric", *columns[place + 1 :]]
+    header = [*extra, *columns[:place], "layer", "probe", "probe_params", "metric", *columns[place + 1 :], *ARMS]
+    about = {row.spec: (row.labels_used, row.tuning) for row in rows}
     records = []
     for comparison in comparisons:
         cells = [getattr(comparison, column) for column in columns]
-        records.append([*extra.values(), *cells[:place], *comparison.key, *cells[place + 1 :]])
+        ours, theirs = (about.get(arm, ("", "")) for arm in (comparison.spec, comparison.against))
+        records.append([*extra.values(), *cells[:place], *comparison.key, *cells[place + 1 :], *ours, *theirs])
     write_atomic(path, csv_text(header, records))

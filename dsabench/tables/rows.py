@@ -73,6 +73,7 @@ class Row:
     train_images: int | None = None
     image_size: int | None = None
     lr: float | None = None
+    similar_precision: float | None = None
     note: str = ""
 
     @property

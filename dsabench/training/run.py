@@ -122,6 +122,15 @@ class Run:
         names = list(dict.fromkeys(name for row in rows for name in row))
         write_atomic(self.folder / "log.csv", csv_text(names, ([row.get(name) for name in names] for row in rows)))
 
+    def last_epoch(self) -> dict[str, str]:
+        """The last row of `log.csv` by column; empty where there is none, or it cannot be read."""
+        try:
+            lines = (self.folder / "log.csv").read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError):
+            return {}
+        # Numbers alone: no cell is quoted.
+        return dict(zip(lines[0].split(","), lines[-1].split(","), strict=False)) if len(lines) > 1 else {}
+
     @property
     def checkpoint(self) -> Path | None:
         """The newest checkpoint, or None."""

@@ -315,6 +315,7 @@ def test_a_comparison_writes_its_rows_and_its_summary_whatever_the_jobs(tmp_path
     assert {path.name for path in (tmp_path / "tables").iterdir()} == {"one.csv", "one-summary.csv"}
     rows = read_csv(tmp_path / "tables" / "one.csv")
     arms = ("simclr", "simclr+dsa")
+    assert {row.spec for row in rows if row.similar_precision is not None} == {"simclr+dsa"}
     assert {(row.spec, row.seed) for row in rows} == {(arm, seed) for arm in arms for seed in (0, 1)}
     summary = list(csv.DictReader((tmp_path / "tables" / "one-summary.csv").read_text().splitlines()))
     (primary,) = [line for line in summary if line["role"] == "primary"]

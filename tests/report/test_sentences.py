@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from arms import FALLEN, FAMILY, HELD, PAIR, PRIMARY, UNMEASURED, compared
+from arms import FALLEN, FAMILY, HELD, PAIR, PRIMARY, UNMEASURED, compared, row
 
 from dsabench.report import declared, finding, per_image, write_summary
 from dsabench.stats import GuardCheck
@@ -147,7 +147,8 @@ def test_departures_from_a_declaration_are_a_line_each() -> None:
 def test_summary_is_the_golden_file_and_reads_back(tmp_path: Path) -> None:
     path = tmp_path / "demo-summary.csv"
     unbounded = replace(PRIMARY, low=-math.inf, high=math.inf, spec="=1+1")
-    write_summary([PRIMARY, PAIR[2], unbounded], path, extra={"dataset": "digits", "split": "test"})
+    rows = [row(PRIMARY.spec, 0, tuning="defaults"), row(PRIMARY.against, 0, tuning="by hand", labels_used="training")]
+    write_summary([PRIMARY, PAIR[2], unbounded], path, extra={"dataset": "digits", "split": "test"}, rows=rows)
     assert path.read_bytes() == (GOLDEN / "summary.csv").read_bytes()
     first, second, third = csv.DictReader(io.StringIO(path.read_text()))
     assert (first["dataset"], first["layer"], first["metric"], float(first["p"])) == (
@@ -156,6 +157,9 @@ def test_summary_is_the_golden_file_and_reads_back(tmp_path: Path) -> None:
         "cdnv",
         0.03125,
     )
+    about = ("labels_used", "tuning", "labels_used_against", "tuning_against")
+    assert [first[column] for column in about] == ["none", "defaults", "training", "by hand"]
+    assert [third[column] for column in about] == ["", "", "training", "by hand"]
     assert second["gap_closed"] == ""
     assert (third["spec"], third["low"], third["high"]) == ("'=1+1", "-inf", "inf")
     write_summary([], path, extra={})

@@ -19,7 +19,8 @@ PROMISED = (
     "probe_version, probe_params, metric, value, higher_is_better, status, epochs, images_seen, wall_s, images_per_s, "
     "peak_mem_mb, config_hash, git_sha, git_dirty, dsabench_version, torch_version, device, n_devices, precision, "
     "threads, deterministic, augment, prior, labels_used, started_utc, capability, blas, eval_device, trained_on, "
-    "preprocess, tuning, batch_size, train_images, image_size, lr, note"
+    "preprocess, tuning, batch_size, train_images, image_size, lr, "
+    "similar_precision, note"
 )
 ROW = Row(
     schema_version=SCHEMA_VERSION,
@@ -69,6 +70,7 @@ ROW = Row(
     train_images=1294,
     image_size=8,
     lr=0.002,
+    similar_precision=0.875,
 )
 FAILED = replace(
     ROW, run_id="ba9876543210", regularizer="none", n=None, layer="", probe="", probe_version="", probe_params="",
@@ -138,7 +140,7 @@ def test_no_cell_can_run_as_a_formula(tmp_path: Path) -> None:
         (",true,ok,", ",TRUE,ok,", "row 1: higher_is_better cannot be 'TRUE'"),
         (",0.30000000000000004,", ",0.3O,", "row 1: value cannot be '0.3O'"),
         (",resnet-small,3,", ",resnet-small,,", "row 1: seed cannot be ''"),
-        (",resnet-small,3,", ",resnet-small,", "row 1 has 47 cells instead of 48"),
+        (",resnet-small,3,", ",resnet-small,", "row 1 has 48 cells instead of 49"),
         ('"{""classifier', '"{"classifier', "no table of dsabench"),
     ],
 )
