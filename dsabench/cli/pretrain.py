@@ -13,12 +13,13 @@ from dsabench.cli.output import limit, print_configs, print_plan, progress
 
 @grouped
 def pretrain(
-    training: Training,
-    common: Common,
+    *,
     method: Annotated[
         str, option(WHAT, "METHOD or METHOD+REGULARIZER, options in brackets.", env="DSABENCH_METHOD")
     ] = "simclr",
     seed: Annotated[int, option(TRAINING, "Names every random draw.", env="DSABENCH_SEED", min=0)] = 0,
+    training: Training,
+    common: Common,
 ) -> None:
     """Train one run, or go on with it: dsabench pretrain --method simclr+dsa --seed 3
 
