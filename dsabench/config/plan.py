@@ -49,10 +49,11 @@ def plan(request: Request, dataset: Dataset) -> list[RunConfig]:
     specs = apply_settings(request.specs, request.settings)
     device = resolve_device(request.device)
     planned = [configure(request, spec, seed, dataset, device) for seed in request.seeds for spec in specs]
-    same = [a for place, a in enumerate(planned) for b in planned[:place] if a.config_hash == b.config_hash]
-    if same:
-        twin = next(run for run in planned if run.config_hash == same[0].config_hash)
-        raise UsageError(f"the specs {str(twin.spec)!r} and {str(same[0].spec)!r} are the same run")
+    known: dict[str, RunConfig] = {}
+    for config in planned:
+        twin = known.setdefault(config.config_hash, config)
+        if twin is not config:
+            raise UsageError(f"the specs {str(twin.spec)!r} and {str(config.spec)!r} are the same run")
     return planned
 
 

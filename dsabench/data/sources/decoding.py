@@ -20,6 +20,9 @@ LARGEST_COMMON_SIZE = 128
 """Images that all share one square size up to this, in pixels, keep it."""
 
 USUAL_SIZE = 224
+SIXTEEN_BITS = 65535
+# Of images that are longer than so many times their shorter side, only the middle could reach the centre crop.
+LONGEST_STRIP = 16
 _CHUNK = 256
 _BAD_IMAGE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
@@ -92,9 +95,27 @@ def _header(path: Path) -> tuple[int, int]:
 def _decode(path: Path) -> Image.Image:
     try:
         with Image.open(path) as opened:
-            return opened.convert("RGB")
+            return _in_colour(opened)
     except _BAD_IMAGE as error:
         raise _unreadable(path, error) from error
+
+
+def _in_colour(image: Image.Image) -> Image.Image:
+    """The image as RGB of 8 bits; raises ValueError for pixels that no rule brings there.
+
+    Sixteen bits are scaled to eight, where Pillow's own conversion would cut everything above 255 off: white.
+    """
+    if image.mode.startswith("I"):
+        pixels = np.asarray(image).astype(np.int64)
+        if pixels.min() < 0 or pixels.max() > SIXTEEN_BITS:
+            raise ValueError(f"its pixels lie in {pixels.min()} to {pixels.max()}, beyond 16 bits")
+        return Image.fromarray(np.rint(pixels / (SIXTEEN_BITS / 255)).astype(np.uint8)).convert("RGB")
+    if image.mode == "F":
+        values = np.asarray(image)
+        if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
+            raise ValueError("its pixels are floating-point numbers that do not all lie in 0 to 1")
+        return Image.fromarray(np.rint(values * 255).astype(np.uint8)).convert("RGB")
+    return image.convert("RGB")
 
 
 def _square(image: Image.Image, size: int) -> Image.Image:
@@ -102,6 +123,11 @@ def _square(image: Image.Image, size: int) -> Image.Image:
     if (width, height) == (size, size):
         return image
     shorter = min(width, height)
+    if max(width, height) > LONGEST_STRIP * shorter:
+        # Of a strip the middle is kept, before it is enlarged to thousands of times its pixels.
+        left, top = max(0, width - LONGEST_STRIP * shorter) // 2, max(0, height - LONGEST_STRIP * shorter) // 2
+        image = image.crop((left, top, width - left, height - top))
+        width, height = image.size
     width, height = round(width * size / shorter), round(height * size / shorter)
     image = image.resize((width, height), Image.Resampling.BILINEAR)
     left, top = (width - size) // 2, (height - size) // 2

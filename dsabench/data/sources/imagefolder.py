@@ -60,6 +60,9 @@ def _images(folder: Path, name: str) -> tuple[str, ...]:
         for file in files
         if not file.startswith(".") and Path(file).suffix.lower() in SUFFIXES
     ]
+    for path in found:
+        if not (folder / path).is_file():
+            raise DataError(f"{folder / path} has the name of an image but is no file; remove it")
     if not found:
         raise DataError(f"no images in {folder / name}; known endings: {_names(SUFFIXES)}")
     return tuple(sorted(found))

@@ -9,6 +9,8 @@ from PIL import Image
 
 from dsabench.data import load_dataset
 from dsabench.data.data_config import DataConfig
+from dsabench.data.dataset import Files
+from dsabench.data.sources.decoding import FileSource
 from dsabench.errors import DataError, UsageError
 
 WriteFolder = Callable[..., None]
@@ -141,3 +143,51 @@ def test_an_unreadable_image_is_named(
     broken.write_bytes(whole[: len(whole) * 2 // 3])
     with pytest.raises(DataError, match=rf"cannot read the image .*broken\.{suffix}"):
         load_dataset(DataConfig(name="imagefolder", image_size=image_size, folder=str(tmp_path)))
+
+
+def decoded(folder: Path, image: Image.Image, name: str = "a.png") -> torch.Tensor:
+    image.save(folder / name)
+    return FileSource(Files(folder, (name,)), min(image.size)).read(torch.tensor([0]))[0]
+
+
+def test_sixteen_bits_are_scaled_and_not_cut_off(tmp_path: Path) -> None:
+    pixels = np.linspace(0, 65535, 64).reshape(8, 8).round().astype(np.uint16)
+    expected = torch.from_numpy((pixels / 257).round().astype(np.uint8))
+    for name in ("a.png", "a.tif"):
+        read = decoded(tmp_path, Image.fromarray(pixels), name)
+        assert all(torch.equal(channel, expected) for channel in read)
+    assert float(decoded(tmp_path, Image.fromarray(pixels)).float().mean()) == pytest.approx(127.5, abs=1)
+
+
+def test_floating_point_pixels_are_scaled_from_0_to_1_and_others_refused(tmp_path: Path) -> None:
+    values = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
+    read = decoded(tmp_path, Image.fromarray(values), "a.tif")
+    assert torch.equal(read[0], torch.from_numpy(np.rint(values * 255).astype(np.uint8)))
+    for wrong in (np.nan, np.inf, 1.5, -0.1):
+        broken = values.copy()
+        broken[3, 3] = wrong
+        with pytest.raises(DataError, match=r"a\.tif.* do not all lie in 0 to 1"):
+            decoded(tmp_path, Image.fromarray(broken), "a.tif")
+    with pytest.raises(DataError, match=r"a\.tif.*beyond 16 bits"):
+        decoded(tmp_path, Image.fromarray(np.full((8, 8), 70_000, dtype=np.int32)), "a.tif")
+
+
+@pytest.mark.parametrize("size", [(100_000, 1), (1, 100_000)])
+def test_a_strip_costs_its_middle_alone(size: tuple[int, int], tmp_path: Path) -> None:
+    image = Image.new("RGB", size, "black")
+    image.paste((255, 0, 0), (size[0] // 2 - 2, size[1] // 2 - 2, size[0] // 2 + 2, size[1] // 2 + 2))
+    image.save(tmp_path / "a.png")
+    (read,) = FileSource(Files(tmp_path, ("a.png",)), 32).read(torch.tensor([0]))
+    assert read.shape == (3, 32, 32)
+    assert (read[0] > 0).any()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_that_is_called_an_image_is_named_and_not_waited_for(tmp_path: Path) -> None:
+    for name in ("ant", "bee"):
+        (tmp_path / name).mkdir()
+        for number in range(4):
+            Image.new("RGB", (8, 8)).save(tmp_path / name / f"{number}.png")
+    os.mkfifo(tmp_path / "ant" / "pipe.png")
+    with pytest.raises(DataError, match=r"pipe\.png has the name of an image but is no file"):
+        load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path)))
