@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Iterable, Sequence
 from statistics import median
 
-from dsabench.config.spec import Spec, parse_spec
+from dsabench.config.spec import Part, Spec, parse_spec
 from dsabench.errors import NothingToCompare
 from dsabench.evaluators import CROWDING
 from dsabench.stats import Comparison, Guard, MetricKey, summarise
@@ -15,15 +15,27 @@ from dsabench.tables.rows import Row
 
 
 def pairs_of(specs: Sequence[Spec]) -> list[tuple[str, str]]:
-    """(arm, against): every arm against the first, and every regularized one against its own plain method too."""
+    """(arm, against): every arm against the first, and every regularized one against its own plain method too.
+
+    That is the one with the same options, or where both were tuned the only plain arm of that method.
+    """
     baseline = specs[0]
     pairs = []
     for spec in specs[1:]:
-        plain = Spec(spec.method)
         pairs.append((str(spec), str(baseline)))
-        if spec != plain and plain in specs[1:]:
+        plain = own_plain(spec, specs)
+        if plain is not None and plain != baseline:
             pairs.append((str(spec), str(plain)))
     return pairs
+
+
+def own_plain(spec: Spec, specs: Sequence[Spec]) -> Spec | None:
+    """The plain arm of a regularized one's method; None for a plain arm, and where none or several could be meant."""
+    if spec.regularizer == Part("none"):
+        return None
+    plain = [one for one in specs if one.regularizer == Part("none") and one.method.name == spec.method.name]
+    same = [one for one in plain if one.method == spec.method]
+    return (same or plain)[0] if len(same or plain) == 1 else None
 
 
 def compare_rows(

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from dsabench.config.spec import parse_spec
 from dsabench.errors import NothingToCompare, UsageError
 from dsabench.stats import Comparison, MetricKey
-from dsabench.tables.comparisons import compare_rows, key_of
+from dsabench.tables.comparisons import compare_rows, key_of, pairs_of
 from dsabench.tables.criteria import GUARDS, Criteria, MetricGuard, parse_guard, parse_primary, parse_share
 from dsabench.tables.rows import Row, cell, read_csv
 
@@ -192,3 +193,15 @@ def test_every_pair_against_one_baseline_is_in_its_family() -> None:
     }
     assert {row.verdict for pair, row in found.items() if pair != ("byol", "simclr")} == {"better"}
     assert found["byol", "simclr"].verdict == "no difference"
+
+
+def test_a_tuned_arm_is_held_against_the_tuned_plain_method() -> None:
+    def found(*specs: str) -> list[tuple[str, str]]:
+        return [pair for pair in pairs_of([parse_spec(spec) for spec in specs]) if pair[1] != specs[0]]
+
+    tuned, other = "byol[lr=0.1]", "byol[lr=0.2]+dsa[k=5]"
+    assert found("simclr", tuned, other) == [(other, tuned)]
+    # The one with the same options is meant where there is one, and none where it could be either.
+    assert found("simclr", "byol", "byol[lr=0.2]", other) == [(other, "byol[lr=0.2]")]
+    assert found("simclr", "byol", tuned, other) == []
+    assert found("simclr", "simclr+dsa", "vicreg") == []
