@@ -34,6 +34,7 @@ def evaluate(
         str | None, option(MACHINE, "auto, cuda, mps or cpu.", show_default="the run's, where it is there")
     ] = None,
     threads: Annotated[int | None, option(MACHINE, "CPU threads.", show_default="the run's", min=1)] = None,
+    precision: Annotated[str, option(MACHINE, "Of the forward pass: fp32 or bf16.")] = "fp32",
     offline: flags.Offline = False,
     runs: flags.Runs = Path("runs"),
     output: Annotated[Path | None, option(OUTPUT, "Write the rows to FILE.csv.")] = None,
@@ -51,7 +52,7 @@ def evaluate(
 
     folder = str(data_dir.resolve()) if data_dir else None
     other = DataConfig(name=dataset, folder=folder, title=data_name, train_images=train_images) if dataset else None
-    what = measuring.config(data=other, device=device, threads=threads)
+    what = measuring.config(data=other, device=device, threads=threads, precision=precision)
     if output:
         check_writable(output)
     store = Store(runs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from dsabench.config.request import DEVICES, PRECISIONS, check_data, check_threads
+from dsabench.config.request import DEVICES, check_data, check_threads
 from dsabench.config.spec import Part, parse_part
 from dsabench.data.data_config import DataConfig
 from dsabench.errors import UsageError, unknown
@@ -26,8 +26,9 @@ SMOOTH_OPTIONS: dict[str, Scalar] = {"k": 20, "layer": "backbone", "times": 1}
 class EvalConfig:
     """`probes` and metrics as words, with options, on `layers` of an encoder, scored on `split` of `data`.
 
-    None of `data` is the encoder's own; None of `device` and `threads` what it was trained with, as far as that is
-    there. `probes` may hold `crowding`, which stands for all metrics of the core tier.
+    `probes` may hold `crowding`, which stands for all metrics of the core tier. `precision` is that of the forward
+    pass. None of `data` is the encoder's own; None of `device` and `threads` what it was trained with, as far as that
+    is there.
     """
 
     probes: tuple[str, ...]
@@ -45,7 +46,7 @@ class EvalConfig:
         """
         for layer in self.layers:
             check_layer(layer)
-        for kind, value, known in (("split", self.split, SPLITS), ("precision", self.precision, PRECISIONS)):
+        for kind, value, known in (("split", self.split, SPLITS), ("precision", self.precision, ("fp32", "bf16"))):
             if value not in known:
                 raise unknown(kind, value, known)
         if self.device is not None and self.device not in DEVICES:

@@ -49,8 +49,9 @@ class Evaluation:
         prepare(threads)
         self.dataset = evaluated_data(encoder, config.data, datasets)
         self.title = (config.data or encoder.data or DataConfig(name=self.dataset.name)).label
-        self.store = FeatureStore(encoder, self.dataset, torch.device(device))
-        self.where = f"{device_name(device)}, {threads} thread{'s' if threads > 1 else ''}"
+        self.store = FeatureStore(encoder, self.dataset, torch.device(device), config.precision)
+        narrow = "" if config.precision == "fp32" else f", {config.precision}"
+        self.where = f"{device_name(device)}, {threads} thread{'s' if threads > 1 else ''}{narrow}"
 
     def layers(self) -> Iterator[LayerEvaluation]:
         """The layers that were asked for, one after another."""

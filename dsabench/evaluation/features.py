@@ -32,8 +32,8 @@ BATCH_SIZE = 512
 class FeatureStore:
     """The features of one encoder on one data set; its weights are read when a layer is not stored yet."""
 
-    def __init__(self, encoder: Encoder, dataset: Dataset, device: torch.device) -> None:
-        self.encoder, self.dataset, self.device = encoder, dataset, device
+    def __init__(self, encoder: Encoder, dataset: Dataset, device: torch.device, precision: str = "fp32") -> None:
+        self.encoder, self.dataset, self.device, self.precision = encoder, dataset, device, precision
         self._known: dict[tuple[str, str], Features] = {}
 
     def get(self, layer: Part, split_name: str) -> Features:
@@ -54,6 +54,7 @@ class FeatureStore:
             "layer": str(layer),
             "split": split_name,
             "preprocess": self.encoder.preprocess._asdict(),
+            "precision": self.precision,
         }
         return sha256_bytes(canonical_json(facts).encode())
 
@@ -94,7 +95,8 @@ class FeatureStore:
             device=self.device,
             workers=reading_workers(split),
         ):
-            yield self.encoder.features(layer, images, self.device)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+                yield self.encoder.features(layer, images, self.device)
 
     def _pixels(self, split: Split) -> Tensor:
         mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (self.dataset.mean, self.dataset.std))

@@ -124,6 +124,15 @@ def test_threads_are_those_of_the_evaluation(run: Run, monkeypatch: pytest.Monke
     assert row.threads == 1
 
 
+def test_precision_is_that_of_the_forward_pass_and_has_features_of_its_own(encoder: Encoder) -> None:
+    exact = values(encoder, EvalConfig(("crowding",)))
+    narrow = values(encoder, EvalConfig(("crowding",), precision="bf16"))
+    key = ("backbone", "crowding", "{}", "cdnv")
+    assert exact[key] != narrow[key]
+    assert narrow[key] == pytest.approx(exact[key], rel=0.05)
+    assert values(encoder, EvalConfig(("crowding",))) == exact
+
+
 def test_a_value_that_is_not_defined_is_a_row_without_one_and_the_rest_stands(encoder: Encoder) -> None:
     config = EvalConfig(("crowding", "knn"))
     (layer,) = Evaluation(encoder, config, DATASETS).layers()
