@@ -8,18 +8,19 @@ from pathlib import Path
 import torch
 
 from dsabench.config.eval_config import EvalConfig
+from dsabench.config.plan import resolve_device
 from dsabench.config.spec import Part
 from dsabench.data import Datasets
 from dsabench.data.data_config import DataConfig
 from dsabench.data.dataset import Dataset
-from dsabench.errors import DataError
+from dsabench.errors import DataError, UsageError
 from dsabench.evaluation.encoder import Encoder
 from dsabench.evaluation.features import FeatureStore, is_whole, seal
 from dsabench.evaluation.inputs import Inputs
 from dsabench.evaluation.words import EVALUATORS, asked
 from dsabench.files import canonical_json, sha256_bytes, sha256_file, write_atomic
 from dsabench.probes import PROBE_VERSION
-from dsabench.probes.base import accuracy_of
+from dsabench.probes.base import scores_of
 from dsabench.rng import numpy_generator
 from dsabench.signals import Stop
 from dsabench.tables.answers import Answers, read_answers, write_answers
@@ -70,7 +71,7 @@ class LayerEvaluation:
         for part in self.evaluation.parts:
             stop.check()
             try:
-                scores = scored(self.result(part), self.inputs.test)
+                scores = scores_of(self.result(part), self.inputs.test.y)
             except ValueError as error:
                 direction = EVALUATORS[part.name].higher_is_better
                 metric = "accuracy" if EVALUATORS[part.name].kind == "probe" else part.name
@@ -135,13 +136,13 @@ class LayerEvaluation:
 
 
 def device_here(name: str, *, strict: bool) -> str:
-    """The device of that name where it is there, else the CPU; where `strict`, DataError for one that is not."""
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name == "auto":
-        return next(device for device, there in available.items() if there)
-    if strict and not available[name]:
-        raise DataError(f"the device {name!r} is not available here; use --device auto")
-    return name if available[name] else "cpu"
+    """The device of that name where it is there, else the CPU; where `strict`, UsageError for one that is not."""
+    try:
+        return resolve_device(name)
+    except UsageError:
+        if strict:
+            raise
+        return "cpu"
 
 
 def evaluated_data(encoder: Encoder, config: DataConfig | None, datasets: Datasets) -> Dataset:
@@ -177,12 +178,6 @@ def splits(store: FeatureStore, layer: Part, split: str) -> tuple[Features, Feat
 def take(features: Features, index: torch.Tensor) -> Features:
     """The samples at `index` (M,)."""
     return Features(features.x[index], features.y[index])
-
-
-def scored(result: ProbeResult, test: Features) -> list[Score]:
-    """The accuracies of the answers, then the values that derive from none."""
-    accuracies = [Score("accuracy", accuracy_of(answer, test.y), answer.params) for answer in result.answers]
-    return [*accuracies, *result.scores]
 
 
 def as_answers(probe: str, result: ProbeResult, test: Features) -> Answers:

@@ -78,8 +78,13 @@ def declaration_of(
     """What a comparison of these planned runs will be judged by."""
     run = planned[0]
     return Declaration(
-        # What all arms share; an arm's own epochs are in its spec.
-        setting={"data": canonical_json(run.data.identity()), "backbone": run.backbone, "batch_size": run.batch_size},
+        setting={
+            "data": canonical_json(run.data.identity()),
+            "backbone": run.backbone,
+            "batch_size": run.batch_size,
+            # The baseline's; where another arm has epochs of its own, its spec says so.
+            "epochs": run.epochs,
+        },
         specs=tuple(dict.fromkeys(str(one.spec) for one in planned)),
         seeds=tuple(seeds),
         primary=str(criteria.primary),
