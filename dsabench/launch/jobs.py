@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
@@ -15,6 +16,7 @@ from dsabench.errors import RunFailed
 from dsabench.launch.work import Job, Workshop
 from dsabench.launch.worker import Message, serve
 from dsabench.progress import Update
+from dsabench.signals import EXIT_CODES
 from dsabench.tables.rows import Row
 
 # How often the parent looks for signals while its workers work, in seconds.
@@ -72,7 +74,14 @@ class Worker:
         ours, theirs = context.Pipe()
         arguments = (theirs, os.getpid(), shop.store.path, shop.datasets.offline)
         process = context.Process(target=serve, args=arguments)
-        process.start()
+        # Starting it unblocks SIGINT, so it comes first.
+        resource_tracker.ensure_running()
+        # A signal that comes before the process listens waits until it does, instead of ending it with a traceback.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, EXIT_CODES)
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         # Ours alone is left open here, so that each end notices when the other has gone.
         theirs.close()
         return cls(process, ours)

@@ -14,7 +14,7 @@ from pathlib import Path
 from dsabench.data import Datasets
 from dsabench.launch.work import Job, Workshop
 from dsabench.progress import Update
-from dsabench.signals import Stop
+from dsabench.signals import EXIT_CODES, Stop
 from dsabench.tables.rows import Row
 from dsabench.training.store import Store
 
@@ -28,6 +28,7 @@ Message = Update | list[Row] | BaseException
 def serve(pipe: Connection, parent: int, store: Path, offline: bool) -> None:
     """Do the jobs that come through `pipe` until it is closed. Called in a process of its own."""
     stop = Stop().listen()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, EXIT_CODES)
     end_with_parent(parent)
 
     def report(update: Update) -> None:

@@ -62,3 +62,20 @@ def test_workers_end_with_the_parent_alone(number: signal.Signals, tmp_path: Pat
         process.kill()
     # They have let go of their runs, which the same command goes on with.
     assert training(tmp_path / "runs") >= 2
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux tells who started whom")
+def test_an_interrupt_before_the_workers_listen_is_one_line(tmp_path: Path) -> None:
+    process = start("compare", "simclr", "byol", *LONG, "--seeds", "0", "--jobs", "2", "--runs", "runs", cwd=tmp_path)
+    try:
+        # They have been started, and are still importing what they need.
+        wait_for(lambda: len(children(process.pid)) >= 2)
+        for number in (*children(process.pid), process.pid):
+            os.kill(number, signal.SIGINT)
+        _, err = process.communicate(timeout=90)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert "KeyboardInterrupt" not in err
+    assert "interrupted; the same command goes on" in err
