@@ -1,6 +1,6 @@
 """Results for people: tables as values, what draws them, one plain sentence a comparison, and the summary CSV.
 
-`overview_tables`, `paired_tables`, `value_tables` and `listing_table` compute tables, `terminal.draw` and
+`overview_tables`, `paired_tables`, `value_tables`, `run_table` and `listing_table` compute tables, `terminal.draw` and
 `markdown.markdown` draw one; `print_...` compute and draw on a console.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from dsabench.report.differences import paired_tables
-from dsabench.report.entries import listing_table
+from dsabench.report.entries import listing_table, run_table
 from dsabench.report.overview import overview_tables
 from dsabench.report.sentences import declared, finding, per_image
 from dsabench.report.summary import write_summary
@@ -35,7 +35,9 @@ __all__ = [
     "print_comparisons",
     "print_listing",
     "print_overview",
+    "print_runs",
     "print_values",
+    "run_table",
     "value_tables",
     "write_summary",
 ]
@@ -59,6 +61,11 @@ def print_values(console: Console, rows: Sequence[Row]) -> None:
 def print_listing(console: Console, kind: str, entries: Sequence[Mapping[str, str]]) -> None:
     """Draw `listing_table`."""
     _draw(console, [listing_table(kind, entries)])
+
+
+def print_runs(console: Console, store: str, runs: Sequence[Mapping[str, object]], *, of: int) -> None:
+    """Draw `run_table`."""
+    _draw(console, [run_table(store, runs, of=of)])
 
 
 def _draw(console: Console, tables: Sequence[Table]) -> None:
