@@ -21,6 +21,8 @@ from dsabench.stats.outcomes import ROUNDING
 DRAWS = 2000
 
 Floats: TypeAlias = np.ndarray[Any, Any]
+# The value of every run, by data set.
+Runs: TypeAlias = Sequence[Sequence[float] | Floats]
 
 
 @dataclass(frozen=True)
@@ -41,12 +43,12 @@ class Record:
     behind: int
 
 
-def interquartile_mean(runs: Sequence[Floats]) -> float:
+def interquartile_mean(runs: Runs) -> float:
     """The mean of the middle half of all values, those of each data set (R,): a quarter is cut off at either end."""
     return float(distributions.trim_mean(np.concatenate([np.asarray(one, dtype=np.float64) for one in runs]), 0.25))
 
 
-def improvement(ours: Sequence[Floats], theirs: Sequence[Floats]) -> float:
+def improvement(ours: Runs, theirs: Runs) -> float:
     """P(ours > theirs) of two runs drawn from one data set, a tie counted half, as the mean over data sets (R,), (S,).
 
     In each it is Mann and Whitney's U over R S. Raises ValueError where the data sets are not as many.
@@ -55,26 +57,26 @@ def improvement(ours: Sequence[Floats], theirs: Sequence[Floats]) -> float:
     return float(np.mean([(1 + _signs(np.asarray(a)[:, None], np.asarray(b))).mean() / 2 for a, b in pairs]))
 
 
-def paired_improvement(ours: Sequence[Floats], theirs: Sequence[Floats]) -> float:
+def paired_improvement(ours: Runs, theirs: Runs) -> float:
     """The share of seeds with ours > theirs, a tie counted half, as the mean over data sets (R,), seed by seed."""
     pairs = zip(ours, theirs, strict=True)
     return float(np.mean([(1 + _signs(np.asarray(a), np.asarray(b))).mean() / 2 for a, b in pairs]))
 
 
-def record(ours: Sequence[Floats], theirs: Sequence[Floats]) -> Record:
+def record(ours: Runs, theirs: Runs) -> Record:
     """How the pairs of runs came out, in values of which the larger is better; (R,) of both arms, seed by seed."""
     signs = np.concatenate([_signs(np.asarray(a), np.asarray(b)) for a, b in zip(ours, theirs, strict=True)])
     return Record(*(int((signs == sign).sum()) for sign in (1, 0, -1)))
 
 
-def interquartile_estimate(runs: Sequence[Floats], *, draws: int = DRAWS, level: float = 0.95) -> Estimate:
+def interquartile_estimate(runs: Runs, *, draws: int = DRAWS, level: float = 0.95) -> Estimate:
     """`interquartile_mean` with the interval of a stratified bootstrap."""
     drawn = np.concatenate([values[index] for values, index in _drawn(runs, "iqm", draws)], axis=1)
     return _estimate(interquartile_mean(runs), distributions.trim_mean(drawn, 0.25, axis=1), runs, level)
 
 
 def improvement_estimate(
-    ours: Sequence[Floats], theirs: Sequence[Floats], *, paired: bool, draws: int = DRAWS, level: float = 0.95
+    ours: Runs, theirs: Runs, *, paired: bool, draws: int = DRAWS, level: float = 0.95
 ) -> Estimate:
     """`paired_improvement`, or `improvement` where seeds are not `paired`, with the interval of a bootstrap."""
     total = np.zeros(draws)
@@ -86,14 +88,14 @@ def improvement_estimate(
     return _estimate(value, total / len(ours), [*ours, *theirs], level)
 
 
-def _drawn(runs: Sequence[Floats], name: str, draws: int) -> list[tuple[Floats, Floats]]:
+def _drawn(runs: Runs, name: str, draws: int) -> list[tuple[Floats, Floats]]:
     """The values of each data set, and which of them every draw takes (B, R)."""
     generator = numpy_generator("bootstrap", name)
     values = [np.asarray(one, dtype=np.float64) for one in runs]
     return [(one, generator.integers(len(one), size=(draws, len(one)))) for one in values]
 
 
-def _estimate(value: float, drawn: Floats, runs: Sequence[Floats], level: float) -> Estimate:
+def _estimate(value: float, drawn: Floats, runs: Runs, level: float) -> Estimate:
     if min(map(len, runs)) < 2:
         return Estimate(value, -math.inf, math.inf)
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])

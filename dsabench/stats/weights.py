@@ -37,7 +37,8 @@ MomentMetric: TypeAlias = Callable[[Moments], Tensor]
 class ImageComparison:
     """One metric of one model against that of another; `low`, `high` bound the difference over test images.
 
-    They are None where the metric cannot be had from answers or moments. `n` is the number of images.
+    They are None where the metric cannot be had from answers or moments. `n` is the number of images, and `primary`
+    whether the sentence is about this metric.
     """
 
     spec: str
@@ -49,6 +50,7 @@ class ImageComparison:
     n: int
     low: float | None = None
     high: float | None = None
+    primary: bool = False
 
     @property
     def difference(self) -> float:
