@@ -162,6 +162,22 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
+def too_few(n_pairs: int, would_do: int | None, after: str = "") -> str:
+    """What the verdict `too few` means, and what would do: `6 seeds are too few, 10 would do`."""
+    verb = "is" if n_pairs == 1 else "are"
+    return f"{counted(n_pairs, 'seed')} {verb} too few{after}" + (f", {would_do} would do" if would_do else "")
+
+
+def times(ratio: float) -> str:
+    """A ratio of two costs: `1.26`."""
+    return _digits(ratio, 2)
+
+
+def percent(share: float) -> str:
+    """A share of a gap as a whole percentage, without its sign: `72`."""
+    return _digits(100 * share, 0)
+
+
 def unit_of(metric: str) -> str:
     """`%` for a share of the images, nothing for a value without a unit."""
     return "%" if metric == "accuracy" else ""
