@@ -11,9 +11,12 @@ K = TypeVar("K")
 # What a difference must exceed, absolutely and in parts of the means, to be more than rounding in float64.
 _ROUNDING, _ROUNDING_OF_MEANS = 1e-12, 1e-9
 
-Kind: TypeAlias = Literal["name", "text", "count", "number", "mean", "difference", "interval", "p", "verdict"]
-# What reads from left to right; columns of all other kinds are numbers.
+Kind: TypeAlias = Literal[
+    "name", "text", "count", "number", "mean", "difference", "interval", "p", "verdict", "picture"
+]
+# What reads from left to right and may be folded; columns of all other kinds are numbers, or pictures.
 WORDS: frozenset[Kind] = frozenset({"name", "text", "verdict"})
+LEFT: frozenset[Kind] = WORDS | {"picture"}
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,29 @@ class Verdict:
     word: str
 
 
-Cell: TypeAlias = str | int | Measure | Arm | Number | Difference | Interval | Mean | PValue | Verdict | None
+@dataclass(frozen=True)
+class Bar:
+    """A length beside a value, as a share of the longest in its column."""
+
+    share: float
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Values in order, nan where there is none, on the scale from `low` to `high`.
+
+    `begins` is the place where something new sets in that moves the curve, such as a term of the loss.
+    """
+
+    values: tuple[float, ...]
+    low: float
+    high: float
+    begins: int | None = None
+
+
+Cell: TypeAlias = (
+    str | int | Measure | Arm | Number | Difference | Interval | Mean | PValue | Verdict | Bar | Curve | None
+)
 
 
 @dataclass(frozen=True)

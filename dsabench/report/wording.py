@@ -8,10 +8,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from dsabench.report.pictures import bar, sparkline
 from dsabench.report.table import (
     Arm,
+    Bar,
     Cell,
     Column,
+    Curve,
     Difference,
     Interval,
     Mean,
@@ -83,6 +86,10 @@ def written(cell: Cell, *, plus_minus: str = "±") -> str:
             return headed(cell)
         case Arm():
             return cell.spec
+        case Bar():
+            return bar(cell)
+        case Curve():
+            return sparkline(cell)
         case Verdict():
             return cell.word
         case PValue():
