@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from dsabench.report.pictures import BARS, LEVELS, ONSET
+from dsabench.report.glyphs import BARS, LEVELS, ONSET
 from dsabench.report.table import LEFT, WORDS, Arm, Cell, Column, Table, Verdict
 from dsabench.report.wording import LABELS, broken, marks, printable, written
 

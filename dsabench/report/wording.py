@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from dsabench.report.pictures import bar, sparkline
+from dsabench.report.glyphs import bar, sparkline
 from dsabench.report.table import (
     Arm,
     Bar,

@@ -7,8 +7,8 @@ from rich.console import Console
 
 from dsabench.report import chart_table, log_table, print_chart
 from dsabench.report.chart import onset
+from dsabench.report.glyphs import BAR_WIDTH, CURVE_WIDTH, bar, sparkline
 from dsabench.report.markdown import markdown
-from dsabench.report.pictures import BAR_WIDTH, CURVE_WIDTH, bar, sparkline
 from dsabench.report.table import Arm, Bar, Curve, Number
 from dsabench.report.terminal import draw
 from dsabench.tables.comparisons import key_of
