@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dsabench.cli import flags
+from dsabench.cli import completion, flags
 from dsabench.cli.flags import OUTPUT, option
 from dsabench.cli.groups import grouped
 from dsabench.cli.output import console
@@ -17,11 +17,17 @@ from dsabench.errors import unknown
 from dsabench.evaluators import Evaluator
 from dsabench.registry import Entry
 
+KINDS = ("methods", "datasets", "backbones", "probes", "metrics", "regularizers", "spaces", "runs")
+
 
 @grouped
 def list_entries(
     kind: Annotated[
-        str, typer.Argument(help="methods, datasets, backbones, probes, metrics, regularizers, spaces or runs.")
+        str,
+        typer.Argument(
+            help="methods, datasets, backbones, probes, metrics, regularizers, spaces or runs.",
+            autocompletion=lambda incomplete: completion.begins(incomplete, KINDS),
+        ),
     ],
     everything: Annotated[bool, option(OUTPUT, "With backbones: every model of timm.", "--all")] = False,
     runs: flags.Runs = Path("runs"),
@@ -75,7 +81,7 @@ def listing(kind: str, everything: bool, runs: Path) -> list[dict[str, str]]:
         "regularizers": REGULARIZERS,
     }
     if kind not in registries:
-        raise unknown("kind", kind, [*registries, "spaces", "runs"])
+        raise unknown("kind", kind, KINDS)
     entries = [{"name": name, "summary": entry.summary} for name, entry in registries[kind].items()]
     if kind == "backbones" and everything:
         entries += [{"name": name, "summary": "timm"} for name in timm_names() if name not in BACKBONES]
