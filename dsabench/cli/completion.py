@@ -44,22 +44,29 @@ def evaluators(incomplete: str) -> list[str]:
 def runs(context: typer.Context, incomplete: str) -> list[str]:
     """The ids of the runs in the store that the command names."""
     store = Path(context.params.get("runs") or os.environ.get("DSABENCH_RUNS") or "runs")
-    return begins(incomplete, [folder.name.rpartition("-")[2] for folder in run_folders(store)])
+    return begins(incomplete, run_ids(store))
 
 
 def things(context: typer.Context, incomplete: str) -> list[str]:
-    """Whatever has a page of its own: runs, and every name of a registry."""
+    """Whatever `show` shows: runs, and every name of a registry."""
+    return [*begins(incomplete, all_names()), *runs(context, incomplete)]
+
+
+def all_names() -> list[str]:
+    """The names of all registries."""
+    from dsabench.backbones import BACKBONES
     from dsabench.data import DATASETS
     from dsabench.methods import METHODS
+    from dsabench.metrics import METRICS
+    from dsabench.probes import PROBES
     from dsabench.regularizers import REGULARIZERS
 
-    names = [*begins(incomplete, [*METHODS, *REGULARIZERS, *DATASETS]), *backbones(incomplete)]
-    return [*names, *evaluators(incomplete), *runs(context, incomplete)]
+    return [*METHODS, *REGULARIZERS, *PROBES, *METRICS, *DATASETS, *BACKBONES]
 
 
-def run_folders(store: Path) -> Iterator[Path]:
-    """The folders of runs in a store, told by their names alone."""
-    return (path.parent for path in sorted(store.glob("*/*/*/run.json")))
+def run_ids(store: Path) -> Iterator[str]:
+    """The ids that the folders of a store bear."""
+    return (path.parent.name.rpartition("-")[2] for path in sorted(store.glob("*/*/*/run.json")))
 
 
 def begins(incomplete: str, names: Iterable[str]) -> list[str]:
