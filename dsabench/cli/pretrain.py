@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Annotated
 
+from dsabench.cli import completion
 from dsabench.cli.flags import TRAINING, WHAT, Common, Training, option
 from dsabench.cli.groups import grouped
 from dsabench.cli.output import limit, print_configs, print_plan, progress
@@ -15,7 +16,13 @@ from dsabench.cli.output import limit, print_configs, print_plan, progress
 def pretrain(
     *,
     method: Annotated[
-        str, option(WHAT, "METHOD or METHOD+REGULARIZER, options in brackets.", env="DSABENCH_METHOD")
+        str,
+        option(
+            WHAT,
+            "METHOD or METHOD+REGULARIZER, options in brackets.",
+            env="DSABENCH_METHOD",
+            autocompletion=completion.specs,
+        ),
     ] = "simclr",
     seed: Annotated[int, option(TRAINING, "Names every random draw.", env="DSABENCH_SEED", min=0)] = 0,
     training: Training,

@@ -22,6 +22,7 @@ from dsabench.report.wording import label
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from dsabench.config.catalogue import Description
     from dsabench.stats import Comparison
     from dsabench.tables.rows import Row
 
@@ -37,6 +38,7 @@ __all__ = [
     "per_image",
     "print_chart",
     "print_comparisons",
+    "print_description",
     "print_listing",
     "print_log",
     "print_overview",
@@ -81,6 +83,16 @@ def print_values(console: Console, rows: Sequence[Row]) -> None:
 def print_listing(console: Console, kind: str, entries: Sequence[Mapping[str, str]]) -> None:
     """Draw `listing_table`."""
     _draw(console, [listing_table(kind, entries)])
+
+
+def print_description(console: Console, description: Description) -> None:
+    """Draw `description_tables`, and its documentation below."""
+    # What it describes imports torch.
+    from dsabench.report.descriptions import description_tables, reflowed
+
+    _draw(console, description_tables(description))
+    if description.about:
+        console.print(reflowed(description.about), markup=False, highlight=False)
 
 
 def _draw(console: Console, tables: Sequence[Table]) -> None:
