@@ -16,7 +16,7 @@ from dsabench.launch.work import failed_row
 from dsabench.signals import Stop
 from dsabench.tables.rows import Row, read_csv
 from dsabench.tables.where import accepts
-from dsabench.training.catalogue import described
+from dsabench.training.inventory import described
 from dsabench.training.run import Run, say
 from dsabench.training.store import Store
 
