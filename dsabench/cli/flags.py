@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dsabench.config.eval_config import EvalConfig
     from dsabench.config.request import Request
     from dsabench.config.source import Source
+    from dsabench.data.data_config import DataConfig
     from dsabench.tables.criteria import Criteria
 
 WHAT, TRAINING, VERDICT, MACHINE, FILES, OUTPUT = "What", "Training", "Verdict", "Machine", "Files", "Output"
@@ -157,23 +158,28 @@ class Training:
     )
     offline: Offline = False
 
+    def data(self) -> DataConfig:
+        """Which data, and how much of them."""
+        from dsabench.data.data_config import DataConfig
+
+        return DataConfig(
+            name=self.dataset,
+            folder=str(self.data_dir.resolve()) if self.data_dir else None,
+            title=self.data_name,
+            train_images=self.train_images,
+            subset=subset_of(self.subset),
+            image_size=self.image_size,
+        )
+
     def request(self, specs: Sequence[str], seeds: Sequence[int]) -> Request:
         """The checked request for these runs; raises UsageError or DataError, before anything heavy is imported."""
         from dsabench.config.request import Request, parse_settings
         from dsabench.config.spec import parse_spec
-        from dsabench.data.data_config import DataConfig
 
         request = Request(
             specs=tuple(map(parse_spec, specs)),
             seeds=tuple(seeds),
-            data=DataConfig(
-                name=self.dataset,
-                folder=str(self.data_dir.resolve()) if self.data_dir else None,
-                title=self.data_name,
-                train_images=self.train_images,
-                subset=subset_of(self.subset),
-                image_size=self.image_size,
-            ),
+            data=self.data(),
             backbone=self.backbone,
             epochs=self.epochs,
             batch_size=self.batch_size,
