@@ -63,7 +63,7 @@ def compare_existing(
 ) -> None:
     """Compare the arms that exist, those of `names` (the baseline first), or all."""
     refuse_training(context)
-    from dsabench.tables.arms import MIXED, collected, grouped_by_dataset, named, picked, unequal
+    from dsabench.tables.grouping import MIXED, collected, grouped_by_dataset, named, picked, unequal
     from dsabench.tables.where import parse_where
 
     for column in choosing.mix or ():
@@ -135,8 +135,8 @@ def compare_on(
         write_model_summary,
         write_summary,
     )
-    from dsabench.tables.arms import are_single, pairs_of_arms
     from dsabench.tables.comparisons import compare_rows
+    from dsabench.tables.grouping import are_single, pairs_of_arms
 
     layer, rows, pairs = str(what.layers[0]), [row for own in arms.values() for row in own], pairs_of_arms(arms)
     images = Pairs(found.encoders_of(arms), what, datasets)

@@ -13,7 +13,7 @@ from dsabench.report.chart import Log, chart_table, log_table
 from dsabench.report.datasets import dataset_table
 from dsabench.report.differences import paired_tables
 from dsabench.report.entries import listing_table, run_table
-from dsabench.report.models import model_findings, model_tables
+from dsabench.report.over_images import model_findings, model_tables
 from dsabench.report.overview import overview_tables
 from dsabench.report.sentences import declared, finding, per_image
 from dsabench.report.summary import write_model_summary, write_summary

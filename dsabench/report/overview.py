@@ -31,6 +31,8 @@ _HEADLINES: Mapping[str, Callable[[Row], bool]] = {
 }
 # How options were chosen, where no search did; the text of any other row describes one.
 _UNSEARCHED = ("defaults", "by hand")
+# A model from elsewhere says nothing of it: its `labels_used` is unknown.
+_LABELLED = ("prior", "training")
 _measured = attrgetter("probe", "probe_params", "metric")
 
 
@@ -115,7 +117,7 @@ def _arm(line: Sequence[Row], same_spec: Sequence[tuple[str, str, int]], tuning:
         remarks.append(Remark(f"{n_runs} runs", "warning"))
     if n_failed:
         remarks.append(Remark(f"{n_failed} of {n_runs + n_failed} failed", "failure"))
-    return Arm(line[0].spec, any(row.labels_used != "none" for row in line), tuple(remarks))
+    return Arm(line[0].spec, any(row.labels_used in _LABELLED for row in line), tuple(remarks))
 
 
 def _tuned(tuning: str) -> str:
@@ -130,6 +132,9 @@ def _notes(rows: Sequence[Row], headlines: Iterable[Row]) -> list[str]:
     for search, found in searches.items():
         specs = ", ".join(dict.fromkeys(row.spec for row in found))
         notes.append(f"tuned: {search}" + (f" ({specs})" if len(searches) > 1 else ""))
-    if any(row.labels_used != "none" for row in rows):
+    if any(row.labels_used in _LABELLED for row in rows):
         notes.append(f"{LABELS} labels were used, in training or in the prior: not self-supervised")
+    unknown = list(dict.fromkeys(row.spec for row in rows if row.labels_used == "unknown"))
+    if unknown:
+        notes.append(f"whether labels trained {', '.join(unknown)} is not known here")
     return notes

@@ -15,8 +15,8 @@ from dsabench.evaluation.evaluate import Evaluation, LayerEvaluation
 from dsabench.evaluation.single import Models
 from dsabench.signals import Stop
 from dsabench.stats.weights import Resampled, accuracy_interval, geometry_interval
-from dsabench.tables.arms import pairs_of_arms
 from dsabench.tables.criteria import Criteria, parse_primary
+from dsabench.tables.grouping import pairs_of_arms
 from dsabench.tables.rows import Row
 
 DATASETS = Datasets(offline=True)

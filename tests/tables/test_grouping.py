@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dsabench.errors import DataError, NothingToCompare, UsageError
-from dsabench.tables.arms import are_single, collected, grouped_by_dataset, named, pairs_of_arms, picked, unequal
+from dsabench.tables.grouping import are_single, collected, grouped_by_dataset, named, pairs_of_arms, picked, unequal
 from dsabench.tables.rows import Row, read_csv
 
 LIKE = replace(read_csv(Path(__file__).parent / "golden" / "results.csv")[0], status="ok", value=0.5)
