@@ -198,9 +198,10 @@ def methods() -> Table:
                 line.append(difference(table.effect(f"{spec}+dsa", spec, metric)) if paired else "")
         ranks = [table.mean(one, "RankMe") for one in (spec, *[f"{spec}+dsa"] * paired)]
         lines.append([*line, " / ".join(written(Mean(one.value, None, one.n)) for one in ranks)])
+        lines[-1].append(verdict(table, f"{spec}+dsa", spec if paired else None))
     after = Column("+dsa", "mean")
     heads = [COLUMNS["CDNV"], after, Column("difference (exact 95%)", "difference"), COLUMNS[ONE], after, COLUMNS[KNN]]
-    return plain_table([NAME, *heads, after, Column("RankMe", "number")], lines)
+    return plain_table([NAME, *heads, after, Column("RankMe", "number"), Column("verdict", "verdict")], lines)
 
 
 def cifar10() -> Table:
