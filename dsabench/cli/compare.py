@@ -79,7 +79,8 @@ def compare(
     planned = plan(request, datasets.load(request.data))
     arms = list(dict.fromkeys(str(one.spec) for one in planned))
     if common.dry_run:
-        print_plan(planned, store, datasets, common.as_json)
+        side_by_side = jobs or default_jobs(training.threads, planned[0].device)
+        print_plan(planned, store, datasets, side_by_side, common.as_json)
         return
     title = planned[0].data.label
     name = output or str(Path("results") / slug(f"{title}-{'-vs-'.join(arms)}"))

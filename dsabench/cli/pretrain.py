@@ -45,7 +45,7 @@ def pretrain(
     stop, datasets, store = Stop().listen(), Datasets(offline=training.offline), Store(common.runs)
     (planned,) = plan(request, datasets.load(request.data))
     if common.dry_run:
-        print_plan([planned], store, datasets, common.as_json)
+        print_plan([planned], store, datasets, 1, common.as_json)
         return
     if common.verbose:
         print_configs([planned])

@@ -75,8 +75,10 @@ def tune(
     from dsabench.launch.tune import Budget, comparison_flags, make_arm, selected
     from dsabench.launch.tune import tune as search
     from dsabench.launch.work import Workshop
+    from dsabench.progress import duration
     from dsabench.signals import Stop
     from dsabench.tables.trials import summary, write_budget, write_trials
+    from dsabench.training.estimate import estimates
     from dsabench.training.run import say
     from dsabench.training.store import Store
 
@@ -92,13 +94,17 @@ def tune(
             for arm in arms
             for name, dimension in arm.space.items()
         ]
+        side_by_side = jobs or default_jobs(training.threads, planned[0].device)
+        seconds = sum(one.steps * one.step_s for one in estimates(planned, store, datasets)) * trials * len(own)
+        seconds = round(seconds / min(side_by_side, count), 1)
         if common.as_json:
-            print(json.dumps({"budget": str(budget), "runs": count, "spaces": searched}))
+            print(json.dumps({"budget": str(budget), "runs": count, "seconds": seconds, "spaces": searched}))
             return
         from dsabench.report import print_listing
 
         print_listing(console(), "spaces", searched)
         print(f"\n{count} runs, of each arm {budget}")
+        print(f"about {duration(seconds)} of training with --jobs {side_by_side}, as long as the defaults take")
         return
     title = planned[0].data.label
     name = output or str(Path("results") / slug(f"{title}-tuned-{'-vs-'.join(str(arm.spec) for arm in arms)}"))

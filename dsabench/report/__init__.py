@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from dsabench.config.catalogue import Description
     from dsabench.stats import Comparison
     from dsabench.tables.rows import Row
+    from dsabench.training.estimate import Estimate, Total
 
 __all__ = [
     "declared",
@@ -37,6 +38,7 @@ __all__ = [
     "print_description",
     "print_listing",
     "print_overview",
+    "print_plans",
     "print_values",
     "value_tables",
     "write_summary",
@@ -71,6 +73,13 @@ def print_description(console: Console, description: Description) -> None:
     _draw(console, description_tables(description))
     if description.about:
         console.print(reflowed(description.about), markup=False, highlight=False)
+
+
+def print_plans(console: Console, found: Sequence[Estimate], whole: Total) -> None:
+    """Draw `plan_table`."""
+    from dsabench.report.plans import plan_table
+
+    _draw(console, [plan_table(found, whole)])
 
 
 def _draw(console: Console, tables: Sequence[Table]) -> None:

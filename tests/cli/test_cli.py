@@ -205,20 +205,6 @@ def test_overwrite_trains_again_to_the_same_weights(store: Path) -> None:
     assert elsewhere["weights_sha256"] == first["weights_sha256"]
 
 
-def test_a_dry_run_says_what_would_be_done_and_does_nothing(tmp_path: Path) -> None:
-    result = ok(dsabench("compare", "simclr", "simclr+dsa", *TINY, "--seeds", "0-1", "--dry-run", "--json"))
-    plans = json.loads(result.out)
-    assert [plan["run"] for plan in plans] == ["simclr s0", "simclr+dsa s0", "simclr s1", "simclr+dsa s1"]
-    assert len({plan["run_id"] for plan in plans}) == 4
-    for plan in plans:
-        assert plan["steps"] == 4
-        assert plan["run_dir"].endswith(plan["run_id"])
-        assert plan["memory_mb"] >= 0
-    table = ok(dsabench("compare", "simclr", "simclr+dsa", *TINY, "--seeds", "0", "--dry-run"))
-    assert "steps" in table.out
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_eval_without_a_run_names_the_newest_finished_one(store: Path, tmp_path: Path) -> None:
     result = ok(dsabench("eval", "--runs", store, "--probe", "knn5", "--output", tmp_path / "rows.csv"))
     folder = next(store.glob("*/*/*"))
