@@ -40,6 +40,15 @@ def limit(threads: int, offline: bool) -> None:
         os.environ[name] = str(threads)
 
 
+def warn(planned: Sequence[RunConfig], train_images: int, jobs: int | None = None) -> None:
+    """Say on stderr what was asked for and is hardly meant."""
+    from dsabench.config.cautions import cautions
+    from dsabench.launch.jobs import available_cores
+
+    for caution in cautions(planned, train_images, jobs, available_cores()):
+        print(caution, file=sys.stderr)
+
+
 def print_configs(planned: Sequence[RunConfig]) -> None:
     """The resolved configurations, on stderr."""
     from dsabench.files import to_toml

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from dsabench.cli import flags
 from dsabench.cli.flags import FILES, MACHINE, TRAINING, WHAT, Common, Training, option
 from dsabench.cli.groups import grouped
-from dsabench.cli.output import console, limit, print_configs, progress
+from dsabench.cli.output import console, limit, print_configs, progress, warn
 from dsabench.errors import RunFailed, UsageError
 
 SELECT = ("knn", "fewshot[classifier=centroid,shots=5]")
@@ -88,6 +88,7 @@ def tune(
     planned = plan(request, dataset)[: len(specs)]
     arms = [make_arm(one, budget, overrides, store) for one in planned]
     count = len(arms) * trials * len(own)
+    warn([*planned] * (trials * len(own)), len(dataset.train), jobs)
     if common.dry_run:
         searched = [
             {"arm": str(arm.spec), "option": name, "default": str(arm.default[name]), "space": str(dimension)}
