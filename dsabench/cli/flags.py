@@ -89,6 +89,10 @@ Subset = Annotated[str, option(WHAT, "How that subset is drawn: stratified by la
 ImageSize = Annotated[int | None, option(WHAT, "Side of the images in pixels.", show_default="their own", min=1)]
 Offline = Annotated[bool, option(MACHINE, "Never download.", "--offline", env="DSABENCH_OFFLINE")]
 Runs = Annotated[Path, option(FILES, "The run store.", env="DSABENCH_RUNS")]
+Where = Annotated[
+    list[str] | None,
+    option(WHAT, "Runs of this alone; repeatable: of one key either value, of several keys all.", metavar="KEY=VALUE"),
+]
 Json = Annotated[bool, option(OUTPUT, "Machine-readable on stdout.", "--json")]
 Debug = Annotated[bool, option(OUTPUT, "A traceback where there is an error.", "--debug", env="DSABENCH_DEBUG")]
 

@@ -50,7 +50,7 @@ def pretrain(
         return
     if common.verbose:
         print_configs([planned])
-    with progress(1, common.quiet) as display:
+    with progress(1, common.quiet, stop) as display:
         run, reused = train(planned, Workshop(store, datasets, stop, display), overwrite=overwrite)
         display(Update(planned.label, "reused" if reused else "finished", 1, 1))
     state = run.state
@@ -70,4 +70,6 @@ def pretrain(
     word = "already finished" if reused else "finished"
     print(f"{planned.label} {word}: {run.folder}")
     where = "" if common.runs == Path("runs") else f" --runs {common.runs}"
+    if (run.folder / "log.csv").exists():
+        print(f"its curves: {run.folder / 'log.csv'}")
     print(f"evaluate it with: dsabench eval {planned.run_id}{where}")

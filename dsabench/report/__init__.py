@@ -1,6 +1,6 @@
 """Results for people: tables as values, what draws them, one plain sentence a comparison, and the summary CSV.
 
-`overview_tables`, `paired_tables`, `value_tables` and `listing_table` compute tables, `terminal.draw` and
+`overview_tables`, `paired_tables`, `value_tables`, `run_table` and `listing_table` compute tables, `terminal.draw` and
 `markdown.markdown` draw one; `print_...` compute and draw on a console.
 """
 
@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from dsabench.report.chart import Log, chart_table, log_table
 from dsabench.report.differences import paired_tables
-from dsabench.report.entries import listing_table
+from dsabench.report.entries import listing_table, run_table
 from dsabench.report.overview import overview_tables
 from dsabench.report.sentences import declared, finding, per_image
 from dsabench.report.summary import write_summary
@@ -27,19 +28,25 @@ if TYPE_CHECKING:
     from dsabench.training.estimate import Estimate, Total
 
 __all__ = [
+    "chart_table",
     "declared",
     "finding",
     "label",
     "listing_table",
+    "log_table",
     "overview_tables",
     "paired_tables",
     "per_image",
+    "print_chart",
     "print_comparisons",
     "print_description",
     "print_listing",
+    "print_log",
     "print_overview",
     "print_plans",
+    "print_runs",
     "print_values",
+    "run_table",
     "value_tables",
     "write_summary",
 ]
@@ -55,6 +62,23 @@ def print_comparisons(console: Console, comparisons: Sequence[Comparison], *, li
     _draw(console, paired_tables(comparisons, limit=limit))
 
 
+def print_chart(
+    console: Console, comparisons: Sequence[Comparison], rows: Sequence[Row], logs: Mapping[str, Sequence[Log]]
+) -> None:
+    """Draw `chart_table` of the primary metric."""
+    from dsabench.tables.comparisons import key_of
+
+    primary = next((one.key for one in comparisons if one.role == "primary"), None)
+    like = next((row for row in rows if row.value is not None and key_of(row) == primary), None)
+    if like is not None:
+        _draw(console, [chart_table(like, rows, logs)])
+
+
+def print_log(console: Console, log: Log, title: str) -> None:
+    """Draw `log_table`."""
+    _draw(console, [log_table(log, title)])
+
+
 def print_values(console: Console, rows: Sequence[Row]) -> None:
     """Draw `value_tables`."""
     _draw(console, value_tables(rows))
@@ -63,6 +87,11 @@ def print_values(console: Console, rows: Sequence[Row]) -> None:
 def print_listing(console: Console, kind: str, entries: Sequence[Mapping[str, str]]) -> None:
     """Draw `listing_table`."""
     _draw(console, [listing_table(kind, entries)])
+
+
+def print_runs(console: Console, store: str, runs: Sequence[Mapping[str, object]], *, of: int) -> None:
+    """Draw `run_table`."""
+    _draw(console, [run_table(store, runs, of=of)])
 
 
 def print_description(console: Console, description: Description) -> None:
