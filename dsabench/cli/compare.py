@@ -61,12 +61,13 @@ def compare(
 
     request = training.request(specs, parse_seeds(seeds))
     criteria = deciding.criteria()
-    what = measuring.config().also(*criteria.probes)
+    what = measuring.config(leading=criteria.layer).also(*criteria.probes)
     overwrite = common.always
     limit(training.threads, training.offline)
     from dsabench.config.plan import plan
     from dsabench.data import Datasets
     from dsabench.evaluation.images import Pairs
+    from dsabench.evaluation.words import asked
     from dsabench.files import check_writable, slug
     from dsabench.launch.jobs import default_jobs, run_all
     from dsabench.launch.work import Job, Workshop, validate
@@ -82,6 +83,7 @@ def compare(
     from dsabench.signals import Stop
     from dsabench.tables.comparisons import compare_rows, cost_ratios
     from dsabench.tables.declaration import declaration_of, declare
+    from dsabench.tables.replacing import Contents, check_replaceable
     from dsabench.tables.rows import check_unique, write_csv
     from dsabench.training.curves import read_curves
     from dsabench.training.run import say
@@ -100,6 +102,8 @@ def compare(
     table, summary = Path(f"{name}.csv"), Path(f"{name}-summary.csv")
     for path in (table, summary):
         check_writable(path)
+    if common.overwrite == "never":
+        check_replaceable(table, Contents(planned, asked(what.probes), [*map(str, what.layers)], what.split))
     if common.verbose:
         print_configs(planned)
     with progress(len(planned), common.quiet, stop) as display:
