@@ -66,7 +66,7 @@ def compare(
     limit(training.threads, training.offline)
     from dsabench.config.plan import plan
     from dsabench.data import Datasets
-    from dsabench.evaluation.images import Pairs
+    from dsabench.evaluation.images import Pairs, finished_encoders
     from dsabench.evaluation.words import asked
     from dsabench.files import check_writable, slug
     from dsabench.launch.jobs import default_jobs, run_all
@@ -120,7 +120,7 @@ def compare(
     failed, written = [row for row in rows if row.status == "failed"], [table]
     try:
         layer = str(what.layers[0])
-        images = Pairs(planned, what, store, datasets)
+        images = Pairs(finished_encoders(planned, store, datasets), what, datasets)
         comparisons = images.with_images(compare_rows(rows, arms, criteria, layer, seeds=request.seeds))
         write_summary(comparisons, summary, extra={"dataset": title, "split": what.split}, rows=rows)
         written.append(summary)
