@@ -15,6 +15,7 @@ from dsabench.cli.listing import list_entries, show
 from dsabench.cli.mistakes import WrongWord, known_variables, misread, strangers
 from dsabench.cli.opening import open_report
 from dsabench.cli.pretrain import pretrain
+from dsabench.cli.remove import remove
 from dsabench.cli.tune import tune
 from dsabench.errors import DsabenchError, Interrupted, StorageError, UsageError
 
@@ -31,6 +32,7 @@ app.command("tune")(tune)
 app.command("list")(list_entries)
 app.command("show")(show)
 app.command("open")(open_report)
+app.command("remove")(remove)
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ import typer
 from dsabench.cli import flags
 from dsabench.cli.flags import FILES, MACHINE, OUTPUT, TRAINING, WHAT, Common, Deciding, Measuring, Training, option
 from dsabench.cli.groups import grouped
-from dsabench.cli.output import console, limit, print_configs, print_plan, progress
+from dsabench.cli.output import console, limit, print_configs, print_plan, progress, warn
 from dsabench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def compare(
 
     request = training.request(specs, parse_seeds(seeds))
     criteria = deciding.criteria()
-    what = measuring.config().also(*criteria.probes)
+    what = measuring.config(leading=criteria.layer).also(*criteria.probes)
     overwrite = common.always
     if tensorboard:
         from dsabench.training.events import check_tensorboard
@@ -71,7 +71,8 @@ def compare(
     limit(training.threads, training.offline)
     from dsabench.config.plan import plan
     from dsabench.data import Datasets
-    from dsabench.evaluation.images import Pairs
+    from dsabench.evaluation.images import Pairs, finished_encoders
+    from dsabench.evaluation.words import asked
     from dsabench.files import check_writable, slug
     from dsabench.launch.jobs import default_jobs, run_all
     from dsabench.launch.work import Job, Workshop, validate
@@ -87,22 +88,27 @@ def compare(
     from dsabench.signals import Stop
     from dsabench.tables.comparisons import compare_rows, cost_ratios
     from dsabench.tables.declaration import declaration_of, declare
+    from dsabench.tables.replacing import Contents, check_replaceable
     from dsabench.tables.rows import check_unique, write_csv
     from dsabench.training.curves import read_curves
     from dsabench.training.run import say
     from dsabench.training.store import Store
 
     stop, datasets, store = Stop().listen(), Datasets(offline=training.offline), Store(common.runs)
-    planned = plan(request, datasets.load(request.data))
+    planned = plan(request, dataset := datasets.load(request.data))
+    warn(planned, len(dataset.train), jobs)
     arms = list(dict.fromkeys(str(one.spec) for one in planned))
     if common.dry_run:
-        print_plan(planned, store, datasets, common.as_json)
+        side_by_side = jobs or default_jobs(training.threads, planned[0].device)
+        print_plan(planned, store, datasets, side_by_side, common.as_json)
         return
     title = planned[0].data.label
     name = output or str(Path("results") / slug(f"{title}-{'-vs-'.join(arms)}"))
     table, summary = Path(f"{name}.csv"), Path(f"{name}-summary.csv")
     for path in (table, summary):
         check_writable(path)
+    if common.overwrite == "never":
+        check_replaceable(table, Contents(planned, asked(what.probes), [*map(str, what.layers)], what.split))
     if common.verbose:
         print_configs(planned)
     with progress(len(planned), common.quiet, stop) as display:
@@ -119,7 +125,7 @@ def compare(
     failed, written = [row for row in rows if row.status == "failed"], [table]
     try:
         layer = str(what.layers[0])
-        images = Pairs(planned, what, store, datasets)
+        images = Pairs(finished_encoders(planned, store, datasets), what, datasets)
         comparisons = images.with_images(compare_rows(rows, arms, criteria, layer, seeds=request.seeds))
         write_summary(comparisons, summary, extra={"dataset": title, "split": what.split}, rows=rows)
         written.append(summary)

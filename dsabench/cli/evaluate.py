@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -76,7 +75,7 @@ def evaluate(
     from dsabench.evaluation.evaluate import evaluate as evaluate_encoder
     from dsabench.report import print_values
     from dsabench.signals import Stop
-    from dsabench.tables.rows import check_unique, write_csv
+    from dsabench.tables.rows import check_unique, record, write_csv
 
     stop, datasets = Stop().listen(), Datasets(offline=offline)
     rows = []
@@ -91,7 +90,7 @@ def evaluate(
         write_csv(rows, output)
         say(f"wrote {output}")
     if as_json:
-        print(json.dumps([asdict(row) for row in rows]))
+        print(json.dumps([record(row) for row in rows]))
     else:
         print_values(console(), rows)
 

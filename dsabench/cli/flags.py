@@ -89,6 +89,10 @@ Subset = Annotated[str, option(WHAT, "How that subset is drawn: stratified by la
 ImageSize = Annotated[int | None, option(WHAT, "Side of the images in pixels.", show_default="their own", min=1)]
 Offline = Annotated[bool, option(MACHINE, "Never download.", "--offline", env="DSABENCH_OFFLINE")]
 Runs = Annotated[Path, option(FILES, "The run store.", env="DSABENCH_RUNS")]
+Where = Annotated[
+    list[str] | None,
+    option(WHAT, "Runs of this alone; repeatable: of one key either value, of several keys all.", metavar="KEY=VALUE"),
+]
 Json = Annotated[bool, option(OUTPUT, "Machine-readable on stdout.", "--json")]
 Debug = Annotated[bool, option(OUTPUT, "A traceback where there is an error.", "--debug", env="DSABENCH_DEBUG")]
 Tensorboard = Annotated[
@@ -206,13 +210,18 @@ class Measuring:
         option(WHAT, "backbone, projector, pixels or smooth[k=20]; repeatable.", show_default="backbone"),
     ] = None
 
-    def config(self, **more: Any) -> EvalConfig:
-        """The checked configuration; raises UsageError for a name that does not exist."""
-        from dsabench.config.eval_config import EvalConfig, parse_parts
-        from dsabench.config.spec import Part
+    def config(self, leading: str | None = None, **more: Any) -> EvalConfig:
+        """The checked configuration; raises UsageError for a name that does not exist.
+
+        `leading` is the layer that carries a verdict, in whichever order the layers were named: it stands first.
+        Raises UsageError where others were asked for without it.
+        """
+        from dsabench.config.eval_config import EvalConfig, led_by, parse_parts
         from dsabench.evaluation.words import CORE, asked
 
-        layers = parse_parts(self.layer or ()) or (Part("backbone"),)
+        layers = parse_parts(self.layer or ()) or parse_parts((leading or "backbone",))
+        if leading is not None:
+            layers = led_by(layers, *parse_parts((leading,)))
         config = EvalConfig(probes=tuple(self.probe or CORE), layers=layers, split=self.split, **more)
         config.check()
         asked(config.probes)
@@ -223,7 +232,9 @@ class Measuring:
 class Deciding:
     """What a comparison declares before it looks."""
 
-    primary: Annotated[str, option(VERDICT, "The one metric that carries the verdict.")] = "cdnv"
+    primary: Annotated[
+        str, option(VERDICT, "The one metric that carries the verdict, of the backbone, or METRIC@LAYER.")
+    ] = "cdnv"
     guard: Annotated[
         list[str] | None,
         option(
@@ -242,12 +253,18 @@ class Deciding:
         """The checked criteria; raises UsageError for a metric that does not exist or carries no verdict."""
         from dsabench.tables.criteria import GUARDS, Criteria, parse_guard, parse_primary, parse_share
 
+        metric, _, layer = self.primary.partition("@")
         margin = parse_share("--margin", self.margin)
         return Criteria(
-            parse_primary(self.primary),
+            parse_primary(metric),
             tuple(parse_guard(text, margin) for text in self.guard or GUARDS),
             parse_share("--smallest-effect", self.smallest_effect),
+            layer or "backbone",
         )
+
+
+# What is written over: nothing that was not the same thing, tables of other things, and finished runs.
+OVERWRITE = ("never", "tables", "always")
 
 
 @dataclass(frozen=True)
@@ -259,7 +276,9 @@ class Common:
         option(FILES, "A TOML file of flags, such as a run's config.toml.", callback=read_config, is_eager=True),
     ] = None
     runs: Runs = Path("runs")
-    overwrite: Annotated[str, option(FILES, "never, or always: train finished runs again.")] = "never"
+    overwrite: Annotated[
+        str, option(FILES, "never; tables: also those of something else; always: train runs again too.")
+    ] = "never"
     dry_run: Annotated[bool, option(OUTPUT, "Print the plan with its cost; train nothing.", "--dry-run")] = False
     as_json: Json = False
     quiet: Annotated[bool, option(OUTPUT, "No progress.", "--quiet", "-q")] = False
@@ -271,6 +290,6 @@ class Common:
     @property
     def always(self) -> bool:
         """Whether finished runs are trained again; raises UsageError for another word."""
-        if self.overwrite not in ("never", "always"):
-            raise unknown("value of --overwrite", self.overwrite, ("never", "always"))
+        if self.overwrite not in OVERWRITE:
+            raise unknown("value of --overwrite", self.overwrite, OVERWRITE)
         return self.overwrite == "always"

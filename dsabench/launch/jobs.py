@@ -25,8 +25,12 @@ POLL_S = 0.2
 
 def default_jobs(threads: int, device: str) -> int:
     """As many runs as the processor has room for; one at a time on an accelerator, which they would share."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // threads) if device == "cpu" else 1
+    return max(1, available_cores() // threads) if device == "cpu" else 1
+
+
+def available_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def run_all(jobs: Sequence[Job], processes: int, shop: Workshop) -> list[Row]:

@@ -1,6 +1,6 @@
 """Results for people: tables as values, what draws them, one plain sentence a comparison, and the summary CSV.
 
-`overview_tables`, `paired_tables`, `value_tables` and `listing_table` compute tables, `terminal.draw` and
+`overview_tables`, `paired_tables`, `value_tables`, `run_table` and `listing_table` compute tables, `terminal.draw` and
 `markdown.markdown` draw one; `print_...` compute and draw on a console.
 """
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from dsabench.report.chart import Log, chart_table, log_table
 from dsabench.report.differences import paired_tables
-from dsabench.report.entries import listing_table
+from dsabench.report.entries import listing_table, run_table
 from dsabench.report.overview import overview_tables
 from dsabench.report.sentences import declared, finding, per_image
 from dsabench.report.summary import write_summary
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from dsabench.config.catalogue import Description
     from dsabench.stats import Comparison
     from dsabench.tables.rows import Row
+    from dsabench.training.estimate import Estimate, Total
 
 __all__ = [
     "chart_table",
@@ -42,7 +43,10 @@ __all__ = [
     "print_listing",
     "print_log",
     "print_overview",
+    "print_plans",
+    "print_runs",
     "print_values",
+    "run_table",
     "value_tables",
     "write_summary",
 ]
@@ -85,6 +89,11 @@ def print_listing(console: Console, kind: str, entries: Sequence[Mapping[str, st
     _draw(console, [listing_table(kind, entries)])
 
 
+def print_runs(console: Console, store: str, runs: Sequence[Mapping[str, object]], *, of: int) -> None:
+    """Draw `run_table`."""
+    _draw(console, [run_table(store, runs, of=of)])
+
+
 def print_description(console: Console, description: Description) -> None:
     """Draw `description_tables`, and its documentation below."""
     # What it describes imports torch.
@@ -93,6 +102,13 @@ def print_description(console: Console, description: Description) -> None:
     _draw(console, description_tables(description))
     if description.about:
         console.print(reflowed(description.about), markup=False, highlight=False)
+
+
+def print_plans(console: Console, found: Sequence[Estimate], whole: Total) -> None:
+    """Draw `plan_table`."""
+    from dsabench.report.plans import plan_table
+
+    _draw(console, [plan_table(found, whole)])
 
 
 def _draw(console: Console, tables: Sequence[Table]) -> None:
