@@ -19,7 +19,7 @@ class Stop:
     def __init__(self) -> None:
         self.exit_code = 0
         # What a second SIGINT still does, from within the handler.
-        self.at_once: Callable[[], None] = lambda: None
+        self.before_exit: Callable[[], None] = lambda: None
 
     @property
     def requested(self) -> bool:
@@ -45,6 +45,6 @@ class Stop:
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT and self.exit_code == EXIT_CODES[signal.SIGINT]:
-            self.at_once()
+            self.before_exit()
             os._exit(self.exit_code)
         self.request(signal.Signals(number))

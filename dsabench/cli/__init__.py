@@ -13,6 +13,7 @@ from dsabench.cli.compare import compare
 from dsabench.cli.evaluate import evaluate
 from dsabench.cli.listing import list_entries, show
 from dsabench.cli.mistakes import WrongWord, known_variables, misread, strangers
+from dsabench.cli.opening import open_report
 from dsabench.cli.pretrain import pretrain
 from dsabench.cli.tune import tune
 from dsabench.errors import DsabenchError, Interrupted, StorageError, UsageError
@@ -29,6 +30,7 @@ app.command("compare")(compare)
 app.command("tune")(tune)
 app.command("list")(list_entries)
 app.command("show")(show)
+app.command("open")(open_report)
 
 
 def main() -> None:

@@ -63,6 +63,10 @@ def compare(
     criteria = deciding.criteria()
     what = measuring.config().also(*criteria.probes)
     overwrite = common.always
+    if tensorboard:
+        from dsabench.training.events import check_tensorboard
+
+        check_tensorboard()
     limit(training.threads, training.offline)
     from dsabench.config.plan import plan
     from dsabench.data import Datasets
@@ -107,7 +111,7 @@ def compare(
         declaration = declaration_of(planned, request.seeds, criteria, what)
         there = {one.run_id for one in planned if store.run(one).state["status"] == "finished"}
         _, deviations = declare(common.runs, declaration, runs_seen=len(there))
-        work = [Job(one, what, overwrite, tuning or chosen_how(one.spec)) for one in planned]
+        work = [Job(one, what, overwrite, tuning or chosen_how(one.spec), tensorboard) for one in planned]
         rows = run_all(work, jobs or default_jobs(training.threads, planned[0].device), shop)
     check_unique(rows)
     write_csv(rows, table)

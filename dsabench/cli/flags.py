@@ -91,6 +91,9 @@ Offline = Annotated[bool, option(MACHINE, "Never download.", "--offline", env="D
 Runs = Annotated[Path, option(FILES, "The run store.", env="DSABENCH_RUNS")]
 Json = Annotated[bool, option(OUTPUT, "Machine-readable on stdout.", "--json")]
 Debug = Annotated[bool, option(OUTPUT, "A traceback where there is an error.", "--debug", env="DSABENCH_DEBUG")]
+Tensorboard = Annotated[
+    bool, option(OUTPUT, "Write the log as TensorBoard's event files too, while training.", "--tensorboard")
+]
 
 
 def subset_of(word: str) -> Literal["random"] | None:

@@ -131,6 +131,13 @@ def show(
     saved = content.pop("checkpoints")
     content["checkpoints"] = [entry["file"] for entry in saved]
     print(to_toml(content), end="")
+    out = console()
+    if out.is_terminal:
+        # Not where TOML is piped on.
+        from dsabench.report import print_log
+        from dsabench.training.curves import read_curves
+
+        print_log(out, read_curves(found.folder), f"\n{found.folder / 'log.csv'}")
 
 
 def run_like(text: str, runs: Path) -> bool:

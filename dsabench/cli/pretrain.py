@@ -34,6 +34,10 @@ def pretrain(
     """
     request = training.request([method], [seed])
     overwrite = common.always
+    if tensorboard:
+        from dsabench.training.events import check_tensorboard
+
+        check_tensorboard()
     limit(training.threads, training.offline)
     from dsabench.config.plan import plan
     from dsabench.data import Datasets
@@ -50,7 +54,9 @@ def pretrain(
     if common.verbose:
         print_configs([planned])
     with progress(1, common.quiet, stop) as display:
-        run, reused = train(planned, Workshop(store, datasets, stop, display), overwrite=overwrite)
+        run, reused = train(
+            planned, Workshop(store, datasets, stop, display), overwrite=overwrite, tensorboard=tensorboard
+        )
         display(Update(planned.label, "reused" if reused else "finished", 1, 1))
     state = run.state
     summary = {
