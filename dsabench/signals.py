@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -24,6 +24,8 @@ class Stop:
     def __init__(self) -> None:
         self.exit_code = 0
         self.ends_at_once = False
+        # What a second SIGINT still does, from within the handler.
+        self.before_exit: Callable[[], None] = lambda: None
 
     @property
     def requested(self) -> bool:
@@ -71,6 +73,7 @@ class Stop:
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT and self.exit_code == EXIT_CODES[signal.SIGINT]:
+            self.before_exit()
             os._exit(self.exit_code)
         # A second signal must not end the cleaning up after the first.
         first = not self.requested

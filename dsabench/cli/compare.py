@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dsabench.cli import flags
-from dsabench.cli.flags import FILES, MACHINE, TRAINING, WHAT, Common, Deciding, Measuring, Training, option
+from dsabench.cli.flags import FILES, MACHINE, OUTPUT, TRAINING, WHAT, Common, Deciding, Measuring, Training, option
 from dsabench.cli.groups import grouped
 from dsabench.cli.output import console, limit, print_configs, print_plan, progress
 from dsabench.errors import UsageError
@@ -48,6 +48,9 @@ def compare(
             show_default="results/SPEC-vs-SPEC",
         ),
     ] = None,
+    pairs: Annotated[
+        bool, option(OUTPUT, "The paired table of every pair, also of three specs or more.", "--pairs")
+    ] = False,
 ) -> None:
     """Train what is missing, evaluate, and compare: dsabench compare simclr simclr+dsa"""
     if len(specs) < 2:
@@ -60,6 +63,10 @@ def compare(
     criteria = deciding.criteria()
     what = measuring.config().also(*criteria.probes)
     overwrite = common.always
+    if tensorboard:
+        from dsabench.training.events import check_tensorboard
+
+        check_tensorboard()
     limit(training.threads, training.offline)
     from dsabench.config.plan import plan
     from dsabench.data import Datasets
@@ -67,11 +74,20 @@ def compare(
     from dsabench.files import check_writable, slug
     from dsabench.launch.jobs import default_jobs, run_all
     from dsabench.launch.work import Job, Workshop, validate
-    from dsabench.report import declared, finding, per_image, print_comparisons, print_overview, write_summary
+    from dsabench.report import (
+        declared,
+        finding,
+        per_image,
+        print_chart,
+        print_comparisons,
+        print_overview,
+        write_summary,
+    )
     from dsabench.signals import Stop
     from dsabench.tables.comparisons import compare_rows, cost_ratios
     from dsabench.tables.declaration import declaration_of, declare
     from dsabench.tables.rows import check_unique, write_csv
+    from dsabench.training.curves import read_curves
     from dsabench.training.run import say
     from dsabench.training.store import Store
 
@@ -88,40 +104,48 @@ def compare(
         check_writable(path)
     if common.verbose:
         print_configs(planned)
-    with progress(len(planned), common.quiet) as display:
+    with progress(len(planned), common.quiet, stop) as display:
         shop = Workshop(store, datasets, stop, display)
         for one in planned[: len(arms)]:
             validate(one, shop)
         declaration = declaration_of(planned, request.seeds, criteria, what)
-        seen = sum(store.run(one).state["status"] == "finished" for one in planned)
-        _, deviations = declare(common.runs, declaration, runs_seen=seen)
-        work = [Job(one, what, overwrite, tuning or chosen_how(one.spec)) for one in planned]
+        there = {one.run_id for one in planned if store.run(one).state["status"] == "finished"}
+        _, deviations = declare(common.runs, declaration, runs_seen=len(there))
+        work = [Job(one, what, overwrite, tuning or chosen_how(one.spec), tensorboard) for one in planned]
         rows = run_all(work, jobs or default_jobs(training.threads, planned[0].device), shop)
     check_unique(rows)
     write_csv(rows, table)
-    failed = [row for row in rows if row.status == "failed"]
-    for row in failed:
-        say(f"{row.spec} s{row.seed} failed: {row.note}")
-    layer = str(what.layers[0])
-    pairs = Pairs(planned, what, store, datasets)
-    comparisons = pairs.with_images(compare_rows(rows, arms, criteria, layer, seeds=request.seeds))
-    write_summary(comparisons, summary, extra={"dataset": title, "split": what.split}, rows=rows)
-    sentence = finding(comparisons, cost_ratio=cost_ratios(rows, comparisons))
-    if common.as_json:
-        print(json.dumps({"finding": sentence, "rows": str(table), "summary": str(summary)}))
-    else:
-        out = console()
-        print_overview(out, rows, layer=layer)
-        if len(arms) == 2:
-            # Of more arms the sentences below say what carries a verdict; the summary has the rest.
-            print_comparisons(out, comparisons)
-        images = per_image(pairs.mcnemar(comparisons))
-        if images:
-            out.print(images + "\n")
-        out.print(sentence)
-        if deviations:
-            out.print("\n" + declared(deviations))
-    say(f"wrote {table} and {summary}")
+    failed, written = [row for row in rows if row.status == "failed"], [table]
+    try:
+        layer = str(what.layers[0])
+        images = Pairs(planned, what, store, datasets)
+        comparisons = images.with_images(compare_rows(rows, arms, criteria, layer, seeds=request.seeds))
+        write_summary(comparisons, summary, extra={"dataset": title, "split": what.split}, rows=rows)
+        written.append(summary)
+        fresh = {one.run_id for one in planned} - (set() if overwrite else there)
+        sentence = finding(comparisons, cost_ratio=cost_ratios(rows, comparisons, fresh))
+        if common.as_json:
+            print(json.dumps({"finding": sentence, "rows": str(table), "summary": str(summary)}))
+        else:
+            out = console()
+            print_overview(out, rows, layer=layer)
+            logs: dict[str, list[dict[str, list[float]]]] = {}
+            for one in planned:
+                logs.setdefault(str(one.spec), []).append(read_curves(store.run(one).folder))
+            print_chart(out, comparisons, rows, logs)
+            if pairs or len(arms) == 2:
+                # Of more arms the sentences below say what carries a verdict; the summary has the rest.
+                print_comparisons(out, comparisons)
+            if by_image := per_image(images.mcnemar(comparisons)):
+                out.print(by_image + "\n")
+            out.print(sentence)
+            if deviations:
+                out.print("\n" + declared(deviations))
+    finally:
+        # Also where there is nothing to compare: why is told, and the rows are kept.
+        for row in failed:
+            say(f"{row.spec} s{row.seed} failed: {row.note.removeprefix(f'{row.spec} s{row.seed}: ')}")
+        say(f"wrote {' and '.join(map(str, written))}")
     if failed:
         say(f"{len(failed)} of {len(work)} runs failed")
         raise typer.Exit(1)

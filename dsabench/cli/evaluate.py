@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dsabench.cli import flags
+from dsabench.cli import completion, flags
 from dsabench.cli.flags import MACHINE, OUTPUT, WHAT, Measuring, option
 from dsabench.cli.groups import grouped
 from dsabench.cli.output import console, limit
@@ -22,10 +22,20 @@ if TYPE_CHECKING:
 def evaluate(
     measuring: Measuring,
     run: Annotated[
-        list[str] | None, typer.Argument(help="Runs by id or folder; the newest finished one if left out.")
+        list[str] | None,
+        typer.Argument(
+            help="Runs by id or folder; the newest finished one if left out.", autocompletion=completion.runs
+        ),
     ] = None,
     dataset: Annotated[
-        str | None, option(WHAT, "Data set to evaluate on.", show_default="that of the run", env="DSABENCH_DATASET")
+        str | None,
+        option(
+            WHAT,
+            "Data set to evaluate on.",
+            show_default="that of the run",
+            env="DSABENCH_DATASET",
+            autocompletion=completion.datasets,
+        ),
     ] = None,
     data_dir: flags.DataDir = None,
     data_name: flags.DataName = None,

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from dsabench.cli import completion
+from dsabench.cli.mistakes import flag_name
 from dsabench.errors import DataError, UsageError, unknown
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ WHAT, TRAINING, VERDICT, MACHINE, FILES, OUTPUT = "What", "Training", "Verdict",
 
 def option(panel: str, help: str, *names: str, env: str | None = None, **more: Any) -> Any:
     """A flag in a group of the help; `env` is the environment variable that stands in for it."""
-    return typer.Option(*names, help=help, rich_help_panel=panel, envvar=env, show_envvar=False, **more)
+    return typer.Option(*names, help=help, rich_help_panel=panel, envvar=env, **more)
 
 
 def read_config(context: typer.Context, path: Path | None) -> Path | None:
@@ -44,20 +46,36 @@ def read_config(context: typer.Context, path: Path | None) -> Path | None:
             near = get_close_matches(flag, flags, n=1, cutoff=0.5)
             hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(sorted(flags))}"
             raise UsageError(f"unknown key {key!r} in {path}{hint}")
-        if isinstance(value, list) and not flags[flag].multiple and flags[flag].nargs == 1:
+        if isinstance(value, dict):
+            raise UsageError(f"{key!r} in {path} is a table; a flag has a value, or a list of them")
+        takes_list = flags[flag].multiple or flags[flag].nargs != 1
+        if isinstance(value, list) and not takes_list:
             value = ",".join(map(str, value))
+        elif takes_list and not isinstance(value, list):
+            value = [value]
         defaults[str(flags[flag].name)] = value
     context.default_map = {**(context.default_map or {}), **defaults}
+    context.meta["config"] = str(path)
     return path
 
 
-def flag_name(parameter: Any) -> str:
-    """A parameter's long flag without its dashes, or an argument's name."""
-    return next((text[2:] for text in parameter.opts if text.startswith("--")), str(parameter.name))
-
-
-Specs = Annotated[list[str], typer.Argument(help="METHOD or METHOD+REGULARIZER; the first is the baseline.")]
-Dataset = Annotated[str, option(WHAT, "Data set; see: dsabench list datasets.", env="DSABENCH_DATASET")]
+Specs = Annotated[
+    list[str],
+    typer.Argument(
+        help="METHOD or METHOD+REGULARIZER of: dsabench list methods, dsabench list regularizers; the first is the "
+        "baseline.",
+        autocompletion=completion.specs,
+    ),
+]
+Dataset = Annotated[
+    str,
+    option(
+        WHAT,
+        "Data set; see: dsabench list datasets.",
+        env="DSABENCH_DATASET",
+        autocompletion=completion.datasets,
+    ),
+]
 DataDir = Annotated[
     Path | None, option(WHAT, "Where the images lie, or downloads go.", env="DSABENCH_DATA_DIR", show_default="data")
 ]
@@ -73,6 +91,9 @@ Offline = Annotated[bool, option(MACHINE, "Never download.", "--offline", env="D
 Runs = Annotated[Path, option(FILES, "The run store.", env="DSABENCH_RUNS")]
 Json = Annotated[bool, option(OUTPUT, "Machine-readable on stdout.", "--json")]
 Debug = Annotated[bool, option(OUTPUT, "A traceback where there is an error.", "--debug", env="DSABENCH_DEBUG")]
+Tensorboard = Annotated[
+    bool, option(OUTPUT, "Write the log as TensorBoard's event files too, while training.", "--tensorboard")
+]
 
 
 def subset_of(word: str) -> Literal["random"] | None:
@@ -98,6 +119,7 @@ class Training:
             WHAT,
             "A preset, or any timm model; see: dsabench list backbones.",
             env="DSABENCH_BACKBONE",
+            autocompletion=completion.backbones,
             show_default="resnet8 below 32 px, else resnet18",
         ),
     ] = None
@@ -174,6 +196,7 @@ class Measuring:
             WHAT,
             "A probe or a metric, or crowding for the core metrics; repeatable; see: dsabench list probes.",
             "--probe",
+            autocompletion=completion.evaluators,
             show_default="all of the core",
         ),
     ] = None

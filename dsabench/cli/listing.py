@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from dsabench.cli import flags
+from dsabench.cli import completion, flags
 from dsabench.cli.flags import OUTPUT, option
 from dsabench.cli.groups import grouped
 from dsabench.cli.output import console
@@ -17,11 +18,17 @@ from dsabench.errors import unknown
 from dsabench.evaluators import Evaluator
 from dsabench.registry import Entry
 
+KINDS = ("methods", "datasets", "backbones", "probes", "metrics", "regularizers", "spaces", "runs")
+
 
 @grouped
 def list_entries(
     kind: Annotated[
-        str, typer.Argument(help="methods, datasets, backbones, probes, metrics, regularizers, spaces or runs.")
+        str,
+        typer.Argument(
+            help="methods, datasets, backbones, probes, metrics, regularizers, spaces or runs.",
+            autocompletion=lambda incomplete: completion.begins(incomplete, KINDS),
+        ),
     ],
     everything: Annotated[bool, option(OUTPUT, "With backbones: every model of timm.", "--all")] = False,
     runs: flags.Runs = Path("runs"),
@@ -75,7 +82,7 @@ def listing(kind: str, everything: bool, runs: Path) -> list[dict[str, str]]:
         "regularizers": REGULARIZERS,
     }
     if kind not in registries:
-        raise unknown("kind", kind, [*registries, "spaces", "runs"])
+        raise unknown("kind", kind, KINDS)
     entries = [{"name": name, "summary": entry.summary} for name, entry in registries[kind].items()]
     if kind == "backbones" and everything:
         entries += [{"name": name, "summary": "timm"} for name in timm_names() if name not in BACKBONES]
@@ -84,16 +91,39 @@ def listing(kind: str, everything: bool, runs: Path) -> list[dict[str, str]]:
 
 @grouped
 def show(
-    run: Annotated[str, typer.Argument(help="A run's id, the beginning of it, or its folder.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A name of: dsabench list; or a run's id, the beginning of it, or its folder.",
+            autocompletion=completion.things,
+        ),
+    ],
     runs: flags.Runs = Path("runs"),
     as_json: flags.Json = False,
     debug: flags.Debug = False,
 ) -> None:
-    """Show a run, its configuration and where it came from: dsabench show 3f2a"""
+    """Show a run, or what a name stands for with its options: dsabench show simclr
+
+    Of a run: its state, its configuration and where it came from, as in: dsabench show 3f2a. What is called like a
+    method, a regularizer, a probe, a metric, a data set or a backbone is that; a folder of the same name is ./NAME.
+    """
+    from dsabench.config.catalogue import describe
+
+    if name in completion.all_names() or not run_like(name, runs):
+        described = describe(name)
+        if described is None:
+            raise unknown("name", name, completion.all_names(), "dsabench list methods; of runs: dsabench list runs")
+        if as_json:
+            print(json.dumps(described.as_data()))
+            return
+        from dsabench.report import print_description
+
+        print_description(console(), described)
+        return
     from dsabench.files import to_toml
     from dsabench.training.store import Store
 
-    found = Store(runs).find(run)
+    found = Store(runs).find(name)
     content: dict[str, Any] = {"run_dir": str(found.folder), **found.state}
     if as_json:
         print(json.dumps(content))
@@ -101,3 +131,16 @@ def show(
     saved = content.pop("checkpoints")
     content["checkpoints"] = [entry["file"] for entry in saved]
     print(to_toml(content), end="")
+    out = console()
+    if out.is_terminal:
+        # Not where TOML is piped on.
+        from dsabench.report import print_log
+        from dsabench.training.curves import read_curves
+
+        print_log(out, read_curves(found.folder), f"\n{found.folder / 'log.csv'}")
+
+
+def run_like(text: str, runs: Path) -> bool:
+    """Whether a text can only be meant for a run: a folder, a path, the beginning of an id."""
+    begun = any(one.startswith(text) for one in completion.run_ids(runs))
+    return begun or Path(text).is_dir() or "/" in text or re.fullmatch("[0-9a-f]{1,12}", text) is not None

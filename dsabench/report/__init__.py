@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from dsabench.report.chart import Log, chart_table, log_table
 from dsabench.report.differences import paired_tables
 from dsabench.report.entries import listing_table
 from dsabench.report.overview import overview_tables
@@ -21,19 +22,25 @@ from dsabench.report.wording import label
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from dsabench.config.catalogue import Description
     from dsabench.stats import Comparison
     from dsabench.tables.rows import Row
 
 __all__ = [
+    "chart_table",
     "declared",
     "finding",
     "label",
     "listing_table",
+    "log_table",
     "overview_tables",
     "paired_tables",
     "per_image",
+    "print_chart",
     "print_comparisons",
+    "print_description",
     "print_listing",
+    "print_log",
     "print_overview",
     "print_values",
     "value_tables",
@@ -51,6 +58,23 @@ def print_comparisons(console: Console, comparisons: Sequence[Comparison], *, li
     _draw(console, paired_tables(comparisons, limit=limit))
 
 
+def print_chart(
+    console: Console, comparisons: Sequence[Comparison], rows: Sequence[Row], logs: Mapping[str, Sequence[Log]]
+) -> None:
+    """Draw `chart_table` of the primary metric."""
+    from dsabench.tables.comparisons import key_of
+
+    primary = next((one.key for one in comparisons if one.role == "primary"), None)
+    like = next((row for row in rows if row.value is not None and key_of(row) == primary), None)
+    if like is not None:
+        _draw(console, [chart_table(like, rows, logs)])
+
+
+def print_log(console: Console, log: Log, title: str) -> None:
+    """Draw `log_table`."""
+    _draw(console, [log_table(log, title)])
+
+
 def print_values(console: Console, rows: Sequence[Row]) -> None:
     """Draw `value_tables`."""
     _draw(console, value_tables(rows))
@@ -59,6 +83,16 @@ def print_values(console: Console, rows: Sequence[Row]) -> None:
 def print_listing(console: Console, kind: str, entries: Sequence[Mapping[str, str]]) -> None:
     """Draw `listing_table`."""
     _draw(console, [listing_table(kind, entries)])
+
+
+def print_description(console: Console, description: Description) -> None:
+    """Draw `description_tables`, and its documentation below."""
+    # What it describes imports torch.
+    from dsabench.report.descriptions import description_tables, reflowed
+
+    _draw(console, description_tables(description))
+    if description.about:
+        console.print(reflowed(description.about), markup=False, highlight=False)
 
 
 def _draw(console: Console, tables: Sequence[Table]) -> None:

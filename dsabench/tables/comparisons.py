@@ -92,11 +92,17 @@ def key_of(row: Row) -> MetricKey:
     return MetricKey(row.layer, row.probe, row.probe_params, row.metric)
 
 
-def cost_ratios(rows: Sequence[Row], comparisons: Sequence[Comparison]) -> dict[tuple[str, str], float]:
-    """How many times the training time of the other arm each arm took, from the medians over its runs."""
+def cost_ratios(
+    rows: Sequence[Row], comparisons: Sequence[Comparison], fresh: Collection[str]
+) -> dict[tuple[str, str], float]:
+    """How many times the training time of the other arm each arm took, from the medians over its `fresh` runs (ids).
+
+    Those were trained by one command; the times of others come from other hours of the machine. A pair of which one
+    arm has no fresh run is left out.
+    """
     seconds: dict[str, dict[str, float]] = {}
     for row in rows:
-        if row.status == "ok" and row.wall_s:
+        if row.status == "ok" and row.wall_s and row.run_id in fresh:
             seconds.setdefault(row.spec, {})[row.run_id] = row.wall_s
     typical = {spec: median(times.values()) for spec, times in seconds.items()}
     pairs = {(comparison.spec, comparison.against) for comparison in comparisons}

@@ -213,5 +213,5 @@ class Run:
         """Forget what was trained, but keep the folder and its lock."""
         self.state = {"spec": str(self.config.spec), "status": "new", "checkpoints": []}
         (self.folder / "run.json").unlink(missing_ok=True)
-        for name in ("checkpoints", "features"):
+        for name in ("checkpoints", "features", "tensorboard"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
