@@ -215,3 +215,10 @@ class Run:
         (self.folder / "run.json").unlink(missing_ok=True)
         for name in ("checkpoints", "features", "tensorboard"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
+
+
+def check_own_config(path: Path, content: bytes) -> None:
+    """Raise DataError where `path` is the `config.toml` of a run and not what the run wrote: it names another run."""
+    known = Run.load(path.parent).state.get("config_sha256") if path.name == "config.toml" else None
+    if (known is not None and sha256_bytes(content) != known) or not content.strip():
+        raise DataError(f"{path} is not the configuration that its run wrote; restore it, or change a copy elsewhere")
