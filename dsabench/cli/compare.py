@@ -51,6 +51,7 @@ def compare(
     pairs: Annotated[
         bool, option(OUTPUT, "The paired table of every pair, also of three specs or more.", "--pairs")
     ] = False,
+    tensorboard: flags.Tensorboard = False,
 ) -> None:
     """Train what is missing, evaluate, and compare: dsabench compare simclr simclr+dsa"""
     if len(specs) < 2:

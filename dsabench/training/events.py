@@ -20,9 +20,7 @@ def unheard(row: Mapping[str, float]) -> None:
 def check_tensorboard() -> None:
     """Raise UsageError where the extra is not installed."""
     if find_spec("tensorboard") is None:
-        raise UsageError(
-            "--tensorboard needs the extra tensorboard; install it with: pip install 'dsabench[tensorboard]'"
-        )
+        raise UsageError("--tensorboard needs an extra; install it with: pip install 'dsabench[tensorboard]'")
 
 
 @contextmanager
@@ -39,14 +37,14 @@ def event_files(folder: Path) -> Iterator[Told]:
         nonlocal writer
         epoch = int(row["epoch"])
         if writer is None:
-            writer = SummaryWriter(str(folder), purge_step=epoch)  # type: ignore[no-untyped-call]
+            writer = SummaryWriter(str(folder), purge_step=epoch)
         for name, value in row.items():
             if name != "epoch":
-                writer.add_scalar(name, value, epoch)  # type: ignore[no-untyped-call]
-        writer.flush()  # type: ignore[no-untyped-call]
+                writer.add_scalar(name, value, epoch)
+        writer.flush()
 
     try:
         yield tell
     finally:
         if writer is not None:
-            writer.close()  # type: ignore[no-untyped-call]
+            writer.close()

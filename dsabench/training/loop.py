@@ -28,9 +28,10 @@ Watch = Callable[[int, int, float | None, float], None]
 def fit(state: State, run: Run, stop: Stop, watch: Watch, told: Told = unheard) -> None:
     """Train a run to its end, from its last sound checkpoint if it has one.
 
-    `watch(step, total, loss, images_per_s)` is called after every step, with the last loss that is known,
-    `told(row)` with each row of the log, on every rank. Raises RunFailed for a loss or a weight that is not finite, with nothing after it saved (on the CPU with nothing updated
-    either), and Interrupted, after a checkpoint, when `stop` was requested.
+    `watch(step, total, loss, images_per_s)` is called after every step, with the last loss that is known, and
+    `told(row)` with each row of the log, on every rank. Raises RunFailed for a loss or a weight that is not finite,
+    with nothing after it saved (on the CPU with nothing updated either), and Interrupted, after a checkpoint, when
+    `stop` was requested.
     """
     reset_peak_memory(state.fabric.device)
     try:

@@ -57,9 +57,8 @@ def test_a_run_opens_the_newest_page_that_it_is_in(store: Path, opened: list[str
     table = tmp_path / "results" / "demo.csv"
     table.parent.mkdir()
     assert dsabench("eval", run_id, "--runs", store, "--probe", "cdnv", "--output", table).code == 0
-    assert (
-        f"make one with: dsabench report {table.relative_to(tmp_path)}" in dsabench("open", run_id, "--runs", store).err
-    )
+    result = dsabench("open", run_id, "--runs", store)
+    assert f"make one with: dsabench report {table.relative_to(tmp_path)}" in result.err
     shutil.copy(table, tmp_path / "results" / "other.html")
     page = table.with_suffix(".html")
     page.touch()
