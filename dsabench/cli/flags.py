@@ -33,11 +33,16 @@ def read_config(context: typer.Context, path: Path | None) -> Path | None:
     if path is None:
         return None
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
+        values = tomllib.loads(content.decode())
     except OSError as error:
         raise DataError(f"cannot read the configuration {path}: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"the configuration {path} is not valid TOML: {error}") from error
+    if (path.parent / "run.json").exists():
+        from dsabench.training.run import check_own_config
+
+        check_own_config(path, content)
     flags = {flag_name(parameter): parameter for parameter in context.command.params}
     defaults: dict[str, Any] = {}
     for key, value in values.items():

@@ -45,7 +45,7 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
         }
         try:
             command(**values, **given)
-        except (DsabenchError, OSError) as error:
+        except Exception as error:
             if debug:
                 traceback.print_exception(error)
             if isinstance(error, UsageError | DataError):

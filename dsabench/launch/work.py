@@ -94,7 +94,7 @@ def train(config: RunConfig, shop: Workshop, *, overwrite: bool = False, tensorb
     if not overwrite and ranks.by_writer(run.is_complete):
         return run, True
     state = State(config, dataset, fabric)
-    with run.locked(shop.stop, ranks):
+    with shop.stop.deferred(), run.locked(shop.stop, ranks):
         # Another process may have trained it while this one waited.
         run.written_by(ranks, run.reload)
         if overwrite:

@@ -130,8 +130,8 @@ def save(state: State, run: Run, tally: Tally, **changes: Any) -> None:
 
     def write() -> None:
         sha256 = write_checkpoint(path, state.tensors(), vars(position))
-        run.write_log(position.log)
-        run.add_checkpoint(path, sha256, step=position.step, **changes)
+        log_sha256 = run.write_log(position.log)
+        run.add_checkpoint(path, sha256, step=position.step, log_sha256=log_sha256, **changes)
 
     run.written_by(state.ranks, write)
 
