@@ -90,7 +90,9 @@ def as_known(error: Exception) -> DsabenchError:
         return RunFailed(
             f"there is not enough memory for this ({text}); try smaller widths, images or batches, or fewer --jobs"
         )
-    return DsabenchError(f"{UNEXPECTED}: {type(error).__name__}: {text}; --debug shows where, and we would like to know")
+    return DsabenchError(
+        f"{UNEXPECTED}: {type(error).__name__}: {text}; --debug shows where, and we would like to know"
+    )
 
 
 def end(error: BaseException | None, code: int) -> NoReturn:
