@@ -72,7 +72,7 @@ def compare_existing(
             raise unknown("column of --mix", column, MIXED)
     allowed = parse_where(choosing.where or ())
     given = models.parsed((training.backbone,) if training.backbone else ())
-    data = training.data() if given or was_given(context, "dataset") else None
+    data = training.data() if said(context, "dataset") != "DEFAULT" else None
     criteria = deciding.criteria()
     what = measuring.config(data=data, modules=bool(given)).also(*criteria.probes)
     limit(training.threads, training.offline)
@@ -169,12 +169,12 @@ def compare_on(
 def refuse_training(context: typer.Context) -> None:
     """Raise UsageError for a flag on the command line that says how to train."""
     for name in TRAINS:
-        if was_given(context, name):
+        if said(context, name) == "COMMANDLINE":
             flag = {"settings": "set"}.get(name, name.replace("_", "-"))
             raise UsageError(f"--{flag} is for what is trained, and what exists is compared; select runs with --where")
 
 
-def was_given(context: typer.Context, name: str) -> bool:
-    """Whether a flag of this command stands on the command line."""
+def said(context: typer.Context, name: str) -> str:
+    """Where the value of a flag comes from: COMMANDLINE, ENVIRONMENT, DEFAULT_MAP (a file) or DEFAULT."""
     source = context.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
+    return source.name if source is not None else "DEFAULT"
