@@ -59,9 +59,10 @@ def main() -> None:
         end(error, error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         end(Interrupted("interrupted", 130), 130)
-    except BrokenPipeError:
-        # The reader of a pipe has gone, as `head` does; nothing is left to say to it.
-        end(None, 0)
+    except (BrokenPipeError, SystemExit) as error:
+        # The reader of a pipe has gone, as `head` does, which rich and typer take for a failure.
+        gone = isinstance(error, BrokenPipeError) or isinstance(error.__context__, BrokenPipeError)
+        end(None, 0 if gone else error.code)
     except Exception as error:
         known = as_known(error)
         end(known, known.exit_code)
@@ -88,7 +89,9 @@ def as_known(error: Exception) -> DsabenchError:
         return RunFailed(
             f"there is not enough memory for this ({text}); try smaller widths, images or batches, or fewer --jobs"
         )
-    return DsabenchError(f"{UNEXPECTED}: {type(error).__name__}: {text}; --debug shows where, and we would like to know")
+    return DsabenchError(
+        f"{UNEXPECTED}: {type(error).__name__}: {text}; --debug shows where, and we would like to know"
+    )
 
 
 def end(error: BaseException | None, code: int) -> NoReturn:
