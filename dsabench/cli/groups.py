@@ -11,7 +11,7 @@ from typing import Any, get_type_hints
 import typer
 
 from dsabench.cli.mistakes import located
-from dsabench.errors import DataError, DsabenchError, UsageError
+from dsabench.errors import DataError, UsageError
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:

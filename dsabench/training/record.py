@@ -59,7 +59,8 @@ class Begun(Strict):
     checkpoints: list[Saved]
     error: str | None = None
     dataset_sha256: Sha256
-    data_facts: Facts | None = None
+    # Version 1 had none; null is no fact.
+    data_facts: Facts = Field(default=None)
     prior: str
     labels_used: Literal["none", "prior", "training"]
     git_sha: str

@@ -12,11 +12,11 @@ from harm import changed_json, damaged, replace, tried
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dsabench.data.dataset import DataFacts
 from dsabench.errors import DataError
 from dsabench.evaluation.encoder import run_columns
 from dsabench.training.record import Facts, check_record, sealed
 from dsabench.training.run import Run
-from dsabench.data.dataset import DataFacts
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,10 @@ def test_a_changed_record_without_a_checksum_is_named_or_can_be_used(finished: P
         ({"device": "cpu (another)"}, "does not have the checksum that it names"),
         ({"torch_version": None}, "torch_version: Input should be a valid string"),
         ({"checkpoints": []}, "checkpoints: List should have at least 1 item"),
-        ({"checkpoints": [{"file": "../x.safetensors", "sha256": "0" * 64}]}, "checkpoints.0.file: String should match"),
+        (
+            {"checkpoints": [{"file": "../x.safetensors", "sha256": "0" * 64}]},
+            "checkpoints.0.file: String should match",
+        ),
         ({"status": "new"}, "status: Input tag 'new'"),
         ({"images_seen": -1}, "images_seen: Input should be greater than or equal to 0"),
         ({"checksum": None}, "does not have the checksum that it names"),
