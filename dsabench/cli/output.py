@@ -63,10 +63,11 @@ def print_configs(planned: Sequence[RunConfig]) -> None:
 
 def print_plan(planned: Sequence[RunConfig], store: Store, datasets: Datasets, jobs: int, as_json: bool) -> None:
     """What would be trained, and what it would take with so many runs side by side."""
+    from dsabench.launch.jobs import default_jobs
     from dsabench.training.estimate import estimates, total
 
-    found = estimates(planned, store, datasets)
-    whole = total(found, jobs, store.path, planned[0].device)
+    found, first = estimates(planned, store, datasets), planned[0]
+    whole = total(found, jobs, default_jobs(first.threads, first.device), store.path, first.device)
     if as_json:
         print(json.dumps({"runs": [asdict(one) for one in found], "total": asdict(whole)}))
     else:

@@ -14,15 +14,14 @@ def plan_table(found: Sequence[Estimate], whole: Total) -> Table:
     """Status, steps that are left, time, memory and disk of every run; the notes are about all of them."""
     columns = (
         Column("run", "name"),
-        Column("id", "text"),
         Column("status", "text"),
-        *(Column(head, "count") for head in ("steps left", "time", "MB memory", "MB disk")),
+        *(Column(head, "count") for head in ("steps left", "time", "memory", "disk")),
     )
     lines = []
     for one in found:
         time = duration(one.seconds) if one.status != "finished" else ""
         steps = f"{one.steps - one.steps_done:,}"
-        lines.append((one.run, one.run_id, one.status, steps, time, f"{one.memory_mb:,}", f"{one.disk_mb:,}"))
+        lines.append((one.run, one.status, steps, time, f"{one.memory_mb:,} MB", f"{one.disk_mb:,} MB"))
     return Table("", columns, (Section(tuple(lines)),), tuple(_notes(found, whole)))
 
 
@@ -31,7 +30,7 @@ def _notes(found: Sequence[Estimate], whole: Total) -> list[str]:
     done = f", {whole.finished} finished already" if whole.finished else ""
     notes = [f"{counted(whole.runs, 'run')}{done}"]
     if left:
-        jobs = f", {whole.jobs} side by side" if min(whole.jobs, left) > 1 else ""
+        jobs = f", {whole.jobs} side by side" if whole.jobs > 1 else ""
         known = " and ".join(dict.fromkeys(one.known_by for one in found if one.status != "finished"))
         notes.append(
             f"training takes about {duration(whole.seconds)}{jobs} (known by {known}); evaluation comes on top"

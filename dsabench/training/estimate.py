@@ -111,18 +111,18 @@ def images_per_step(config: RunConfig, datasets: Datasets) -> int:
     return min(config.batch_size, len(datasets.load(config.data).train))
 
 
-def total(found: Sequence[Estimate], jobs: int, runs: Path, device: str) -> Total:
-    """All runs together."""
+def total(found: Sequence[Estimate], jobs: int, room: int, runs: Path, device: str) -> Total:
+    """All runs together, `jobs` of them side by side; more than `room` of them make each slower."""
     left = [one for one in found if one.status != "finished"]
     at_once = max(1, min(jobs, len(left)))
-    ends = [0.0] * at_once
+    ends = [0.0] * min(at_once, room)
     for one in left:
         ends[ends.index(min(ends))] += one.seconds
     largest = sorted((one.memory_mb for one in left), reverse=True)[:at_once]
     return Total(
         runs=len(found),
         finished=len(found) - len(left),
-        jobs=jobs,
+        jobs=at_once,
         seconds=round(max(ends), 1),
         memory_mb=sum(largest),
         memory_free_mb=free_memory_mb(device),

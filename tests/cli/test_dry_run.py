@@ -67,11 +67,14 @@ def test_the_estimate_is_near_the_truth_and_knows_what_is_there(tmp_path: Path) 
 
 def test_the_total_is_of_runs_side_by_side(tmp_path: Path) -> None:
     found = [estimate(seconds=3), estimate("finished", seconds=0), estimate(seconds=2), estimate(seconds=2)]
-    whole = total(found, 2, tmp_path / "runs", "cpu")
+    whole = total(found, 2, 2, tmp_path / "runs", "cpu")
     # 3 beside 2 + 2.
     assert (whole.seconds, whole.runs, whole.finished, whole.memory_mb, whole.disk_mb) == (4, 4, 1, 200, 30)
-    assert total(found, 1, tmp_path, "cpu").seconds == 7
-    assert total([estimate("finished", seconds=0)], 2, tmp_path, "cpu").seconds == 0
+    # More side by side than there is room for takes memory and no less time.
+    crowd = total(found, 50, 2, tmp_path, "cpu")
+    assert (crowd.seconds, crowd.jobs, crowd.memory_mb) == (4, 3, 300)
+    assert total(found, 1, 2, tmp_path, "cpu").seconds == 7
+    assert total([estimate("finished", seconds=0)], 2, 2, tmp_path, "cpu").seconds == 0
 
 
 def test_what_cannot_fit_is_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
