@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Default thread counts are many times slower on a shared machine; the tests run side by side instead.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint results clean
 
 demo: $(VENV)/.core
 	$(BIN)/dsabench compare simclr simclr+dsa --output results/demo
@@ -18,6 +18,10 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Tables of README.md and results/, from the committed rows; nothing is trained.
+results: $(VENV)/.dev
+	$(ONE_THREAD) $(BIN)/python -m benchmarks.results
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # Flags that say how runs are trained: of runs that exist that is known, and `--where` selects by it.
 TRAINS = (
     *("seeds", "epochs", "batch_size", "settings", "augment", "deterministic", "compile"),
-    *("tuning", "jobs", "dry_run", "overwrite"),
+    *("tuning", "jobs", "dry_run", "overwrite", "tensorboard"),
 )
 
 
@@ -60,6 +60,7 @@ def compare_existing(
     deciding: Deciding,
     common: Common,
     output: str | None,
+    every_pair: bool,
 ) -> None:
     """Compare the arms that exist, those of `names` (the baseline first), or all."""
     refuse_training(context)
@@ -101,7 +102,9 @@ def compare_existing(
     for title, own in by_dataset.items():
         if len(own) > 1:
             summary = Path(f"{name}-summary.csv" if len(by_dataset) == 1 else f"{name}-{slug(title)}-summary.csv")
-            findings.append(compare_on(title, own, found, what, criteria, datasets, summary, common.as_json))
+            findings.append(
+                compare_on(title, own, found, what, criteria, datasets, summary, common.as_json, every_pair)
+            )
             written.append(summary)
     if len(by_dataset) > 1 and not common.as_json:
         from dsabench.report import print_datasets
@@ -122,6 +125,7 @@ def compare_on(
     datasets: Datasets,
     summary: Path,
     as_json: bool,
+    every_pair: bool,
 ) -> str:
     """Compare the arms on one data set, print it unless it will be JSON, and return what was found in words."""
     from dsabench.evaluation.images import Pairs
@@ -155,7 +159,7 @@ def compare_on(
         comparisons = images.with_images(compare_rows(rows, list(arms), criteria, layer, pairs=pairs))
         write_summary(comparisons, summary, extra=extra, rows=rows)
         words = finding(comparisons)
-        if not as_json and len(arms) == 2:
+        if not as_json and (every_pair or len(arms) == 2):
             print_comparisons(out, comparisons)
     if not as_json:
         out.print(words + "\n")

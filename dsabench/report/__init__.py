@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from dsabench.stats.weights import ImageComparison
     from dsabench.tables.criteria import Criteria
     from dsabench.tables.rows import Row
+    from dsabench.training.estimate import Estimate, Total
 
 __all__ = [
     "chart_table",
@@ -51,6 +52,7 @@ __all__ = [
     "print_log",
     "print_models",
     "print_overview",
+    "print_plans",
     "print_runs",
     "print_values",
     "run_table",
@@ -125,6 +127,13 @@ def print_description(console: Console, description: Description) -> None:
     _draw(console, description_tables(description))
     if description.about:
         console.print(reflowed(description.about), markup=False, highlight=False)
+
+
+def print_plans(console: Console, found: Sequence[Estimate], whole: Total) -> None:
+    """Draw `plan_table`."""
+    from dsabench.report.plans import plan_table
+
+    _draw(console, [plan_table(found, whole)])
 
 
 def _draw(console: Console, tables: Sequence[Table]) -> None:

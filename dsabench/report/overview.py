@@ -85,13 +85,16 @@ def _finished(line: Sequence[Row]) -> dict[int, set[str]]:
 
 def _mean(line: Sequence[Row], layer: str, like: Row) -> Cell:
     values = [r.value for r in line if r.layer == layer and _measured(r) == _measured(like) and r.value is not None]
-    if not values:
-        return None
+    return mean_of(values, unit_of(like.metric)) if values else None
+
+
+def mean_of(values: Sequence[float], unit: str) -> Mean:
+    """The mean of one value or more, with their sample standard deviation."""
     mean = sum(values) / len(values)
     deviation = None
     if len(values) > 1:
         deviation = math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
-    return Mean(mean, deviation, len(values), unit_of(like.metric))
+    return Mean(mean, deviation, len(values), unit)
 
 
 def _seconds(line: Sequence[Row]) -> Cell:
