@@ -80,10 +80,14 @@ class DatasetSpec:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """`labels` (N,) int64 and `images`: resident uint8 (N, C, H, W), or a source that streams them."""
+    """`labels` (N,) int64 and `images`: resident uint8 (N, C, H, W), or a source that streams them.
+
+    `paths` (N,) are those of the files below the split's folder, where the images are files.
+    """
 
     labels: Tensor
     images: Tensor | ImageSource
+    paths: tuple[str, ...] = ()
     _copies: dict[torch.device, Split] = field(default_factory=dict, init=False, repr=False)
 
     def __len__(self) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from dsabench.report.class_tables import class_tables
 from dsabench.report.differences import paired_tables
 from dsabench.report.entries import listing_table
 from dsabench.report.overview import overview_tables
@@ -21,10 +22,12 @@ from dsabench.report.wording import label
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from dsabench.evaluation.classes import ByClass
     from dsabench.stats import Comparison
     from dsabench.tables.rows import Row
 
 __all__ = [
+    "class_tables",
     "declared",
     "finding",
     "label",
@@ -32,6 +35,7 @@ __all__ = [
     "overview_tables",
     "paired_tables",
     "per_image",
+    "print_by_class",
     "print_comparisons",
     "print_listing",
     "print_overview",
@@ -54,6 +58,11 @@ def print_comparisons(console: Console, comparisons: Sequence[Comparison], *, li
 def print_values(console: Console, rows: Sequence[Row]) -> None:
     """Draw `value_tables`."""
     _draw(console, value_tables(rows))
+
+
+def print_by_class(console: Console, found: ByClass) -> None:
+    """Draw `class_tables`."""
+    _draw(console, class_tables(found))
 
 
 def print_listing(console: Console, kind: str, entries: Sequence[Mapping[str, str]]) -> None:
