@@ -13,6 +13,7 @@ from dsabench.cli.compare import compare
 from dsabench.cli.evaluate import evaluate
 from dsabench.cli.listing import list_entries, show
 from dsabench.cli.pretrain import pretrain
+from dsabench.cli.report import report
 from dsabench.cli.tune import tune
 from dsabench.errors import DsabenchError, Interrupted, StorageError
 
@@ -27,6 +28,7 @@ app.command("pretrain")(pretrain)
 app.command("eval")(evaluate)
 app.command("compare")(compare)
 app.command("tune")(tune)
+app.command("report")(report)
 app.command("list")(list_entries)
 app.command("show")(show)
 

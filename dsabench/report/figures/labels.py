@@ -40,9 +40,7 @@ def beside(names: Sequence[str], points: Sequence[tuple[float, float]], size: fl
         lines = name.split("\n")
         width, height = LETTER * size * max(map(len, lines)), LINE * size * len(lines)
         candidates = [
-            _box(x, y, width, height, angle, reach * size)
-            for reach in (0.7, 1.4, 2.4, 3.6, 5.0)
-            for angle in _ANGLES
+            _box(x, y, width, height, angle, reach * size) for reach in (0.7, 1.4, 2.4, 3.6, 5.0) for angle in _ANGLES
         ]
         costs = [_cost(box, frame, [*placed, *marks]) for box in candidates]
         placed.append(candidates[min(range(len(costs)), key=costs.__getitem__)])

@@ -38,6 +38,4 @@ def _chapter(material: Material, stored: Stored | None) -> Chapter:
         why = Absent("it needs the runs behind these rows.", f"dsabench report {material.source} --from RUNS")
         middle.append(Section(f"{material.name}-{key}", title, made.get(key, (why,))))
     sections = (results(material), differences(material), crowding(material), *middle, cost(material))
-    return Chapter(
-        material.title, opening(material, deviations or ()), (*sections, provenance(material, deviations))
-    )
+    return Chapter(material.title, opening(material, deviations or ()), (*sections, provenance(material, deviations)))

@@ -158,7 +158,8 @@ def read_searches(name: Path) -> tuple[Search, ...]:
     except (OSError, UnicodeDecodeError, csv.Error, KeyError, ValueError) as error:
         raise DataError(f"{path} is no table of trials ({error}); move it away, or run tune again") from error
     return tuple(
-        Search(arm, tuple(value for _, value in found)) for arm, found in grouped(trials, lambda trial: trial[0]).items()
+        Search(arm, tuple(value for _, value in found))
+        for arm, found in grouped(trials, lambda trial: trial[0]).items()
     )
 
 

@@ -19,7 +19,7 @@ from dsabench.report.page.blocks import Absent, Block, Drawing, Fold, Grid, Sect
 from dsabench.report.page.material import Material
 from dsabench.report.table import Arm, Cell, Column, Mean, Number, Remark, Table
 from dsabench.report.table import Section as Lines
-from dsabench.report.wording import amount, counted, headed, label, unit_of
+from dsabench.report.wording import amount, counted, label, unit_of
 from dsabench.stats import Comparison, MetricKey
 from dsabench.tables.comparisons import cost_ratios
 from dsabench.tables.criteria import parse_guard
@@ -79,7 +79,9 @@ def forests(material: Material, name: str, words: str, pairs: Sequence[tuple[str
     found = {(one.spec, one.against, one.key): one for one in material.comparisons}
     drawings: list[Block] = []
     wanted = [(material.primary_key, None)]
-    wanted += [(guard.choice.among(material.directions, material.layer), guard.margin) for guard in material.criteria.guards]
+    wanted += [
+        (guard.choice.among(material.directions, material.layer), guard.margin) for guard in material.criteria.guards
+    ]
     for key, margin in wanted:
         if key is None:
             continue
@@ -121,7 +123,11 @@ def forest_of(material: Material, key: MetricKey, known: Sequence[Comparison], m
             scale = 100.0 / abs(one.mean_against) if one.mean_against else math.nan
         seeds = tuple(scale * (ours[seed] - theirs[seed]) for seed in sorted(ours.keys() & theirs.keys()))
         mean = scale * one.difference if seeds and math.isfinite(scale * one.difference) else None
-        name = one.spec if len(baselines) == 1 or method_of(one.spec) == method_of(one.against) else f"{one.spec} against {one.against}"
+        name = (
+            one.spec
+            if len(baselines) == 1 or method_of(one.spec) == method_of(one.against)
+            else f"{one.spec} against {one.against}"
+        )
         ends = (scale * end if math.isfinite(end) else end for end in (one.low, one.high))
         lines.append(ForestLine(name, seeds, mean, *ends, word=one.verdict))
     measured = label(key.probe, key.params, key.metric)
@@ -251,5 +257,3 @@ def _cost_table(material: Material, content: Sequence[Cost]) -> Table:
         lines.append((*cells, Number(ratio) if ratio else None, own if ratio else None))
     note = f"mean±standard deviation over runs; {counted(len(material.seeds), 'seed')}; ratios of medians; energy was not measured"
     return Table("What a run takes", columns, (Lines(tuple(lines)),), (note,))
-
-

@@ -58,7 +58,9 @@ def _facts(material: Material) -> Table:
     runs = {row.run_id: row for row in material.rows}
     for column, title in _COLUMNS.items():
         counts = Counter(value for row in runs.values() if (value := getattr(row, column)) not in (None, ""))
-        told = [f"{_text(value)}" + (f" ({counted(n, 'run')})" if len(counts) > 1 else "") for value, n in counts.items()]
+        told = [
+            f"{_text(value)}" + (f" ({counted(n, 'run')})" if len(counts) > 1 else "") for value, n in counts.items()
+        ]
         if told:
             lines.append((title, "; ".join(told[:12]) + (f"; {len(told) - 12} more" if len(told) > 12 else "")))
     started = sorted(row.started_utc for row in runs.values() if row.started_utc)

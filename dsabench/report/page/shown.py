@@ -1,0 +1,255 @@
+"""The sections that show pairs of arms image by image: class matrices, maps, similar pairs, changed sides."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dsabench.config.spec import Part
+from dsabench.data.dataset import Dataset, Split
+from dsabench.evaluation.changes import Changes, changes, neighbours
+from dsabench.evaluation.classes import ByClass, by_class
+from dsabench.evaluation.evaluate import LayerEvaluation
+from dsabench.evaluation.projection import aligned, discriminant_plane, neighbour_map
+from dsabench.evaluation.similar import SimilarPairs, similar_pairs
+from dsabench.evaluation.words import resolved
+from dsabench.report.figures.matrices import Matrix, matrix
+from dsabench.report.figures.pictures import Shot, pictures
+from dsabench.report.figures.planes import Plane, planes
+from dsabench.report.page.blocks import Absent, Block, Drawing, Words
+from dsabench.report.page.material import anchor
+from dsabench.report.page.stored import Stored
+from dsabench.report.wording import counted
+from dsabench.rng import numpy_generator
+
+Array = np.ndarray[Any, Any]
+# Test images on a map: more of them take minutes and hide each other.
+MOST_POINTS = 2000
+# Similar pairs of each kind, images that changed sides of each kind, neighbours of one.
+SHOWN_PAIRS, SHOWN_IMAGES, NEIGHBOURS = 6, 3, 3
+
+
+def class_matrices(stored: Stored) -> tuple[Block, ...]:
+    """Who crowds whom: the CDNV of every two classes, and what kNN confuses, before, after and the difference."""
+    blocks: list[Block] = []
+    for spec, against in stored.pairs:
+        seeds = stored.paired_seeds(spec, against)
+        arms = {arm: [by_class(stored.layer(arm, seed), worst=0) for seed in seeds] for arm in (against, spec)}
+        classes = arms[spec][0].classes
+        blocks.append(Words(f"{spec} against {against}, mean over {counted(len(seeds), 'seed')}:"))
+        for quantity, words, axes in (
+            ("crowding", "CDNV of two classes", ("class", "class")),
+            ("confusion", "share answered by kNN", ("class", "answer")),
+        ):
+            means = [mean_matrix(arms[arm], quantity) for arm in (against, spec)]
+            most = float(np.nanmax(np.abs(np.stack(means)))) or 1.0
+            if quantity == "confusion":
+                # The right answers would outshine what is asked for.
+                for values in means:
+                    np.fill_diagonal(values, np.nan)
+                most = float(np.nanmax(np.stack(means))) or 1.0
+            for title, values, signed in (
+                (f"{words}: {against}", means[0], False),
+                (f"{words}: {spec}", means[1], False),
+                ("difference", means[1] - means[0], True),
+            ):
+                content = Matrix(title, classes, _rows(values), *axes, signed=signed, most=None if signed else most)
+                name = f"{stored.material.name}-classes-{anchor(spec)}-{anchor(against)}-{quantity}-{anchor(title)}"
+                blocks.append(
+                    Drawing(
+                        name, partial(matrix, content), _peaks(content),
+                        f"{title}{f' ({spec} less {against}, {words})' if signed else ''}.",
+                    )
+                )  # fmt: skip
+    return (*blocks, *stored.left_out) if blocks else (_no_pairs(),)
+
+
+def mean_matrix(found: list[ByClass], quantity: str) -> Array:
+    """The mean (C, C) over seeds."""
+    stacked: Array = torch.stack([getattr(one, quantity) for one in found]).mean(dim=0).numpy()
+    return stacked
+
+
+def _rows(values: Array) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(map(float, row)) for row in values)
+
+
+def _peaks(content: Matrix) -> str:
+    """The three largest cells, in words."""
+    values = np.abs(np.array(content.values))
+    order = np.argsort(-np.nan_to_num(values, nan=-1.0), axis=None)
+    told, seen = [], set()
+    for row, column in zip(*np.unravel_index(order, values.shape), strict=True):
+        pair = frozenset((int(row), int(column)))
+        if pair in seen or not np.isfinite(values[row, column]):
+            continue
+        seen.add(pair)
+        told.append(f"{content.classes[row]} and {content.classes[column]} {content.values[row][column]:.3g}")
+        if len(told) == 3:
+            break
+    return f"Matrix over {len(content.classes)} classes, {content.title}; the largest cells: {'; '.join(told)}."
+
+
+def maps(stored: Stored) -> tuple[Block, ...]:
+    """The same test images under both arms, by neighbours and by discriminants, aligned."""
+    blocks: list[Block] = []
+    for spec, against in stored.pairs:
+        seed = stored.paired_seeds(spec, against)[0]
+        before, after = (stored.layer(arm, seed) for arm in (against, spec))
+        y = before.inputs.test.y.numpy()
+        chosen = np.sort(numpy_generator(seed, "map").permutation(len(y))[:MOST_POINTS])
+        classes = before.evaluation.dataset.classes
+        both = {
+            stored.kind: [
+                neighbour_map(one.inputs.test.x.numpy()[chosen], stored.kind, seed=seed) for one in (before, after)
+            ],
+            "discriminants": [discriminant_plane(one.inputs.train, one.inputs.test)[chosen] for one in (before, after)],
+        }
+        for kind, (first, second) in both.items():
+            reference = first - first.mean(axis=0)
+            content = Plane(against, reference, y[chosen]), Plane(spec, aligned(second, first), y[chosen])
+            how = {"tsne": "t-SNE", "umap": "UMAP"}.get(
+                kind, "the two discriminant directions of the training features"
+            )
+            blocks.append(
+                Drawing(
+                    f"{stored.material.name}-map-{anchor(spec)}-{anchor(against)}-{kind}",
+                    partial(planes, content, classes),
+                    f"{len(chosen)} test images of {len(classes)} classes by {how}, under {against} and under {spec}, seed {seed}.",
+                    f"By {how}, seed {seed}; the right map is turned, mirrored and scaled as a whole to lie on the left one.",
+                )
+            )
+    return (*blocks, *stored.left_out) if blocks else (_no_pairs(),)
+
+
+def similar_images(stored: Stored) -> tuple[Block, ...]:
+    """Pairs that a regularizer took for similar, right and wrong ones, drawn by seed."""
+    blocks: list[Block] = []
+    for spec in dict.fromkeys(spec for spec, _ in stored.pairs):
+        seed = min(seed for arm, seed in stored.runs if arm == spec)
+        run = stored.runs[spec, seed]
+        dataset = stored.datasets.load(run.config.data)
+        found = similar_pairs(run, dataset)
+        if found is None:
+            blocks.append(Words(f"{spec} takes no pairs for similar."))
+            continue
+        if not found.pairs:
+            blocks.append(Words(f"{spec} took no pair of its batch for similar at the end of training."))
+            continue
+        rows, told = _drawn(found, dataset, seed)
+        blocks.append(
+            Drawing(
+                f"{stored.material.name}-similar-{anchor(spec)}",
+                partial(pictures, rows),
+                f"Pairs of training images that {spec} took for similar (seed {seed}): {told}.",
+                f"{spec}, seed {seed}: {told}. Two images beside each other are a pair; drawn at random, not chosen.",
+            )
+        )
+    return (*blocks, *stored.left_out) if blocks else (_no_pairs(),)
+
+
+def _drawn(found: SimilarPairs, dataset: Dataset, seed: int) -> tuple[list[tuple[str, list[Shot]]], str]:
+    """Rows of three pairs, and how many pairs there were of either kind."""
+    labels = dataset.train.labels[torch.tensor(found.index)]
+    kinds: dict[bool, list[tuple[int, int]]] = {True: [], False: []}
+    for i, j in found.pairs:
+        kinds[bool(labels[i] == labels[j])].append((i, j))
+    rows = []
+    for right, pairs in kinds.items():
+        order = numpy_generator(seed, "similar pairs", str(right)).permutation(len(pairs))[:SHOWN_PAIRS]
+        drawn = [pairs[place] for place in order]
+        images = shots_of(dataset.train, [found.index[i] for pair in drawn for i in pair])
+        shots = [
+            Shot(image, dataset.classes[int(labels[i])] + ("" if right else " (wrong)"), right)
+            for image, i in zip(images, (i for pair in drawn for i in pair), strict=True)
+        ]
+        word = "right: one class" if right else "wrong: two classes"
+        for start in range(0, len(shots), 6):
+            rows.append((word if start == 0 else "", shots[start : start + 6]))
+    n_right, n_all = len(kinds[True]), len(found.pairs)
+    told = f"{n_right} of {n_all} similar pairs of a batch of {len(found.index)} share a class ({100 * n_right / n_all:.0f}%)"
+    return rows, told
+
+
+def changed_sides(stored: Stored) -> tuple[Block, ...]:
+    """Images whose kNN answer is right under one arm alone, with their nearest training images under both."""
+    blocks: list[Block] = []
+    for spec, against in stored.pairs:
+        seeds = stored.paired_seeds(spec, against)
+        right = {arm: [_right(stored.layer(arm, seed)) for seed in seeds] for arm in (spec, against)}
+        moved = changes(right[spec], right[against])
+        n_seeds = counted(len(seeds), "seed")
+        told = (
+            f"{moved.gained.sum() / len(seeds):.1f} test images a seed became right under {spec} and "
+            f"{moved.lost.sum() / len(seeds):.1f} became wrong, against {against} ({n_seeds}, kNN)"
+        )
+        blocks.append(Words(f"{told}."))
+        layers = {arm: stored.layer(arm, seeds[0]) for arm in (against, spec)}
+        rows = _changed_rows(moved, layers, n_seeds)
+        if rows:
+            blocks.append(
+                Drawing(
+                    f"{stored.material.name}-changed-{anchor(spec)}-{anchor(against)}",
+                    partial(pictures, rows),
+                    f"Test images that changed sides between {against} and {spec}, with their nearest training images: "
+                    + "; ".join(words for words, _ in rows if words)
+                    + ".",
+                    f"Those that changed in the most seeds. After each image its {NEIGHBOURS} nearest training images "
+                    f"under either arm, seed {seeds[0]}; a broken frame is another class.",
+                )
+            )
+    return (*blocks, *stored.left_out) if blocks else (_no_pairs(),)
+
+
+def _changed_rows(moved: Changes, layers: dict[str, LayerEvaluation], n_seeds: str) -> list[tuple[str, list[Shot]]]:
+    first = next(iter(layers.values()))
+    dataset, split = first.evaluation.dataset, first.evaluation.config.split
+    images: Split = getattr(dataset, split)
+    fitted = dataset.train
+    rows = []
+    for kind, word in (("gained", "became right"), ("lost", "became wrong")):
+        for image in moved.most(kind, SHOWN_IMAGES):
+            times = int((moved.gained if kind == "gained" else moved.lost)[image])
+            label = int(images.labels[image])
+            name = images.paths[image] if images.paths else f"image {image}"
+            (own,) = shots_of(images, [image])
+            for arm, layer in layers.items():
+                near = neighbours(layer.inputs.test.x[image], _bank(layer), NEIGHBOURS)
+                near_labels = [int(fitted.labels[place]) for place in near]
+                shots = [Shot(own, dataset.classes[label])]
+                shots += [
+                    Shot(shot, dataset.classes[other], other == label)
+                    for shot, other in zip(shots_of(fitted, near), near_labels, strict=True)
+                ]
+                words = f"{name}, {word} in {times} of {n_seeds}; {arm}"
+                rows.append((words, shots))
+    return rows
+
+
+def _bank(layer: LayerEvaluation) -> Tensor:
+    """The features of the whole training split, whichever part of it the probes were fitted on."""
+    return layer.evaluation.store.get(layer.layer, "train").x
+
+
+def _right(layer: LayerEvaluation) -> Array:
+    answers = layer.answers(resolved(Part("knn")))
+    right: Array = answers.predicted[0][0] == answers.y
+    return right
+
+
+def shots_of(split: Split, places: list[int]) -> list[Array]:
+    """Images as (H, W) or (H, W, 3) in [0, 1]."""
+    if not places:
+        return []
+    index = torch.tensor(places)
+    raw = split.images[index] if isinstance(split.images, Tensor) else split.images.read(index)
+    found = raw.permute(0, 2, 3, 1).float().div(255).numpy()
+    return [image[..., 0] if image.shape[-1] == 1 else image for image in found]
+
+
+def _no_pairs() -> Absent:
+    return Absent("no two arms that were compared have finished runs with one seed in the store.")
