@@ -24,9 +24,7 @@ MAPS = ("tsne", "umap")
 @grouped
 def report(
     deciding: Deciding,
-    tables: Annotated[
-        list[Path] | None, typer.Argument(help="Tables of compare: NAME.csv; several side by side.")
-    ] = None,
+    tables: Annotated[list[Path] | None, typer.Argument(help="Tables of compare, side by side.")] = None,
     source: Annotated[
         Path | None,
         option(FILES, "The run store behind the tables, or without a table what was compared there last.", "--from"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import NamedTuple
+from dataclasses import asdict, dataclass
 
 import torch
 
@@ -18,7 +18,8 @@ from dsabench.training.run import Run
 from dsabench.types import LabelledViews
 
 
-class SimilarPairs(NamedTuple):
+@dataclass(frozen=True)
+class SimilarPairs:
     """`index` (B,): training images of a batch; `pairs`: positions i < j in it that were taken for similar."""
 
     index: tuple[int, ...]
@@ -37,7 +38,7 @@ def similar_pairs(run: Run, dataset: Dataset) -> SimilarPairs | None:
         return SimilarPairs(tuple(found["index"]), tuple((i, j) for i, j in found["pairs"]))
     seen = _seen(run, dataset)
     if seen is not None:
-        write_atomic(path, json.dumps(seen._asdict()))
+        write_atomic(path, json.dumps(asdict(seen)))
     return seen
 
 

@@ -59,7 +59,7 @@ def escaped(text: str) -> str:
 
 
 def best_cells(table: Table, better: Collection[tuple[str, str]], column: str) -> set[tuple[int, int]]:
-    """The cells (line, column) of a column of means that may be bold: the best arm's, and of all it was not shown to beat.
+    """The cells (line, column) of a column of means that may be bold: of the best arm and all it was not shown to beat.
 
     `better` are the (arm, against) whose verdict is that. Arms that used labels do not compete. Empty where the best
     arm was shown to beat none: then bold would say more than a verdict does.

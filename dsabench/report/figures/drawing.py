@@ -82,7 +82,7 @@ def styled(style: Style) -> Iterator[None]:
     }
     with mpl.rc_context(), warnings.catch_warnings():
         mpl.rcdefaults()
-        mpl.rcParams.update(settings | dict(style.rc))
+        mpl.rcParams.update({**settings, **style.rc})  # type: ignore[dict-item]
         # A class may be named in a script that the font lacks; the reader's own font has it.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield
@@ -110,7 +110,7 @@ def pdf(figure: Figure, style: Style) -> bytes:
 
 
 def inline(figure: Figure, name: str, alt: str) -> str:
-    """A figure as an element of a page: ids of its own, described by `alt`, its neutral colours the page's variables."""
+    """A figure as an element of a page: ids of its own, described by `alt`, neutral colours as the page's variables."""
     text = svg(figure)
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
@@ -177,8 +177,6 @@ def _regularized(spec: str) -> bool:
 
 def folded(name: str, width: int = LABEL_WIDTH) -> str:
     """A name as a figure has room for it: broken into lines, the longest of which are cut."""
-    lines = [
-        line if len(line) <= width + 4 else f"{line[: width + 3]}…"
-        for line in broken(printable(name), width).split("\n")
-    ]
+    lines = broken(printable(name), width).split("\n")
+    lines = [line if len(line) <= width + 4 else f"{line[: width + 3]}…" for line in lines]
     return "\n".join(lines if len(lines) <= 4 else [*lines[:3], "…"])

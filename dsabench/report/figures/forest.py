@@ -83,10 +83,8 @@ def _line(axes: Axes, place: float, line: ForestLine, low: float, high: float, s
             if math.isinf(end):
                 axes.plot([edge], [place], shape, color=INK, ms=6, clip_on=False, zorder=3)
     axes.plot(line.seeds, [place] * len(line.seeds), "o", color=COLOURS[0], ms=4, alpha=0.7, mew=0, zorder=4)
-    filled = line.word == "better"
-    axes.plot(
-        [line.mean], [place], "D", mfc=COLOURS[5] if filled else "none", mec=COLOURS[5], mew=1.5, ms=6.5, zorder=5
-    )
+    inside = COLOURS[5] if line.word in ("better", "held") else "none"
+    axes.plot([line.mean], [place], "D", mfc=inside, mec=COLOURS[5], mew=1.5, ms=6.5, zorder=5)
 
 
 def _range(content: Forest) -> tuple[float, float]:

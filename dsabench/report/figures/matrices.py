@@ -62,7 +62,7 @@ def matrix(content: Matrix, style: Style = PAGE) -> Figure:
                             color="#000000" if dark_text else "#ffffff",
                         )  # fmt: skip
         bar = figure.colorbar(image, ax=axes, shrink=0.8)
-        bar.outline.set_visible(False)  # type: ignore[operator]
+        bar.outline.set_visible(False)
     return figure
 
 

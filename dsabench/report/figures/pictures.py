@@ -35,9 +35,7 @@ def pictures(rows: Sequence[tuple[str, Sequence[Shot]]], style: Style = PAGE) ->
         for part, (words, shots) in zip(grid, rows, strict=True):
             part.set_facecolor("none")
             part.suptitle(folded(words, 70), x=0.01, ha="left", size=style.size)
-            for axes, place in zip(
-                part.subplots(1, max(widest, 6), squeeze=False)[0], range(max(widest, 6)), strict=True
-            ):
+            for place, axes in enumerate(part.subplots(1, max(widest, 6), squeeze=False)[0]):
                 axes.set_xticks([])
                 axes.set_yticks([])
                 if place >= len(shots):

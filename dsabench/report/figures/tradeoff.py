@@ -76,15 +76,22 @@ def tradeoff(content: Tradeoff, style: Style = PAGE) -> Figure:
         figure.set_layout_engine("none")
         size = 0.72 * style.size if many else 0.85 * style.size
         names = [folded(point.spec) for point in content.points]
-        pixels = axes.transData.transform([at[point.spec] for point in content.points]) if names else []
+        pixels: list[tuple[float, float]] = []
+        for point in content.points:
+            across, up = axes.transData.transform(at[point.spec])
+            pixels.append((float(across), float(up)))
         frame = axes.get_window_extent()
-        boxes = beside(names, [tuple(pixel) for pixel in pixels], size * figure.dpi / 72, Box(*frame.extents))
-        for name, point, box in zip(names, content.points, boxes, strict=True):
-            place = axes.transData.inverted().transform((box.left, (box.bottom + box.top) / 2))
-            far = box.distance(*axes.transData.transform((point.x, point.y))) > 1.2 * size * figure.dpi / 72
+        boxes = beside(names, pixels, size * figure.dpi / 72, Box(*frame.extents))
+        for name, point, pixel, box in zip(names, content.points, pixels, boxes, strict=True):
+            left, middle = map(float, axes.transData.inverted().transform((box.left, (box.bottom + box.top) / 2)))
+            far = box.distance(*pixel) > 1.2 * size * figure.dpi / 72
             if far:
                 axes.annotate(
-                    "", (point.x, point.y), place, arrowprops={"arrowstyle": "-", "color": MUTED, "lw": 0.5}, zorder=1
+                    "",
+                    (point.x, point.y),
+                    (left, middle),
+                    arrowprops={"arrowstyle": "-", "color": MUTED, "lw": 0.5},
+                    zorder=1,
                 )
-            axes.text(*place, name, va="center", ha="left", size=size, zorder=6)
+            axes.text(left, middle, name, va="center", ha="left", size=size, zorder=6)
     return figure

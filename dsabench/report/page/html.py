@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
@@ -24,7 +25,7 @@ def html(page: Page) -> str:
     style, script = ((folder / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"figure": _figure, "words": _words, "order": order, "spread": spread, "headed": headed}
-    environment.filters |= {"plain": printable, "groupby_kind": _runs}
+    environment.filters |= {"plain": printable, "groupby_kind": _runs, "breakable": _breakable}
     environment.tests["number"] = lambda column: column.kind not in WORDS
     environment.tests["arm"] = lambda cell: isinstance(cell, Arm)
     template = environment.from_string((folder / "page.html").read_text(encoding="utf-8"))
@@ -43,6 +44,11 @@ def _runs(blocks: Sequence[Block]) -> list[dict[str, object]]:
 def _figure(drawing: Drawing) -> Markup:
     # Escaped by matplotlib inside, and by `inline` what is added.
     return Markup(inline(drawing.draw(PAGE), drawing.name, printable(drawing.alt)))
+
+
+def _breakable(text: str) -> Markup:
+    """A name that may be broken where that reads best."""
+    return Markup("<wbr>").join(re.split(r"(?<=[_,=])|(?=[+\[])", printable(text)))
 
 
 def _words(cell: Cell) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -60,6 +61,13 @@ class Material:
     def specs(self) -> tuple[str, ...]:
         """The arms, the baseline first."""
         return tuple(dict.fromkeys(row.spec for row in self.rows))
+
+    @cached_property
+    def names(self) -> Mapping[str, str]:
+        """What figures call each arm: its spec without options, where these tell no two arms apart."""
+        short = {spec: re.sub(r"\[[^\]]*\]", "", spec) for spec in self.specs}
+        counts = Counter(short.values())
+        return {spec: name if counts[name] == 1 else spec for spec, name in short.items()}
 
     @cached_property
     def seeds(self) -> tuple[int, ...]:
@@ -157,10 +165,8 @@ def read_searches(name: Path) -> tuple[Search, ...]:
             trials = [(line["arm"], float(line["value"]) if line["value"] else None) for line in csv.DictReader(file)]
     except (OSError, UnicodeDecodeError, csv.Error, KeyError, ValueError) as error:
         raise DataError(f"{path} is no table of trials ({error}); move it away, or run tune again") from error
-    return tuple(
-        Search(arm, tuple(value for _, value in found))
-        for arm, found in grouped(trials, lambda trial: trial[0]).items()
-    )
+    arms = grouped(trials, lambda trial: trial[0])
+    return tuple(Search(arm, tuple(value for _, value in found)) for arm, found in arms.items())
 
 
 def runs_of(rows: Sequence[Row]) -> dict[tuple[str, int], str]:

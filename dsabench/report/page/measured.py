@@ -19,7 +19,7 @@ from dsabench.report.page.blocks import Absent, Block, Drawing, Fold, Grid, Sect
 from dsabench.report.page.material import Material
 from dsabench.report.table import Arm, Cell, Column, Mean, Number, Remark, Table
 from dsabench.report.table import Section as Lines
-from dsabench.report.wording import amount, counted, label, unit_of
+from dsabench.report.wording import amount, label, unit_of
 from dsabench.stats import Comparison, MetricKey
 from dsabench.tables.comparisons import cost_ratios
 from dsabench.tables.criteria import parse_guard
@@ -64,7 +64,7 @@ def differences(material: Material) -> Section:
     others = [pair for pair in material.pairs if pair not in material.own_pairs]
     groups = [("own", "each against its own plain method", material.own_pairs)]
     if others:
-        groups.append(("all", f"each against {others[0][1]}" if material.own_pairs else "", others))
+        groups.append(("all", f"each against {material.names[others[0][1]]}" if material.own_pairs else "", others))
     for group, words, pairs in groups:
         if pairs:
             blocks += forests(material, f"{name}-{group}", words, pairs)
@@ -78,10 +78,9 @@ def forests(material: Material, name: str, words: str, pairs: Sequence[tuple[str
     """The forest plot of the primary metric, relative to the baseline, and of each guard, in its own units."""
     found = {(one.spec, one.against, one.key): one for one in material.comparisons}
     drawings: list[Block] = []
-    wanted = [(material.primary_key, None)]
-    wanted += [
-        (guard.choice.among(material.directions, material.layer), guard.margin) for guard in material.criteria.guards
-    ]
+    wanted: list[tuple[MetricKey | None, float | None]] = [(material.primary_key, None)]
+    for guard in material.criteria.guards:
+        wanted.append((guard.choice.among(material.directions, material.layer), guard.margin))
     for key, margin in wanted:
         if key is None:
             continue
@@ -98,8 +97,9 @@ def forests(material: Material, name: str, words: str, pairs: Sequence[tuple[str
                 f"Forest plot of paired differences in {measured} ({role}{', ' + words if words else ''}): "
                 + "; ".join(_said(line) for line in content.lines)
                 + ".",
-                f"{measured}, {role}{', ' + words if words else ''}. Dots are seeds, the diamond their mean (filled where "
-                "the verdict is better), the line the exact 95% interval.",
+                f"{measured}, {role}{', ' + words if words else ''}. Dots are seeds, the diamond their mean (filled "
+                "where the verdict is better or "
+                "the guard held), the line the exact 95% interval.",
             )
         )
     return drawings
@@ -115,6 +115,7 @@ def _said(line: ForestLine) -> str:
 def forest_of(material: Material, key: MetricKey, known: Sequence[Comparison], margin: float | None) -> Forest:
     """The values of a forest plot; without a `margin` differences are in per cent of the baseline's mean."""
     baselines = {one.against for one in known}
+    held = guarded(material, key)
     lines = []
     for one in known:
         ours, theirs = (material.values.get(arm, {}).get(key, {}) for arm in (one.spec, one.against))
@@ -123,13 +124,13 @@ def forest_of(material: Material, key: MetricKey, known: Sequence[Comparison], m
             scale = 100.0 / abs(one.mean_against) if one.mean_against else math.nan
         seeds = tuple(scale * (ours[seed] - theirs[seed]) for seed in sorted(ours.keys() & theirs.keys()))
         mean = scale * one.difference if seeds and math.isfinite(scale * one.difference) else None
-        name = (
-            one.spec
-            if len(baselines) == 1 or method_of(one.spec) == method_of(one.against)
-            else f"{one.spec} against {one.against}"
+        own = len(baselines) == 1 or method_of(one.spec) == method_of(one.against)
+        spec, against = (material.names[arm] for arm in (one.spec, one.against))
+        name = spec if own else f"{spec} against {against}"
+        low, high = (scale * end if math.isfinite(end) else end for end in (one.low, one.high))
+        lines.append(
+            ForestLine(name, seeds, mean, low, high, one.verdict if margin is None else held[one.spec, one.against])
         )
-        ends = (scale * end if math.isfinite(end) else end for end in (one.low, one.high))
-        lines.append(ForestLine(name, seeds, mean, *ends, word=one.verdict))
     measured = label(key.probe, key.params, key.metric)
     higher = bool(material.directions[key])
     if margin is None:
@@ -139,9 +140,21 @@ def forest_of(material: Material, key: MetricKey, known: Sequence[Comparison], m
         return Forest(axis, tuple(lines), higher, (-effect, effect), text)
     unit = unit_of(key.metric)
     scale = 100.0 if unit else 1.0
-    ends = (-scale * margin, 0.0) if higher else (0.0, scale * margin)
+    band = (-scale * margin, 0.0) if higher else (0.0, scale * margin)
     axis = f"difference in {measured}{', points' if unit else ''}"
-    return Forest(axis, tuple(lines), higher, ends, f"margin: {amount(margin, unit)}")
+    return Forest(axis, tuple(lines), higher, band, f"margin: {amount(margin, unit)}")
+
+
+def guarded(material: Material, key: MetricKey) -> dict[tuple[str, str], str]:
+    """What became of the guard on a metric, in a word for every pair."""
+    words = {True: "held", False: "may have fallen", None: "not measured on enough seeds"}
+    guards = material.criteria.guards
+    which = next((g for g in guards if g.choice.among(material.directions, material.layer) == key), None)
+    return {
+        (one.spec, one.against): next((words[g.held] for g in one.guards if which and g.name == str(which.choice)), "")
+        for one in material.comparisons
+        if one.role == "primary"
+    }
 
 
 def crowding(material: Material) -> Section:
@@ -163,7 +176,7 @@ def crowding(material: Material) -> Section:
                 partial(tradeoff, content),
                 f"Scatter plot of {content.x_axis} against {content.y_axis}, a point an arm: {told}.",
                 "Each point is an arm's mean, its cross one standard deviation over seeds. Hollow: plain; filled: "
-                "regularized; arrows lead from a plain method to its regularized arms; a ring: options chosen by search.",
+                "regularized; arrows lead from a plain method to its regularized arms; a ring: chosen by search.",
             )
         )
     if material.searches:
@@ -196,10 +209,18 @@ def tradeoff_of(material: Material, x: MetricKey, y: MetricKey) -> Tradeoff:
         if across and up:
             spreads = [stdev(found) if len(found) > 1 else 0.0 for found in (across, up)]
             points.append(
-                Point(spec, fmean(across), spreads[0], 100 * fmean(up), 100 * spreads[1], tuned=spec in tuned)
+                Point(
+                    material.names[spec],
+                    fmean(across),
+                    spreads[0],
+                    100 * fmean(up),
+                    100 * spreads[1],
+                    tuned=spec in tuned,
+                )
             )
     there = {point.spec for point in points}
-    arrows = tuple((against, spec) for spec, against in material.own_pairs if {spec, against} <= there)
+    named = [(material.names[against], material.names[spec]) for spec, against in material.own_pairs]
+    arrows = tuple(pair for pair in named if there >= set(pair))
     axes = [label(key.probe, key.params, key.metric) for key in (x, y)]
     return Tradeoff(f"{axes[0]} (less is less crowded)", f"{axes[1]}, %", tuple(points), arrows, "↖ better")
 
@@ -218,7 +239,10 @@ def cost(material: Material) -> Section:
     content = []
     for column, axis, _ in _COSTS:
         taken = [
-            (spec, tuple(v for row in runs.values() if row.spec == spec and (v := getattr(row, column)) is not None))
+            (
+                material.names[spec],
+                tuple(v for row in runs.values() if row.spec == spec and (v := getattr(row, column)) is not None),
+            )
             for spec in material.specs
         ]
         if any(values for _, values in taken):
@@ -238,7 +262,7 @@ def cost(material: Material) -> Section:
 
 def _cost_table(material: Material, content: Sequence[Cost]) -> Table:
     ratios = cost_ratios(material.rows, material.comparisons)
-    baseline = {spec: against for spec, against in reversed(material.pairs)}
+    baseline = dict(reversed(material.pairs))
     columns = (
         Column("spec", "text"),
         *(Column(cost.axis, "mean") for cost in content),
@@ -246,7 +270,7 @@ def _cost_table(material: Material, content: Sequence[Cost]) -> Table:
         Column("baseline", "text"),
     )
     lines = []
-    for place, (spec, _) in enumerate(content[0].runs):
+    for place, spec in enumerate(material.specs):
         cells: list[Cell] = [Arm(spec)]
         for cost in content:
             values = cost.runs[place][1]
@@ -255,5 +279,5 @@ def _cost_table(material: Material, content: Sequence[Cost]) -> Table:
         own = dict(material.own_pairs).get(spec, baseline.get(spec))
         ratio = ratios.get((spec, own)) if own else None
         lines.append((*cells, Number(ratio) if ratio else None, own if ratio else None))
-    note = f"mean±standard deviation over runs; {counted(len(material.seeds), 'seed')}; ratios of medians; energy was not measured"
+    note = "mean±standard deviation over runs; ratios of medians; energy was not measured"
     return Table("What a run takes", columns, (Lines(tuple(lines)),), (note,))

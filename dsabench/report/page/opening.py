@@ -38,7 +38,7 @@ def headline(material: Material, sentences: Sequence[str]) -> str:
     whom = "regularized arms against their own plain methods" if own else f"arms against {material.specs[0]}"
     words = Counter(one.word for one in judged)
     told = "; ".join(f"{count} {word}" for word, count in words.most_common())
-    return f"{len(judged)} {whom} on {judged[0].metric}, {counted(judged[0].n_pairs, 'seed')} each: {told}."
+    return f"{len(judged)} {whom} on {judged[0].measure.label}, {counted(judged[0].n_pairs, 'seed')} each: {told}."
 
 
 def conditions(material: Material) -> Table:
@@ -47,8 +47,8 @@ def conditions(material: Material) -> Table:
     key = material.primary_key
     primary = label(key.probe, key.params, key.metric) if key else str(criteria.primary)
     guards = [
-        f"{label(found.probe, found.params, found.metric)}: may fall by {amount(guard.margin, unit_of(found.metric))}"
-        + (" points" if unit_of(found.metric) else "")
+        f"{label(found.probe, found.params, found.metric)}: must not have fallen by more than "
+        + (counted_points(guard.margin) if unit_of(found.metric) else amount(guard.margin, ""))
         if (found := guard.choice.among(material.directions, material.layer))
         else f"{guard.choice}: not measured"
         for guard in criteria.guards
@@ -65,6 +65,12 @@ def conditions(material: Material) -> Table:
     return Table(
         "What the verdicts rest on", (Column("condition", "name"), Column("here", "text")), (Section(tuple(lines)),)
     )
+
+
+def counted_points(margin: float) -> str:
+    """A share of 1 as points."""
+    text = amount(margin, "%")
+    return f"{text} point{'s' * (text != '1')}"
 
 
 def _tunings(rows: Sequence[Row]) -> list[str]:

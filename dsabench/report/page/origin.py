@@ -45,11 +45,9 @@ def provenance(material: Material, deviations: list[str] | None) -> Section:
     """Versions, hardware, data, the command, deviations (None where the store was not given), and limits in words."""
     blocks: list[Block] = [Grid(_facts(material)), Words("The command that makes these numbers again:")]
     blocks += [Command(command(material)), Words("Deviations from what was declared before it ran:")]
-    if deviations is None:
-        words = ("not known here: what was declared lies beside the runs, see --from RUNS",)
-    else:
-        words = tuple(deviations) or ("none",)
-    blocks += [Listing(words), Words("What these numbers do not say:"), Listing(tuple(limits(material)))]
+    unknown = ["not known here: what was declared lies beside the runs, see --from RUNS"]
+    words = unknown if deviations is None else deviations or ["none"]
+    blocks += [Listing(tuple(words)), Words("What these numbers do not say:"), Listing(tuple(limits(material)))]
     return Section(f"{material.name}-provenance", "Provenance and limits", tuple(blocks))
 
 
@@ -58,9 +56,8 @@ def _facts(material: Material) -> Table:
     runs = {row.run_id: row for row in material.rows}
     for column, title in _COLUMNS.items():
         counts = Counter(value for row in runs.values() if (value := getattr(row, column)) not in (None, ""))
-        told = [
-            f"{_text(value)}" + (f" ({counted(n, 'run')})" if len(counts) > 1 else "") for value, n in counts.items()
-        ]
+        several = len(counts) > 1
+        told = [_text(value) + (f" ({counted(n, 'run')})" if several else "") for value, n in counts.items()]
         if told:
             lines.append((title, "; ".join(told[:12]) + (f"; {len(told) - 12} more" if len(told) > 12 else "")))
     started = sorted(row.started_utc for row in runs.values() if row.started_utc)

@@ -37,10 +37,11 @@ def class_matrices(stored: Stored) -> tuple[Block, ...]:
     """Who crowds whom: the CDNV of every two classes, and what kNN confuses, before, after and the difference."""
     blocks: list[Block] = []
     for spec, against in stored.pairs:
+        name, other = (stored.material.names[arm] for arm in (spec, against))
         seeds = stored.paired_seeds(spec, against)
         arms = {arm: [by_class(stored.layer(arm, seed), worst=0) for seed in seeds] for arm in (against, spec)}
         classes = arms[spec][0].classes
-        blocks.append(Words(f"{spec} against {against}, mean over {counted(len(seeds), 'seed')}:"))
+        blocks.append(Words(f"{name} against {other}, mean over {counted(len(seeds), 'seed')}:"))
         for quantity, words, axes in (
             ("crowding", "CDNV of two classes", ("class", "class")),
             ("confusion", "share answered by kNN", ("class", "answer")),
@@ -53,16 +54,16 @@ def class_matrices(stored: Stored) -> tuple[Block, ...]:
                     np.fill_diagonal(values, np.nan)
                 most = float(np.nanmax(np.stack(means))) or 1.0
             for title, values, signed in (
-                (f"{words}: {against}", means[0], False),
-                (f"{words}: {spec}", means[1], False),
+                (f"{words}: {other}", means[0], False),
+                (f"{words}: {name}", means[1], False),
                 ("difference", means[1] - means[0], True),
             ):
                 content = Matrix(title, classes, _rows(values), *axes, signed=signed, most=None if signed else most)
-                name = f"{stored.material.name}-classes-{anchor(spec)}-{anchor(against)}-{quantity}-{anchor(title)}"
+                figure = f"{stored.material.name}-classes-{anchor(spec)}-{anchor(against)}-{quantity}-{anchor(title)}"
                 blocks.append(
                     Drawing(
-                        name, partial(matrix, content), _peaks(content),
-                        f"{title}{f' ({spec} less {against}, {words})' if signed else ''}.",
+                        figure, partial(matrix, content), _peaks(content),
+                        f"{title}{f' ({name} less {other}, {words})' if signed else ''}.",
                     )
                 )  # fmt: skip
     return (*blocks, *stored.left_out) if blocks else (_no_pairs(),)
@@ -98,29 +99,29 @@ def maps(stored: Stored) -> tuple[Block, ...]:
     """The same test images under both arms, by neighbours and by discriminants, aligned."""
     blocks: list[Block] = []
     for spec, against in stored.pairs:
+        name, other = (stored.material.names[arm] for arm in (spec, against))
         seed = stored.paired_seeds(spec, against)[0]
         before, after = (stored.layer(arm, seed) for arm in (against, spec))
         y = before.inputs.test.y.numpy()
         chosen = np.sort(numpy_generator(seed, "map").permutation(len(y))[:MOST_POINTS])
-        classes = before.evaluation.dataset.classes
+        classes, split = before.evaluation.dataset.classes, before.evaluation.config.split
+        x = [one.inputs.test.x.numpy()[chosen] for one in (before, after)]
         both = {
-            stored.kind: [
-                neighbour_map(one.inputs.test.x.numpy()[chosen], stored.kind, seed=seed) for one in (before, after)
-            ],
+            stored.kind: [neighbour_map(one, stored.kind, seed=seed) for one in x],
             "discriminants": [discriminant_plane(one.inputs.train, one.inputs.test)[chosen] for one in (before, after)],
         }
         for kind, (first, second) in both.items():
             reference = first - first.mean(axis=0)
-            content = Plane(against, reference, y[chosen]), Plane(spec, aligned(second, first), y[chosen])
-            how = {"tsne": "t-SNE", "umap": "UMAP"}.get(
-                kind, "the two discriminant directions of the training features"
-            )
+            content = Plane(other, reference, y[chosen]), Plane(name, aligned(second, first), y[chosen])
+            how = {"tsne": "t-SNE", "umap": "UMAP"}.get(kind, "the two discriminant directions of the training images")
+            which = f"{len(chosen)} {split} images of {len(classes)} classes"
+            maps_to = "is turned, mirrored and scaled as a whole to lie on the left."
             blocks.append(
                 Drawing(
                     f"{stored.material.name}-map-{anchor(spec)}-{anchor(against)}-{kind}",
                     partial(planes, content, classes),
-                    f"{len(chosen)} test images of {len(classes)} classes by {how}, under {against} and under {spec}, seed {seed}.",
-                    f"By {how}, seed {seed}; the right map is turned, mirrored and scaled as a whole to lie on the left one.",
+                    f"{which} by {how}, under {other} and under {name}, seed {seed}.",
+                    f"By {how}, seed {seed}; the right map {maps_to}",
                 )
             )
     return (*blocks, *stored.left_out) if blocks else (_no_pairs(),)
@@ -171,31 +172,32 @@ def _drawn(found: SimilarPairs, dataset: Dataset, seed: int) -> tuple[list[tuple
         for start in range(0, len(shots), 6):
             rows.append((word if start == 0 else "", shots[start : start + 6]))
     n_right, n_all = len(kinds[True]), len(found.pairs)
-    told = f"{n_right} of {n_all} similar pairs of a batch of {len(found.index)} share a class ({100 * n_right / n_all:.0f}%)"
-    return rows, told
+    told = f"{n_right} of {n_all} similar pairs of a batch of {len(found.index)} images share a class"
+    return rows, f"{told} ({100 * n_right / n_all:.0f}%)"
 
 
 def changed_sides(stored: Stored) -> tuple[Block, ...]:
     """Images whose kNN answer is right under one arm alone, with their nearest training images under both."""
     blocks: list[Block] = []
     for spec, against in stored.pairs:
+        name, other = (stored.material.names[arm] for arm in (spec, against))
         seeds = stored.paired_seeds(spec, against)
         right = {arm: [_right(stored.layer(arm, seed)) for seed in seeds] for arm in (spec, against)}
         moved = changes(right[spec], right[against])
         n_seeds = counted(len(seeds), "seed")
         told = (
-            f"{moved.gained.sum() / len(seeds):.1f} test images a seed became right under {spec} and "
-            f"{moved.lost.sum() / len(seeds):.1f} became wrong, against {against} ({n_seeds}, kNN)"
+            f"{moved.gained.sum() / len(seeds):.1f} test images a seed became right under {name} and "
+            f"{moved.lost.sum() / len(seeds):.1f} became wrong, against {other} ({n_seeds}, kNN)"
         )
         blocks.append(Words(f"{told}."))
-        layers = {arm: stored.layer(arm, seeds[0]) for arm in (against, spec)}
+        layers = {stored.material.names[arm]: stored.layer(arm, seeds[0]) for arm in (against, spec)}
         rows = _changed_rows(moved, layers, n_seeds)
         if rows:
             blocks.append(
                 Drawing(
                     f"{stored.material.name}-changed-{anchor(spec)}-{anchor(against)}",
                     partial(pictures, rows),
-                    f"Test images that changed sides between {against} and {spec}, with their nearest training images: "
+                    f"Test images that changed sides between {other} and {name}, with their nearest training images: "
                     + "; ".join(words for words, _ in rows if words)
                     + ".",
                     f"Those that changed in the most seeds. After each image its {NEIGHBOURS} nearest training images "

@@ -115,7 +115,7 @@ def stored_sections(stored: Stored) -> dict[str, tuple[Block, ...]]:
         "similar": similar_images,
         "changed": changed_sides,
     }
-    made = {}
+    made: dict[str, tuple[Block, ...]] = {}
     for key, make in makers.items():
         if not stored.runs:
             made[key] = (Absent(f"none of the runs behind these rows is in {stored.store.path}."),)
@@ -137,7 +137,8 @@ def learning_curves(stored: Stored) -> tuple[Block, ...]:
     for column in names:
         if column in _NO_CURVES or "_score_q" in column:
             continue
-        lines = tuple(line for arm in arms if (line := curve_of(arm, column, logs[arm])) is not None)
+        found = (curve_of(stored.material.names[arm], column, logs[arm]) for arm in arms)
+        lines = tuple(line for line in found if line is not None)
         if lines:
             content = Curves(_NAMES.get(column, column.replace("_", " ")), lines)
             told = "; ".join(f"{line.spec} from {line.mean[0]:.3g} to {line.mean[-1]:.3g}" for line in lines)
