@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -13,23 +13,20 @@ from dsabench.probes.nearest import nearest
 Array = np.ndarray[Any, Any]
 
 
-class Changes(NamedTuple):
-    """`gained`, `lost` (N,): in how many seeds an image became right, or wrong, under the arm."""
+def changed(arm: Sequence[Array], against: Sequence[Array]) -> tuple[Array, Array]:
+    """(gained, lost), each (R, N) bool: the images that are right under the arm alone, or under the other alone.
 
-    gained: Array
-    lost: Array
-
-    def most(self, kind: str, count: int) -> list[int]:
-        """The images that did so in the most seeds, the first of equal ones."""
-        times: Array = self.gained if kind == "gained" else self.lost
-        order = np.argsort(-times, kind="stable")[:count]
-        return [int(image) for image in order if times[image] > 0]
-
-
-def changes(arm: Sequence[Array], against: Sequence[Array]) -> Changes:
-    """From which images (N,) bool were right under the arm and under the other, seed by seed."""
+    From which images (N,) bool were right, for each of R paired seeds.
+    """
     ours, theirs = np.stack(list(arm)), np.stack(list(against))
-    return Changes((ours & ~theirs).sum(axis=0), (~ours & theirs).sum(axis=0))
+    return ours & ~theirs, ~ours & theirs
+
+
+def most_changed(times: Array, count: int) -> list[tuple[int, int, int]]:
+    """(image, how many of the R seeds, the first of them) of (R, N) bool: those of the most seeds, then in order."""
+    totals = times.sum(axis=0)
+    order = np.argsort(-totals, kind="stable")[:count]
+    return [(int(image), int(totals[image]), int(times[:, image].argmax())) for image in order if totals[image]]
 
 
 def neighbours(query: Tensor, bank: Tensor, k: int) -> list[int]:

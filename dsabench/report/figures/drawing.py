@@ -30,6 +30,8 @@ INK, MUTED, GRID, BAND, SURFACE = "#1c1c1d", "#5c5c5d", "#dcdcdd", "#e4ecf4", "#
 VARIABLES = {INK: "--ink", MUTED: "--muted", GRID: "--grid", BAND: "--band", SURFACE: "--surface"}
 
 LABEL_WIDTH = 26
+# Of what is drawn as an image: clouds of points. Pictures keep the pixels that they have.
+DPI = 150
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Style:
 
 
 STYLES: Mapping[str, Style] = {
-    "page": Style(5.6, 9.5, {"svg.fonttype": "none", "font.family": "sans-serif"}),
+    "page": Style(4.7, 9.5, {"svg.fonttype": "none", "font.family": "sans-serif"}),
     "paper": Style(5.5, 8, {"font.family": "STIXGeneral", "svg.fonttype": "path"}),
     "slides": Style(9.0, 15, {"font.family": "DejaVu Sans", "lines.linewidth": 2.5, "svg.fonttype": "path"}),
 }
@@ -97,7 +99,7 @@ def svg(figure: Figure, style: Style = PAGE) -> str:
     """A figure as the text of an SVG file, without a date."""
     file = io.StringIO()
     with styled(style):
-        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": "dsabench"})
+        figure.savefig(file, format="svg", dpi=DPI, metadata={"Date": None, "Creator": "dsabench"})
     return file.getvalue()
 
 
@@ -105,7 +107,9 @@ def pdf(figure: Figure, style: Style) -> bytes:
     """A figure as PDF, without a date."""
     file = io.BytesIO()
     with styled(style):
-        figure.savefig(file, format="pdf", metadata={"CreationDate": None, "Creator": "dsabench", "Producer": None})
+        figure.savefig(
+            file, format="pdf", dpi=2 * DPI, metadata={"CreationDate": None, "Creator": "dsabench", "Producer": None}
+        )
     return file.getvalue()
 
 
@@ -113,7 +117,11 @@ def inline(figure: Figure, name: str, alt: str) -> str:
     """A figure as an element of a page: ids of its own, described by `alt`, neutral colours as the page's variables."""
     text = svg(figure)
     text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.DOTALL)
+    text = re.sub(r"\n\s*", "\n", text)
+    # The page's own font; and a hundredth of a point is finer than any screen.
+    text = re.sub(r"font-family: [^;\"]*; | transform=\"rotate\(-0 [^\"]*\"", "", text)
+    text = re.sub(r' (d|x|y|transform)="[^"]*"', _rounded, text)
     text = re.sub(r'\bid="', f'id="{name}-', text)
     text = re.sub(r'(xlink:href="|url\()#', rf"\g<1>#{name}-", text)
     for colour, variable in VARIABLES.items():
@@ -125,6 +133,10 @@ def inline(figure: Figure, name: str, alt: str) -> str:
     head = re.sub(r' (width|height)="[\d.]+pt"', "", head)
     points = float(width[1])
     return f'{head} role="img" aria-label="{_attribute(alt)}" style="width:{points / 0.75:.0f}px">{rest}'.strip()
+
+
+def _rounded(attribute: re.Match[str]) -> str:
+    return re.sub(r"(\.\d\d)\d+", r"\1", attribute[0])
 
 
 def save(figure: Figure, path: Path, style: Style) -> list[Path]:

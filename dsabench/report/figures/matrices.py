@@ -37,9 +37,9 @@ def matrix(content: Matrix, style: Style = PAGE) -> Figure:
     scale = TwoSlopeNorm(0.0, -most, most) if content.signed else Normalize(0.0, most)
     n = len(content.classes)
     with styled(style):
-        figure = new_figure(style, 4.2, 0.78)
+        figure = new_figure(style, 3.3, 0.78)
         axes = figure.add_subplot()
-        image = axes.imshow(values, cmap="PuOr" if content.signed else "cividis", norm=scale, interpolation="nearest")
+        image = axes.imshow(values, cmap="PuOr" if content.signed else "cividis", norm=scale, interpolation="none")
         names = [folded(name, 10).split("\n")[0] for name in content.classes]
         ticks: Sequence[int] = range(n) if n <= MOST_NAMES else ()
         shown = names if n <= MOST_NAMES else ()
@@ -58,14 +58,16 @@ def matrix(content: Matrix, style: Style = PAGE) -> Figure:
                         light = abs(value) > 0.55 * most
                         dark_text = (not light) if content.signed else light
                         axes.text(
-                            column, row, _short(value), ha="center", va="center", size=0.68 * style.size,
+                            column, row, _short(value), ha="center", va="center", size=0.58 * style.size,
                             color="#000000" if dark_text else "#ffffff",
                         )  # fmt: skip
-        bar = figure.colorbar(image, ax=axes, shrink=0.8)
+        bar = figure.colorbar(image, ax=axes, shrink=0.8, format="%.3g")
         bar.outline.set_visible(False)
     return figure
 
 
 def _short(value: float) -> str:
     text = f"{value:.2f}" if abs(value) < 9.95 else f"{value:.0f}"
+    if float(text) == 0:
+        return "0"
     return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text

@@ -48,7 +48,7 @@ def pictures(rows: Sequence[tuple[str, Sequence[Shot]]], style: Style = PAGE) ->
 def _shot(axes: Any, shot: Shot, style: Style) -> None:
     step = max(1, min(shot.image.shape[:2]) // SIDE)
     grey = shot.image.ndim == 2
-    axes.imshow(shot.image[::step, ::step], cmap="gray" if grey else None, vmin=0, vmax=1, interpolation="nearest")
+    axes.imshow(shot.image[::step, ::step], cmap="gray" if grey else None, vmin=0, vmax=1, interpolation="none")
     colour = {True: RIGHT, False: WRONG, None: GRID}[shot.right]
     for spine in axes.spines.values():
         spine.set_visible(True)

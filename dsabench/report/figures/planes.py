@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from dsabench.report.figures.drawing import COLOURS, INK, PAGE, SHAPES, SURFACE, Style, folded, new_figure, styled
 
 # Beyond so many points a vector file is slower to show than it is sharp.
-MOST_VECTORS = 600
+MOST_VECTORS = 250
 MOST_NAMES = 25
 
 Array = np.ndarray[Any, Any]

@@ -44,12 +44,16 @@ class Grid:
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure by `name`, drawn in a style when it is asked for; `alt` says what it shows, `caption` how to read it."""
+    """A figure by `name`, drawn in a style when it is asked for; `alt` says what it shows, `caption` how to read it.
+
+    Three `small` ones stand beside each other where there is room, else two.
+    """
 
     name: str
     draw: Callable[[Style], Figure]
     alt: str
     caption: str
+    small: bool = False
 
 
 @dataclass(frozen=True)

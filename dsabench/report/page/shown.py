@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dsabench.config.spec import Part
 from dsabench.data.dataset import Dataset, Split
-from dsabench.evaluation.changes import Changes, changes, neighbours
+from dsabench.evaluation.changes import changed, most_changed, neighbours
 from dsabench.evaluation.classes import ByClass, by_class
 from dsabench.evaluation.evaluate import LayerEvaluation
 from dsabench.evaluation.projection import aligned, discriminant_plane, neighbour_map
@@ -41,31 +41,34 @@ def class_matrices(stored: Stored) -> tuple[Block, ...]:
         seeds = stored.paired_seeds(spec, against)
         arms = {arm: [by_class(stored.layer(arm, seed), worst=0) for seed in seeds] for arm in (against, spec)}
         classes = arms[spec][0].classes
-        blocks.append(Words(f"{name} against {other}, mean over {counted(len(seeds), 'seed')}:"))
         for quantity, words, axes in (
             ("crowding", "CDNV of two classes", ("class", "class")),
-            ("confusion", "share answered by kNN", ("class", "answer")),
+            ("confusion", "answers of kNN, %", ("class", "answer")),
         ):
+            blocks.append(Words(f"{words}: {name} against {other}, mean over {counted(len(seeds), 'seed')}"))
             means = [mean_matrix(arms[arm], quantity) for arm in (against, spec)]
-            most = float(np.nanmax(np.abs(np.stack(means)))) or 1.0
             if quantity == "confusion":
-                # The right answers would outshine what is asked for.
-                for values in means:
-                    np.fill_diagonal(values, np.nan)
-                most = float(np.nanmax(np.stack(means))) or 1.0
+                means = [100 * values for values in means]
+            for values in means:
+                # Right answers would outshine what is asked for.
+                np.fill_diagonal(values, np.nan)
+            most = float(np.nanmax(np.stack(means), initial=0.0)) or 1.0
             for title, values, signed in (
-                (f"{words}: {other}", means[0], False),
-                (f"{words}: {name}", means[1], False),
+                (other, means[0], False),
+                (name, means[1], False),
                 ("difference", means[1] - means[0], True),
             ):
                 content = Matrix(title, classes, _rows(values), *axes, signed=signed, most=None if signed else most)
-                figure = f"{stored.material.name}-classes-{anchor(spec)}-{anchor(against)}-{quantity}-{anchor(title)}"
+                what = f"{words}, {f'{name} less {other}' if signed else title}"
                 blocks.append(
                     Drawing(
-                        figure, partial(matrix, content), _peaks(content),
-                        f"{title}{f' ({name} less {other}, {words})' if signed else ''}.",
+                        f"{stored.material.name}-classes-{quantity}-{anchor(what)}",
+                        partial(matrix, content),
+                        f"Matrix over {len(classes)} classes, {what}; {_peaks(content)}",
+                        f"{what}.",
+                        small=True,
                     )
-                )  # fmt: skip
+                )
     return (*blocks, *stored.left_out) if blocks else (_no_pairs(),)
 
 
@@ -92,7 +95,7 @@ def _peaks(content: Matrix) -> str:
         told.append(f"{content.classes[row]} and {content.classes[column]} {content.values[row][column]:.3g}")
         if len(told) == 3:
             break
-    return f"Matrix over {len(content.classes)} classes, {content.title}; the largest cells: {'; '.join(told)}."
+    return f"the largest cells: {'; '.join(told)}."
 
 
 def maps(stored: Stored) -> tuple[Block, ...]:
@@ -183,15 +186,18 @@ def changed_sides(stored: Stored) -> tuple[Block, ...]:
         name, other = (stored.material.names[arm] for arm in (spec, against))
         seeds = stored.paired_seeds(spec, against)
         right = {arm: [_right(stored.layer(arm, seed)) for seed in seeds] for arm in (spec, against)}
-        moved = changes(right[spec], right[against])
+        gained, lost = changed(right[spec], right[against])
         n_seeds = counted(len(seeds), "seed")
         told = (
-            f"{moved.gained.sum() / len(seeds):.1f} test images a seed became right under {name} and "
-            f"{moved.lost.sum() / len(seeds):.1f} became wrong, against {other} ({n_seeds}, kNN)"
+            f"{gained.sum() / len(seeds):.1f} test images a seed became right under {name} and "
+            f"{lost.sum() / len(seeds):.1f} became wrong, against {other} ({n_seeds}, kNN)"
         )
         blocks.append(Words(f"{told}."))
-        layers = {stored.material.names[arm]: stored.layer(arm, seeds[0]) for arm in (against, spec)}
-        rows = _changed_rows(moved, layers, n_seeds)
+        rows = [
+            _changed_row(stored, (spec, against), image, seeds[place], f"{word} in {times} of {n_seeds}")
+            for word, moved in (("became right", gained), ("became wrong", lost))
+            for image, times, place in most_changed(moved, SHOWN_IMAGES)
+        ]
         if rows:
             blocks.append(
                 Drawing(
@@ -200,36 +206,29 @@ def changed_sides(stored: Stored) -> tuple[Block, ...]:
                     f"Test images that changed sides between {other} and {name}, with their nearest training images: "
                     + "; ".join(words for words, _ in rows if words)
                     + ".",
-                    f"Those that changed in the most seeds. After each image its {NEIGHBOURS} nearest training images "
-                    f"under either arm, seed {seeds[0]}; a broken frame is another class.",
+                    f"Those that changed in the most seeds: an image, its {NEIGHBOURS} nearest training images under "
+                    f"{other}, then those under {name}, in the first of these seeds; a broken frame is another class.",
                 )
             )
     return (*blocks, *stored.left_out) if blocks else (_no_pairs(),)
 
 
-def _changed_rows(moved: Changes, layers: dict[str, LayerEvaluation], n_seeds: str) -> list[tuple[str, list[Shot]]]:
-    first = next(iter(layers.values()))
-    dataset, split = first.evaluation.dataset, first.evaluation.config.split
-    images: Split = getattr(dataset, split)
-    fitted = dataset.train
-    rows = []
-    for kind, word in (("gained", "became right"), ("lost", "became wrong")):
-        for image in moved.most(kind, SHOWN_IMAGES):
-            times = int((moved.gained if kind == "gained" else moved.lost)[image])
-            label = int(images.labels[image])
-            name = images.paths[image] if images.paths else f"image {image}"
-            (own,) = shots_of(images, [image])
-            for arm, layer in layers.items():
-                near = neighbours(layer.inputs.test.x[image], _bank(layer), NEIGHBOURS)
-                near_labels = [int(fitted.labels[place]) for place in near]
-                shots = [Shot(own, dataset.classes[label])]
-                shots += [
-                    Shot(shot, dataset.classes[other], other == label)
-                    for shot, other in zip(shots_of(fitted, near), near_labels, strict=True)
-                ]
-                words = f"{name}, {word} in {times} of {n_seeds}; {arm}"
-                rows.append((words, shots))
-    return rows
+def _changed_row(stored: Stored, pair: tuple[str, str], image: int, seed: int, words: str) -> tuple[str, list[Shot]]:
+    """An image and its neighbours under the second and the first arm of a pair."""
+    spec, against = pair
+    layers = [stored.layer(arm, seed) for arm in (against, spec)]
+    dataset = layers[0].evaluation.dataset
+    images: Split = getattr(dataset, layers[0].evaluation.config.split)
+    label = int(images.labels[image])
+    (own,) = shots_of(images, [image])
+    shots = [Shot(own, dataset.classes[label])]
+    for layer in layers:
+        near = neighbours(layer.inputs.test.x[image], _bank(layer), NEIGHBOURS)
+        for shot, place in zip(shots_of(dataset.train, near), near, strict=True):
+            other = int(dataset.train.labels[place])
+            shots.append(Shot(shot, dataset.classes[other], other == label))
+    name = images.paths[image] if images.paths else f"image {image}"
+    return f"{name}, {words}; seed {seed}", shots
 
 
 def _bank(layer: LayerEvaluation) -> Tensor:
