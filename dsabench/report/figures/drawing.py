@@ -132,7 +132,8 @@ def inline(figure: Figure, name: str, alt: str) -> str:
     assert width is not None
     head = re.sub(r' (width|height)="[\d.]+pt"', "", head)
     points = float(width[1])
-    return f'{head} role="img" aria-label="{_attribute(alt)}" style="width:{points / 0.75:.0f}px">{rest}'.strip()
+    described = f'role="img" aria-label="{_attribute(printable(alt))}"'
+    return f'{head} {described} style="width:{points / 0.75:.0f}px">{rest}'.strip()
 
 
 def _rounded(attribute: re.Match[str]) -> str:

@@ -43,7 +43,7 @@ def _runs(blocks: Sequence[Block]) -> list[dict[str, object]]:
 
 def _figure(drawing: Drawing) -> Markup:
     # Escaped by matplotlib inside, and by `inline` what is added.
-    return Markup(inline(drawing.draw(PAGE), drawing.name, printable(drawing.alt)))
+    return Markup(inline(drawing.draw(PAGE), drawing.name, drawing.alt))
 
 
 def _breakable(text: str) -> Markup:
