@@ -17,17 +17,10 @@ from dsabench.report.page.material import Material, material_of
 from dsabench.tables.criteria import GUARDS, Criteria, parse_guard, parse_primary
 
 CHROMIUM, DRIVER = "/usr/bin/chromium", "/usr/bin/chromedriver"
-FLAGS = [
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-]
+FLAGS = (
+    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"),
+)
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
 RESULTS = Path(__file__).parents[2] / "results"
 CRITERIA = Criteria(parse_primary("cdnv"), tuple(map(parse_guard, GUARDS)))
@@ -81,8 +74,10 @@ def opened(browser: Any, path: Path, width: int = 1440, scheme: str = "light") -
 def requests(browser: Any) -> list[str]:
     """What the page asked for beside itself."""
     events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    asked = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
-    return [url for url in asked if not url.startswith(("file:", "data:"))]
+    asked = [event["params"] for event in events if event["method"] == "Network.requestWillBeSent"]
+    # The browser's own first page is none of ours.
+    ours = [one["request"]["url"] for one in asked if one["documentURL"].startswith("file:")]
+    return [url for url in ours if not url.startswith(("file:", "data:"))]
 
 
 def violations(browser: Any) -> list[str]:
