@@ -58,7 +58,7 @@ def by_class(layer: LayerEvaluation, *, worst: int = 50) -> ByClass:
     Raises ValueError where the metrics are not defined for the features.
     """
     evaluation, samples, y = layer.evaluation, layer.inputs.samples, layer.inputs.test.y
-    dataset, split = evaluation.dataset, evaluation.config.split
+    dataset, split = pictured(layer), evaluation.config.split
     predicted = torch.from_numpy(layer.answers(resolved(Part("knn"))).predicted[0])
     present = torch.unique(y)
     shares = confusion(y, predicted, len(dataset.classes))[present][:, present]
@@ -74,8 +74,15 @@ def by_class(layer: LayerEvaluation, *, worst: int = 50) -> ByClass:
     )
 
 
+def pictured(layer: LayerEvaluation) -> Dataset:
+    """The data set with the images of a layer; raises ValueError for embeddings, which have none."""
+    if layer.evaluation.dataset is None:
+        raise ValueError(f"{layer.evaluation.encoder.name} is embeddings, whose images are not at hand")
+    return layer.evaluation.dataset
+
+
 def _worst(layer: LayerEvaluation, present: Tensor, predicted: Tensor, count: int) -> Iterator[PlacedImage]:
-    dataset: Dataset = layer.evaluation.dataset
+    dataset = pictured(layer)
     images: Split = getattr(dataset, layer.evaluation.config.split)
     found = places(layer.inputs.samples)
     # Where all means coincide there is no place, and nothing to rank.

@@ -18,7 +18,7 @@ from dsabench.report.effects import Effect, effects
 from dsabench.report.table import grouped
 from dsabench.stats import Comparison, MetricKey
 from dsabench.tables.budget import budgets, expected_best
-from dsabench.tables.comparisons import compare_rows, key_of, own_plain
+from dsabench.tables.comparisons import compare_rows, cost_ratios, key_of, own_plain
 from dsabench.tables.criteria import Criteria
 from dsabench.tables.rows import Row, check_unique, read_csv
 
@@ -108,6 +108,11 @@ class Material:
     def effects(self) -> list[Effect]:
         """The comparisons in numbers and words."""
         return effects(self.comparisons)
+
+    @cached_property
+    def ratios(self) -> Mapping[tuple[str, str], float]:
+        """How many times the training time of the other arm each arm took, whenever their runs were."""
+        return cost_ratios(self.rows, self.comparisons, {row.run_id for row in self.rows})
 
     @cached_property
     def primaries(self) -> list[Effect]:

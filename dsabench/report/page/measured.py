@@ -21,7 +21,6 @@ from dsabench.report.table import Arm, Cell, Column, Mean, Number, Remark, Table
 from dsabench.report.table import Section as Lines
 from dsabench.report.wording import amount, label, unit_of
 from dsabench.stats import Comparison, MetricKey
-from dsabench.tables.comparisons import cost_ratios
 from dsabench.tables.criteria import parse_guard
 
 _FLOORS, _CEILING = ("random",), "supervised"
@@ -254,14 +253,13 @@ def cost(material: Material) -> Section:
         name,
         partial(costs, content),
         f"Cost of training by arm: {told}.",
-        "Dots are runs, bars their median. Runs side by side on one machine slow each other; the ratio of two arms "
-        "that ran together is what counts.",
+        "Dots are runs, bars their median. Runs side by side on one machine slow each other, and other hours are other "
+        "conditions: the ratio of two arms that ran together is what counts.",
     )
     return Section(name, title, (drawing, Grid(_cost_table(material, content), filtered=True)))
 
 
 def _cost_table(material: Material, content: Sequence[Cost]) -> Table:
-    ratios = cost_ratios(material.rows, material.comparisons)
     baseline = dict(reversed(material.pairs))
     columns = (
         Column("spec", "text"),
@@ -277,7 +275,7 @@ def _cost_table(material: Material, content: Sequence[Cost]) -> Table:
             spread = stdev(values) if len(values) > 1 else None
             cells.append(Mean(fmean(values), spread, len(values)) if values else None)
         own = dict(material.own_pairs).get(spec, baseline.get(spec))
-        ratio = ratios.get((spec, own)) if own else None
+        ratio = material.ratios.get((spec, own)) if own else None
         lines.append((*cells, Number(ratio) if ratio else None, own if ratio else None))
     note = "mean±standard deviation over runs; ratios of medians; energy was not measured"
     return Table("What a run takes", columns, (Lines(tuple(lines)),), (note,))

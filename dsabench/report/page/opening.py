@@ -10,7 +10,6 @@ from dsabench.report.page.material import Material
 from dsabench.report.sentences import declared, finding
 from dsabench.report.table import Cell, Column, Section, Table, Verdict
 from dsabench.report.wording import amount, counted, label, unit_of
-from dsabench.tables.comparisons import cost_ratios
 from dsabench.tables.rows import Row
 
 
@@ -19,8 +18,7 @@ def opening(material: Material, deviations: Sequence[str]) -> tuple[Block, ...]:
     if material.obstacle:
         first: list[Block] = [Words(f"Nothing was compared: {material.obstacle}.", emphasised=True)]
     else:
-        ratios = cost_ratios(material.rows, material.comparisons)
-        sentences = finding(material.comparisons, cost_ratio=ratios).split("\n")
+        sentences = finding(material.comparisons, cost_ratio=material.ratios).split("\n")
         first = [Words(headline(material, sentences), emphasised=True)]
         if len(sentences) > 1:
             first.append(Fold(f"All {len(sentences)} comparisons in words", (Listing(tuple(sentences)),)))

@@ -12,7 +12,7 @@ from torch import Tensor
 from dsabench.config.spec import Part
 from dsabench.data.dataset import Dataset, Split
 from dsabench.evaluation.changes import changed, most_changed, neighbours
-from dsabench.evaluation.classes import ByClass, by_class
+from dsabench.evaluation.classes import ByClass, by_class, pictured
 from dsabench.evaluation.evaluate import LayerEvaluation
 from dsabench.evaluation.projection import aligned, discriminant_plane, neighbour_map
 from dsabench.evaluation.similar import SimilarPairs, similar_pairs
@@ -107,7 +107,7 @@ def maps(stored: Stored) -> tuple[Block, ...]:
         before, after = (stored.layer(arm, seed) for arm in (against, spec))
         y = before.inputs.test.y.numpy()
         chosen = np.sort(numpy_generator(seed, "map").permutation(len(y))[:MOST_POINTS])
-        classes, split = before.evaluation.dataset.classes, before.evaluation.config.split
+        classes, split = pictured(before).classes, before.evaluation.config.split
         x = [one.inputs.test.x.numpy()[chosen] for one in (before, after)]
         both = {
             stored.kind: [neighbour_map(one, stored.kind, seed=seed) for one in x],
@@ -217,7 +217,7 @@ def _changed_row(stored: Stored, pair: tuple[str, str], image: int, seed: int, w
     """An image and its neighbours under the second and the first arm of a pair."""
     spec, against = pair
     layers = [stored.layer(arm, seed) for arm in (against, spec)]
-    dataset = layers[0].evaluation.dataset
+    dataset = pictured(layers[0])
     images: Split = getattr(dataset, layers[0].evaluation.config.split)
     label = int(images.labels[image])
     (own,) = shots_of(images, [image])

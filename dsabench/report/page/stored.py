@@ -88,7 +88,7 @@ class Stored:
 
     def _check(self, spec: str, layer: LayerEvaluation) -> None:
         scored = {row.dataset_sha256 for row in self.material.rows if row.spec == spec and row.dataset_sha256}
-        if scored and layer.evaluation.dataset.sha256 not in scored:
+        if scored and layer.evaluation.data_sha256 not in scored:
             raise DataError(f"the rows of {spec} were scored on other data than its runs were trained on")
 
     @cached_property
