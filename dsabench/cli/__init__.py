@@ -17,6 +17,7 @@ from dsabench.cli.mistakes import WrongWord, known_variables, misread, strangers
 from dsabench.cli.opening import open_report
 from dsabench.cli.pretrain import pretrain
 from dsabench.cli.remove import remove
+from dsabench.cli.report import report
 from dsabench.cli.tune import tune
 from dsabench.errors import DsabenchError, Interrupted, RunFailed, StorageError, UsageError
 from dsabench.signals import Stop
@@ -35,6 +36,7 @@ app.command("pretrain")(pretrain)
 app.command("eval")(evaluate)
 app.command("compare")(compare)
 app.command("tune")(tune)
+app.command("report")(report)
 app.command("list")(list_entries)
 app.command("show")(show)
 app.command("open")(open_report)
