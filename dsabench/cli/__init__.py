@@ -16,6 +16,7 @@ from dsabench.cli.listing import list_entries, show
 from dsabench.cli.mistakes import WrongWord, known_variables, misread, strangers
 from dsabench.cli.opening import open_report
 from dsabench.cli.pretrain import pretrain
+from dsabench.cli.remove import remove
 from dsabench.cli.tune import tune
 from dsabench.errors import DsabenchError, Interrupted, RunFailed, StorageError, UsageError
 from dsabench.signals import Stop
@@ -37,6 +38,7 @@ app.command("tune")(tune)
 app.command("list")(list_entries)
 app.command("show")(show)
 app.command("open")(open_report)
+app.command("remove")(remove)
 
 
 def main() -> None:

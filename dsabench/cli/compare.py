@@ -8,8 +8,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dsabench.cli import flags
-from dsabench.cli.flags import FILES, MACHINE, OUTPUT, TRAINING, WHAT, Common, Deciding, Measuring, Training, option
+from dsabench.cli.existing import Choosing, compare_existing
+from dsabench.cli.flags import (
+    FILES,
+    MACHINE,
+    OUTPUT,
+    TRAINING,
+    WHAT,
+    Common,
+    Deciding,
+    Measuring,
+    Sources,
+    Training,
+    option,
+)
 from dsabench.cli.groups import grouped
 from dsabench.cli.output import console, limit, print_configs, print_plan, progress
 from dsabench.errors import UsageError
@@ -20,11 +32,17 @@ if TYPE_CHECKING:
 
 @grouped
 def compare(
-    specs: flags.Specs,
+    context: typer.Context,
+    choosing: Choosing,
+    models: Sources,
     training: Training,
     measuring: Measuring,
     deciding: Deciding,
     common: Common,
+    specs: Annotated[
+        list[str] | None,
+        typer.Argument(help="METHOD or METHOD+REGULARIZER, the baseline first. With --from: arms, all if left out."),
+    ] = None,
     seeds: Annotated[str, option(TRAINING, "Paired seeds: a list or a range.", env="DSABENCH_SEEDS")] = "0-5",
     tuning: Annotated[
         str,
@@ -54,6 +72,12 @@ def compare(
     tensorboard: flags.Tensorboard = False,
 ) -> None:
     """Train what is missing, evaluate, and compare: dsabench compare simclr simclr+dsa"""
+    specs = specs or []
+    if choosing.stores or any(vars(models).values()):
+        compare_existing(context, specs, choosing, models, training, measuring, deciding, common, output)
+        return
+    if choosing.where or choosing.mix:
+        raise UsageError("--where and --mix are for runs that exist: dsabench compare --from runs --where epochs=60")
     if len(specs) < 2:
         raise UsageError(
             "compare needs at least two specs, the baseline first, as in: dsabench compare simclr simclr+dsa"
@@ -71,7 +95,7 @@ def compare(
     limit(training.threads, training.offline)
     from dsabench.config.plan import plan
     from dsabench.data import Datasets
-    from dsabench.evaluation.images import Pairs
+    from dsabench.evaluation.images import Pairs, finished_encoders
     from dsabench.files import check_writable, slug
     from dsabench.launch.jobs import default_jobs, run_all
     from dsabench.launch.work import Job, Workshop, validate
@@ -112,14 +136,18 @@ def compare(
         declaration = declaration_of(planned, request.seeds, criteria, what)
         there = {one.run_id for one in planned if store.run(one).state["status"] == "finished"}
         _, deviations = declare(common.runs, declaration, runs_seen=len(there))
-        work = [Job(one, what, overwrite, tuning or chosen_how(one.spec), tensorboard) for one in planned]
+        to_do = [one for one in planned if one.run_id in there] if choosing.no_train else planned
+        work = [Job(one, what, overwrite, tuning or chosen_how(one.spec), tensorboard) for one in to_do]
         rows = run_all(work, jobs or default_jobs(training.threads, planned[0].device), shop)
+    for one in planned:
+        if one not in to_do:
+            say(f"not there, and --no-train: {one.label}")
     check_unique(rows)
     write_csv(rows, table)
     failed, written = [row for row in rows if row.status == "failed"], [table]
     try:
         layer = str(what.layers[0])
-        images = Pairs(planned, what, store, datasets)
+        images = Pairs(finished_encoders(planned, store, datasets), what, datasets)
         comparisons = images.with_images(compare_rows(rows, arms, criteria, layer, seeds=request.seeds))
         write_summary(comparisons, summary, extra={"dataset": title, "split": what.split}, rows=rows)
         written.append(summary)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +14,7 @@ from dsabench.cli import completion, flags
 from dsabench.cli.flags import OUTPUT, option
 from dsabench.cli.groups import grouped
 from dsabench.cli.output import console
-from dsabench.errors import unknown
+from dsabench.errors import UsageError, unknown
 from dsabench.evaluators import Evaluator
 from dsabench.registry import Entry
 
@@ -31,12 +31,18 @@ def list_entries(
         ),
     ],
     everything: Annotated[bool, option(OUTPUT, "With backbones: every model of timm.", "--all")] = False,
+    where: flags.Where = None,
     runs: flags.Runs = Path("runs"),
     as_json: flags.Json = False,
     debug: flags.Debug = False,
 ) -> None:
     """List what there is: dsabench list methods"""
-    entries = listing(kind, everything, runs)
+    if kind == "runs":
+        list_runs(runs, where or (), as_json)
+        return
+    if where:
+        raise UsageError("--where selects runs, as in: dsabench list runs --where dataset=digits")
+    entries = listing(kind, everything)
     if as_json:
         print(json.dumps(entries))
         return
@@ -45,7 +51,24 @@ def list_entries(
     print_listing(console(), kind, entries)
 
 
-def listing(kind: str, everything: bool, runs: Path) -> list[dict[str, str]]:
+def list_runs(runs: Path, where: Sequence[str], as_json: bool) -> None:
+    """The runs of a store, oldest first, and what tells them apart."""
+    from dsabench.tables.where import accepts, parse_where
+    from dsabench.training.inventory import LISTED_KEYS, described
+    from dsabench.training.store import Store
+
+    allowed = parse_where(where, LISTED_KEYS)
+    found = [(run, described(run)) for run in Store(runs).runs()]
+    shown = [(run, facts) for run, facts in found if accepts(allowed, facts)]
+    if as_json:
+        print(json.dumps([{**facts, "store": str(runs), "run_dir": str(run.folder)} for run, facts in shown]))
+        return
+    from dsabench.report import print_runs
+
+    print_runs(console(), str(runs), [facts for _, facts in shown], of=len(found))
+
+
+def listing(kind: str, everything: bool) -> list[dict[str, str]]:
     """Names and summaries of a kind."""
     from dsabench.backbones import BACKBONES, timm_names
     from dsabench.data import DATASETS
@@ -54,17 +77,6 @@ def listing(kind: str, everything: bool, runs: Path) -> list[dict[str, str]]:
     from dsabench.probes import PROBES
     from dsabench.regularizers import REGULARIZERS
 
-    if kind == "runs":
-        from dsabench.training.store import Store
-
-        return [
-            {
-                "name": run.config.run_id,
-                "summary": f"{run.config.label}, {run.config.data.label}, {run.config.backbone}, "
-                f"{run.config.epochs} epochs: {run.state['status']}",
-            }
-            for run in Store(runs).runs()
-        ]
     if kind == "spaces":
         from dsabench.config.spaces import all_spaces
 
