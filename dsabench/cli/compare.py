@@ -19,6 +19,7 @@ from dsabench.cli.flags import (
     Deciding,
     Measuring,
     Sources,
+    Tensorboard,
     Training,
     option,
 )
@@ -69,7 +70,7 @@ def compare(
     pairs: Annotated[
         bool, option(OUTPUT, "The paired table of every pair, also of three specs or more.", "--pairs")
     ] = False,
-    tensorboard: flags.Tensorboard = False,
+    tensorboard: Tensorboard = False,
 ) -> None:
     """Train what is missing, evaluate, and compare: dsabench compare simclr simclr+dsa"""
     specs = specs or []
