@@ -12,6 +12,7 @@ import secrets
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
 from typing import IO, Any
 
@@ -91,8 +92,6 @@ def check_writable(path: Path) -> None:
 
 def _sync_folder(folder: Path) -> None:
     """Make a rename inside `folder` survive a power cut."""
-    if os.name != "posix":
-        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -118,7 +117,7 @@ def sha256_bytes(data: bytes) -> str:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[IO[bytes]]:
+def opened(path: Path) -> Iterator[BufferedReader]:
     """A plain file, to be read; what else bears the name would never end, or is no content.
 
     Raises DataError where it is missing or no plain file, StorageError where it cannot be read.

@@ -63,10 +63,14 @@ def main() -> None:
         end(error, error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         end(Interrupted("interrupted", 130), 130)
-    except (BrokenPipeError, SystemExit) as error:
-        # The reader of a pipe has gone, as `head` does, which rich and typer take for a failure.
-        gone = isinstance(error, BrokenPipeError) or isinstance(error.__context__, BrokenPipeError)
-        end(None, 0 if gone else error.code)
+    except BrokenPipeError:
+        # The reader of a pipe has gone, as `head` does; nothing is left to say to it.
+        end(None, 0)
+    except SystemExit as error:
+        # Rich and typer take that for a failure.
+        if isinstance(error.__context__, BrokenPipeError):
+            end(None, 0)
+        raise
     except Exception as error:
         known = as_known(error)
         end(known, known.exit_code)

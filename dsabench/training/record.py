@@ -60,7 +60,7 @@ class Begun(Strict):
     error: str | None = None
     dataset_sha256: Sha256
     # Version 1 had none; null is no fact.
-    data_facts: Facts = Field(default=None)
+    data_facts: Annotated[Facts, Field(default=None)]
     prior: str
     labels_used: Literal["none", "prior", "training"]
     git_sha: str
