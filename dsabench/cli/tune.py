@@ -29,7 +29,7 @@ def tune(
         option(
             WHAT,
             "An accuracy on validation; the mean of these is maximised; repeatable.",
-            show_default=" ".join(SELECT),
+            show_default="knn, and fewshot of 5 labels a class",
         ),
     ] = None,
     space: Annotated[
