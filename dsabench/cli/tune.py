@@ -46,7 +46,7 @@ def tune(
             FILES,
             "NAME.toml for compare --config, NAME-trials.csv and NAME-budget.csv are written.",
             metavar="NAME",
-            show_default="results/DATASET-tuned-SPEC-vs-SPEC",
+            show_default="under results/",
         ),
     ] = None,
 ) -> None:
