@@ -8,8 +8,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dsabench.cli import flags
-from dsabench.cli.flags import FILES, MACHINE, OUTPUT, TRAINING, WHAT, Common, Deciding, Measuring, Training, option
+from dsabench.cli import completion
+from dsabench.cli.existing import Choosing, compare_existing
+from dsabench.cli.flags import (
+    FILES,
+    MACHINE,
+    OUTPUT,
+    TRAINING,
+    WHAT,
+    Common,
+    Deciding,
+    Measuring,
+    Sources,
+    Training,
+    option,
+)
 from dsabench.cli.groups import grouped
 from dsabench.cli.output import console, limit, print_configs, print_plan, progress, warn
 from dsabench.errors import UsageError
@@ -20,11 +33,20 @@ if TYPE_CHECKING:
 
 @grouped
 def compare(
-    specs: flags.Specs,
+    context: typer.Context,
+    choosing: Choosing,
+    models: Sources,
     training: Training,
     measuring: Measuring,
     deciding: Deciding,
     common: Common,
+    specs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="METHOD or METHOD+REGULARIZER, the baseline first. With --from: arms, all if left out.",
+            autocompletion=completion.specs,
+        ),
+    ] = None,
     seeds: Annotated[str, option(TRAINING, "Paired seeds: a list or a range.", env="DSABENCH_SEEDS")] = "0-5",
     tuning: Annotated[
         str,
@@ -53,6 +75,12 @@ def compare(
     ] = False,
 ) -> None:
     """Train what is missing, evaluate, and compare: dsabench compare simclr simclr+dsa"""
+    specs = specs or []
+    if choosing.stores or any(vars(models).values()):
+        compare_existing(context, specs, choosing, models, training, measuring, deciding, common, output)
+        return
+    if choosing.where or choosing.mix:
+        raise UsageError("--where and --mix are for runs that exist: dsabench compare --from runs --where epochs=60")
     if len(specs) < 2:
         raise UsageError(
             "compare needs at least two specs, the baseline first, as in: dsabench compare simclr simclr+dsa"
@@ -103,7 +131,7 @@ def compare(
     for path in (table, summary):
         check_writable(path)
     if common.overwrite == "never":
-        check_replaceable(table, Contents(planned, asked(what.probes), [*map(str, what.layers)], what.split))
+        check_replaceable(table, Contents.planned(planned, asked(what.probes), what.layers, what.split))
     if common.verbose:
         print_configs(planned)
     with progress(len(planned), common.quiet, stop) as display:
@@ -113,8 +141,12 @@ def compare(
         declaration = declaration_of(planned, request.seeds, criteria, what)
         there = {one.run_id for one in planned if store.run(one).state["status"] == "finished"}
         _, deviations = declare(common.runs, declaration, runs_seen=len(there))
-        work = [Job(one, what, overwrite, tuning or chosen_how(one.spec)) for one in planned]
+        to_do = [one for one in planned if one.run_id in there] if choosing.no_train else planned
+        work = [Job(one, what, overwrite, tuning or chosen_how(one.spec)) for one in to_do]
         rows = run_all(work, jobs or default_jobs(training.threads, planned[0].device), shop)
+    for one in planned:
+        if one not in to_do:
+            say(f"not there, and --no-train: {one.label}")
     check_unique(rows)
     write_csv(rows, table)
     failed, written = [row for row in rows if row.status == "failed"], [table]

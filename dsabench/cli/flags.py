@@ -18,9 +18,12 @@ from dsabench.errors import DataError, UsageError, unknown
 if TYPE_CHECKING:
     from dsabench.config.eval_config import EvalConfig
     from dsabench.config.request import Request
+    from dsabench.config.source import Source
+    from dsabench.data.data_config import DataConfig
     from dsabench.tables.criteria import Criteria
 
 WHAT, TRAINING, VERDICT, MACHINE, FILES, OUTPUT = "What", "Training", "Verdict", "Machine", "Files", "Output"
+SOURCES = "Models and features that you have"
 
 
 def option(panel: str, help: str, *names: str, env: str | None = None, **more: Any) -> Any:
@@ -160,23 +163,28 @@ class Training:
     )
     offline: Offline = False
 
+    def data(self) -> DataConfig:
+        """Which data, and how much of them."""
+        from dsabench.data.data_config import DataConfig
+
+        return DataConfig(
+            name=self.dataset,
+            folder=str(self.data_dir.resolve()) if self.data_dir else None,
+            title=self.data_name,
+            train_images=self.train_images,
+            subset=subset_of(self.subset),
+            image_size=self.image_size,
+        )
+
     def request(self, specs: Sequence[str], seeds: Sequence[int]) -> Request:
         """The checked request for these runs; raises UsageError or DataError, before anything heavy is imported."""
         from dsabench.config.request import Request, parse_settings
         from dsabench.config.spec import parse_spec
-        from dsabench.data.data_config import DataConfig
 
         request = Request(
             specs=tuple(map(parse_spec, specs)),
             seeds=tuple(seeds),
-            data=DataConfig(
-                name=self.dataset,
-                folder=str(self.data_dir.resolve()) if self.data_dir else None,
-                title=self.data_name,
-                train_images=self.train_images,
-                subset=subset_of(self.subset),
-                image_size=self.image_size,
-            ),
+            data=self.data(),
             backbone=self.backbone,
             epochs=self.epochs,
             batch_size=self.batch_size,
@@ -209,14 +217,19 @@ class Measuring:
     split: Annotated[str, option(WHAT, "test or val.")] = "test"
     layer: Annotated[
         list[str] | None,
-        option(WHAT, "backbone, projector, pixels or smooth[k=20]; repeatable.", show_default="backbone"),
+        option(
+            WHAT,
+            "backbone, projector, pixels, smooth[k=20], or a module such as blocks.8; repeatable.",
+            show_default="backbone",
+        ),
     ] = None
 
     def config(self, leading: str | None = None, **more: Any) -> EvalConfig:
         """The checked configuration; raises UsageError for a name that does not exist.
 
         `leading` is the layer that carries a verdict, in whichever order the layers were named: it stands first.
-        Raises UsageError where others were asked for without it.
+        Raises UsageError where others were asked for without it. With `modules=True` a layer may be any module of a
+        model, which is checked when the model is there.
         """
         from dsabench.config.eval_config import EvalConfig, led_by, parse_parts
         from dsabench.evaluation.words import CORE, asked
@@ -228,6 +241,64 @@ class Measuring:
         config.check()
         asked(config.probes)
         return config
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Models and embeddings that no run here made: each flag repeatable, `VALUE` for all or `NAME=VALUE` for one."""
+
+    timm: Annotated[
+        list[str] | None,
+        option(SOURCES, "A trained model of timm, hf-hub:ID or local-dir:FOLDER.", "--timm", metavar="[NAME=]MODEL"),
+    ] = None
+    checkpoint: Annotated[
+        list[str] | None,
+        option(SOURCES, "Weights: safetensors or PyTorch, any wrapper.", "--checkpoint", metavar="[NAME=]FILE"),
+    ] = None
+    features: Annotated[
+        list[str] | None,
+        option(
+            SOURCES, "Embeddings: npz, safetensors, parquet or a folder of npy.", "--features", metavar="[NAME=]FILE"
+        ),
+    ] = None
+    preprocess: Annotated[
+        list[str] | None,
+        option(
+            SOURCES,
+            "What images are brought to: imagenet[image_size=224], or JSON.",
+            "--preprocess",
+            metavar="[NAME=]PRESET",
+            show_default="the model's own",
+        ),
+    ] = None
+    pooling: Annotated[
+        list[str] | None,
+        option(SOURCES, "model, cls, mean or cls+mean.", "--pooling", metavar="[NAME=]HOW", show_default="model"),
+    ] = None
+    weights: Annotated[
+        list[str] | None,
+        option(SOURCES, "Which weights of a checkpoint, where several fit.", "--weights", metavar="[NAME=]PREFIX"),
+    ] = None
+    labels: Annotated[
+        list[str] | None,
+        option(SOURCES, "Labels of embeddings by file name.", "--labels", metavar="[NAME=]FILE.csv"),
+    ] = None
+
+    def parsed(self, backbone: Sequence[str] = ()) -> tuple[Source, ...]:
+        """The checked sources, of checkpoints with these architectures (`--backbone`); raises UsageError or DataError
+        before anything heavy is imported."""
+        from dsabench.config.source import parse_sources
+
+        return parse_sources(
+            timm=self.timm or (),
+            checkpoint=self.checkpoint or (),
+            features=self.features or (),
+            backbone=backbone,
+            preprocess=self.preprocess or (),
+            pooling=self.pooling or (),
+            weights=self.weights or (),
+            labels=self.labels or (),
+        )
 
 
 @dataclass(frozen=True)

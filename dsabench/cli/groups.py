@@ -18,13 +18,15 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     """A command for typer, which sees the flags of each group among the command's parameters.
 
     An error about a value that was said in the environment or in a file says where. With `--debug` it is printed with
-    its traceback before it goes on to become one line.
+    its traceback before it goes on to become one line. A command that takes a `context` is given typer's.
     """
     kinds = get_type_hints(command, include_extras=True)
     parameters = [inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]
     groups: dict[str, Any] = {}
     for parameter in inspect.signature(command).parameters.values():
         kind = kinds[parameter.name]
+        if kind is typer.Context:
+            continue
         if not is_dataclass(kind):
             parameters.append(parameter.replace(annotation=kind, kind=inspect.Parameter.KEYWORD_ONLY))
             continue
@@ -43,6 +45,8 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
             name: kind(**{field.name: values.pop(field.name) for field in fields(kind)})
             for name, kind in groups.items()
         }
+        if "context" in kinds:
+            given["context"] = context
         try:
             command(**values, **given)
         except (DsabenchError, OSError) as error:

@@ -80,10 +80,14 @@ class DatasetSpec:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """`labels` (N,) int64 and `images`: resident uint8 (N, C, H, W), or a source that streams them."""
+    """`labels` (N,) int64 and `images`: resident uint8 (N, C, H, W), or a source that streams them.
+
+    `files` reads the images of a resident split as their files have them, where there are any.
+    """
 
     labels: Tensor
     images: Tensor | ImageSource
+    files: ImageSource | None = None
     _copies: dict[torch.device, Split] = field(default_factory=dict, init=False, repr=False)
 
     def __len__(self) -> int:

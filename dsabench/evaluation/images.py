@@ -41,7 +41,7 @@ def finished_encoders(planned: Sequence[RunConfig], store: Store, datasets: Data
 
 
 class Pairs:
-    """The `encoders` of a comparison, by arm and seed, on the first layer of an evaluation; nothing searched twice."""
+    """The `encoders` of a comparison by arm and seed, on an evaluation's first layer; nothing is searched twice."""
 
     def __init__(self, encoders: Mapping[tuple[str, int], Encoder], config: EvalConfig, datasets: Datasets) -> None:
         self.encoders, self.datasets = encoders, datasets

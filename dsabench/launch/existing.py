@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dsabench.config.eval_config import EvalConfig
+from dsabench.config.source import Source
 from dsabench.config.spec import parse_spec
 from dsabench.data import Datasets
 from dsabench.errors import DataError, UsageError
 from dsabench.evaluation.encoder import Encoder, run_encoder
+from dsabench.evaluation.encoders import source_encoders
 from dsabench.evaluation.evaluate import evaluate
 from dsabench.launch.work import failed_row
 from dsabench.signals import Stop
@@ -23,10 +25,32 @@ from dsabench.training.store import Store
 
 @dataclass
 class Existing:
-    """Rows by the source they came from, and the encoder behind those of a run, by its id."""
+    """Rows by the source they came from, and what was evaluated here, by the run's id and the data set's title."""
 
     rows: dict[str, list[Row]] = field(default_factory=dict)
-    encoders: dict[str, Encoder] = field(default_factory=dict)
+    encoders: dict[tuple[str, str], Encoder] = field(default_factory=dict)
+
+    def add(self, source: str, encoder: Encoder, what: EvalConfig, datasets: Datasets, stop: Stop) -> None:
+        """Evaluate an encoder and take its rows in."""
+        rows = evaluate(encoder, what, datasets, stop=stop)
+        self.rows.setdefault(source, []).extend(rows)
+        self.encoders |= {(row.run_id, row.dataset): encoder for row in rows[:1]}
+
+    def add_models(
+        self, sources: Sequence[Source], what: EvalConfig, datasets: Datasets, stop: Stop, runs: Path
+    ) -> None:
+        """Evaluate models and embeddings; what is computed of them is kept under the store `runs`."""
+        for encoder in source_encoders(sources, datasets, data=what.data, store=runs):
+            self.add(encoder.name, encoder, what, datasets, stop)
+
+    def encoders_of(self, arms: Mapping[str, Sequence[Row]]) -> dict[tuple[str, int], Encoder]:
+        """The encoders of arms on one data set, by arm and seed; a row of a table has none."""
+        return {
+            (arm, row.seed): self.encoders[row.run_id, row.dataset]
+            for arm, rows in arms.items()
+            for row in rows
+            if (row.run_id, row.dataset) in self.encoders
+        }
 
 
 @dataclass(frozen=True)
@@ -68,7 +92,7 @@ def gather(
         if source.suffix == ".csv":
             found.rows[str(source)] = [row for row in read_csv(source) if is_asked(row, what) and _taken(choice, row)]
         elif source.is_dir():
-            found.rows[str(source)] = of_store(Store(source), choice, what, datasets, stop, found.encoders, data_dir)
+            add_store(found, Store(source), choice, what, datasets, stop, data_dir)
         else:
             raise DataError(f"no run store and no table {source}; see: dsabench list runs --runs FOLDER")
     return found
@@ -83,29 +107,29 @@ def is_asked(row: Row, what: EvalConfig) -> bool:
     return row.status == "failed" or (row.split == what.split and row.layer in map(str, what.layers))
 
 
-def of_store(
+def add_store(
+    found: Existing,
     store: Store,
     choice: Choice,
     what: EvalConfig,
     datasets: Datasets,
     stop: Stop,
-    encoders: dict[str, Encoder],
     data_dir: Path | None,
-) -> list[Row]:
-    """The rows of the runs of a store that are meant, their encoders entered by run."""
-    rows: list[Row] = []
+) -> None:
+    """Take in the rows of the runs of a store that are meant."""
     for run in store.runs():
         facts = described(run)
         if not choice.takes(facts):
             continue
         if facts["status"] == "failed":
-            rows.append(failed_row(run, what, str(run.state.get("error") or ""), ""))
+            note = str(run.state.get("error") or "")
+            found.rows.setdefault(str(store.path), []).append(failed_row(run, what, note, ""))
         elif facts["status"] == "finished":
-            encoder = encoders[run.config.run_id] = run_encoder(moved(run, data_dir), datasets)
-            rows += evaluate(encoder, what, datasets, stop=stop)
+            # Where other data are named, the folder is theirs.
+            encoder = run_encoder(moved(run, None if what.data else data_dir), datasets)
+            found.add(str(store.path), encoder, what, datasets, stop)
         else:
             say(f"left out: {run.config.label} ({facts['status']}), {run.folder}")
-    return rows
 
 
 def moved(run: Run, data_dir: Path | None) -> Run:

@@ -10,11 +10,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from dsabench.report.chart import Log, chart_table, log_table
+from dsabench.report.datasets import dataset_table
 from dsabench.report.differences import paired_tables
 from dsabench.report.entries import listing_table, run_table
+from dsabench.report.models import model_findings, model_tables
 from dsabench.report.overview import overview_tables
 from dsabench.report.sentences import declared, finding, per_image
-from dsabench.report.summary import write_summary
+from dsabench.report.summary import write_model_summary, write_summary
 from dsabench.report.table import Table
 from dsabench.report.values import value_tables
 from dsabench.report.wording import label
@@ -24,30 +26,38 @@ if TYPE_CHECKING:
 
     from dsabench.config.catalogue import Description
     from dsabench.stats import Comparison
+    from dsabench.stats.weights import ImageComparison
+    from dsabench.tables.criteria import Criteria
     from dsabench.tables.rows import Row
     from dsabench.training.estimate import Estimate, Total
 
 __all__ = [
     "chart_table",
+    "dataset_table",
     "declared",
     "finding",
     "label",
     "listing_table",
     "log_table",
+    "model_findings",
+    "model_tables",
     "overview_tables",
     "paired_tables",
     "per_image",
     "print_chart",
     "print_comparisons",
+    "print_datasets",
     "print_description",
     "print_listing",
     "print_log",
+    "print_models",
     "print_overview",
     "print_plans",
     "print_runs",
     "print_values",
     "run_table",
     "value_tables",
+    "write_model_summary",
     "write_summary",
 ]
 
@@ -77,6 +87,21 @@ def print_chart(
 def print_log(console: Console, log: Log, title: str) -> None:
     """Draw `log_table`."""
     _draw(console, [log_table(log, title)])
+
+
+def print_models(console: Console, comparisons: Sequence[ImageComparison]) -> None:
+    """Draw `model_tables`."""
+    _draw(console, model_tables(comparisons))
+
+
+def print_datasets(console: Console, arms: Mapping[str, Sequence[Row]], criteria: Criteria, layer: str) -> None:
+    """Draw `dataset_table` of the primary metric, which it was measured on everywhere under the same options."""
+    from dsabench.tables.comparisons import key_of
+
+    rows = [row for own in arms.values() for row in own if row.status == "ok" and row.value is not None]
+    key = criteria.primary.among(map(key_of, rows), layer)
+    if key is not None:
+        _draw(console, [dataset_table(arms, key)])
 
 
 def print_values(console: Console, rows: Sequence[Row]) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from dsabench.config.spec import parse_spec
-from dsabench.errors import DataError, UsageError
+from dsabench.errors import DataError, NothingToCompare, UsageError, unknown
 from dsabench.tables.comparisons import own_plain
 from dsabench.tables.rows import KEY, Row
 
@@ -182,9 +182,35 @@ def _plain_of(name: str, alike: Sequence[str]) -> str | None:
     return next((one for one, spec in specs.items() if spec == plain), None)
 
 
-def grouped_by_dataset(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """The rows of each data set, in order of appearance."""
-    found: dict[str, list[Row]] = {}
-    for row in rows:
-        found.setdefault(row.dataset, []).append(row)
+def picked(arms: Mapping[str, list[Row]], names: Sequence[str]) -> dict[str, list[Row]]:
+    """The arms of these names or specs, in their order, or all of them where there are none.
+
+    Raises UsageError for a name that no arm has, NothingToCompare where fewer than two arms are left.
+    """
+    wanted: dict[str, list[Row]] = {}
+    for name in names:
+        meant = [arm for arm in arms if name in (arm, arm.partition(" (")[0])]
+        if not meant:
+            raise unknown("arm", name, arms)
+        wanted |= {arm: arms[arm] for arm in meant}
+    left = wanted or dict(arms)
+    if len(left) < 2:
+        there = f"only {next(iter(left))} is there" if left else "nothing is there"
+        raise NothingToCompare(f"a comparison needs two arms, and {there}; see: dsabench list runs")
+    return left
+
+
+def are_single(arms: Mapping[str, Sequence[Row]]) -> bool:
+    """Whether every arm on a data set is one model that ended well: there are no seeds to compare over."""
+    return all(
+        len({row.run_id for row in own}) == 1 and all(row.status != "failed" for row in own) for own in arms.values()
+    )
+
+
+def grouped_by_dataset(arms: Mapping[str, Sequence[Row]]) -> dict[str, dict[str, list[Row]]]:
+    """The rows of each arm on each data set, in order of appearance."""
+    found: dict[str, dict[str, list[Row]]] = {}
+    for arm, rows in arms.items():
+        for row in rows:
+            found.setdefault(row.dataset, {}).setdefault(arm, []).append(row)
     return found
