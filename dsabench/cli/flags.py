@@ -265,7 +265,7 @@ class Sources:
         list[str] | None,
         option(
             SOURCES,
-            "What images are brought to: imagenet[image_size=224], or JSON.",
+            "What images are brought to: imagenet, with options in brackets as image_size=224, or JSON.",
             "--preprocess",
             metavar="[NAME=]PRESET",
             show_default="the model's own",
