@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dsabench.cli import completion
 from dsabench.cli.existing import Choosing, compare_existing
 from dsabench.cli.flags import (
     FILES,
@@ -42,7 +43,10 @@ def compare(
     common: Common,
     specs: Annotated[
         list[str] | None,
-        typer.Argument(help="METHOD or METHOD+REGULARIZER, the baseline first. With --from: arms, all if left out."),
+        typer.Argument(
+            help="METHOD or METHOD+REGULARIZER, the baseline first. With --from: arms, all if left out.",
+            autocompletion=completion.specs,
+        ),
     ] = None,
     seeds: Annotated[str, option(TRAINING, "Paired seeds: a list or a range.", env="DSABENCH_SEEDS")] = "0-5",
     tuning: Annotated[
@@ -133,7 +137,7 @@ def compare(
     for path in (table, summary):
         check_writable(path)
     if common.overwrite == "never":
-        check_replaceable(table, Contents(planned, asked(what.probes), [*map(str, what.layers)], what.split))
+        check_replaceable(table, Contents.planned(planned, asked(what.probes), what.layers, what.split))
     if common.verbose:
         print_configs(planned)
     with progress(len(planned), common.quiet, stop) as display:

@@ -74,12 +74,13 @@ def compare_existing(
     given = models.parsed((training.backbone,) if training.backbone else ())
     data = training.data() if said(context, "dataset") != "DEFAULT" else None
     criteria = deciding.criteria()
-    what = measuring.config(data=data, modules=bool(given)).also(*criteria.probes)
+    what = measuring.config(criteria.layer, data=data, modules=bool(given)).also(*criteria.probes)
     limit(training.threads, training.offline)
     from dsabench.data import Datasets
     from dsabench.files import check_writable, slug
     from dsabench.launch.existing import chosen, gather
     from dsabench.signals import Stop
+    from dsabench.tables.replacing import Contents, check_replaceable
     from dsabench.tables.rows import write_csv
     from dsabench.training.run import say
 
@@ -94,7 +95,10 @@ def compare_existing(
     table = Path(f"{name}.csv")
     check_writable(table)
     kept = {row.run_id for own in arms.values() for row in own}
-    write_csv([row for row in rows if row.run_id in kept], table)
+    kept_rows = [row for row in rows if row.run_id in kept]
+    if common.overwrite == "never":
+        check_replaceable(table, Contents.of(kept_rows))
+    write_csv(kept_rows, table)
     say("nothing is trained; what decides was not declared before these runs were there")
     for line in unequal(arms):
         say(f"not held equal: {line}")

@@ -28,7 +28,12 @@ SOURCES = "Models and features that you have"
 
 def option(panel: str, help: str, *names: str, env: str | None = None, **more: Any) -> Any:
     """A flag in a group of the help; `env` is the environment variable that stands in for it."""
-    return typer.Option(*names, help=help, rich_help_panel=panel, envvar=env, **more)
+    if "min" in more:
+        # What typer writes for a range leaves no room for help on a narrow terminal.
+        more = {"metavar": "N", **more}
+    # Brackets are rich's markup there, and the options of a probe would vanish.
+    plain = help.replace("[", r"\[")
+    return typer.Option(*names, help=plain, rich_help_panel=panel, envvar=env, **more)
 
 
 def read_config(context: typer.Context, path: Path | None) -> Path | None:
@@ -268,7 +273,7 @@ class Sources:
         list[str] | None,
         option(
             SOURCES,
-            "What images are brought to: imagenet[image_size=224], or JSON.",
+            "What images are brought to: imagenet, with options in brackets as image_size=224, or JSON.",
             "--preprocess",
             metavar="[NAME=]PRESET",
             show_default="the model's own",
@@ -317,7 +322,7 @@ class Deciding:
             VERDICT,
             "A metric that must not pay for the primary one; repeatable.",
             "--guard",
-            show_default="knn and fewshot[classifier=centroid,shots=5]",
+            show_default="knn, and fewshot of 5 labels a class",
         ),
     ] = None
     margin: Annotated[str, option(VERDICT, "How much a guard may fall, in its own units.")] = "0.01"

@@ -29,7 +29,7 @@ def tune(
         option(
             WHAT,
             "An accuracy on validation; the mean of these is maximised; repeatable.",
-            show_default=" ".join(SELECT),
+            show_default="knn, and fewshot of 5 labels a class",
         ),
     ] = None,
     space: Annotated[
@@ -46,7 +46,7 @@ def tune(
             FILES,
             "NAME.toml for compare --config, NAME-trials.csv and NAME-budget.csv are written.",
             metavar="NAME",
-            show_default="results/DATASET-tuned-SPEC-vs-SPEC",
+            show_default="under results/",
         ),
     ] = None,
 ) -> None:

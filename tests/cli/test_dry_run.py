@@ -51,7 +51,8 @@ def test_the_estimate_is_near_the_truth_and_knows_what_is_there(tmp_path: Path) 
     assert before["memory_mb"] == pytest.approx(state["peak_mem_mb"], rel=0.25)
     assert before["seconds"] < took + 1
     files = [path.stat().st_size for path in tmp_path.glob("runs/**/*.safetensors")]
-    assert before["disk_mb"] == pytest.approx(sum(files) / 1e6, rel=0.5, abs=1)
+    # Two generations of checkpoints and the features, of which so short a run has one and none yet.
+    assert sum(files) / 1e6 < before["disk_mb"] < 3 * sum(files) / 1e6
     (done,) = json.loads(ok(dsabench(*arguments, "--dry-run", "--json")).out)["runs"]
     assert (done["status"], done["seconds"], done["disk_mb"], done["steps_done"]) == ("finished", 0, 0, 16)
     # Another seed, and another number of epochs, cost what this one did, step by step.

@@ -104,6 +104,18 @@ def test_help_names_the_variables() -> None:
         assert f"[env var: DSABENCH_{name}]" in text
 
 
+@pytest.mark.parametrize("command", ["pretrain", "eval", "compare", "tune", "list", "show"])
+def test_help_fits_a_narrow_terminal(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("command.WIDTH", "60")
+    lines = dsabench(command, "--help").out.splitlines()
+    assert not [line for line in lines if "…" in line]
+    assert all(len(line) <= 60 for line in lines)
+
+
+def test_help_keeps_its_brackets() -> None:
+    assert "smooth[k=20]" in dsabench("compare", "--help").out
+
+
 class Flag:
     def __init__(self, name: str) -> None:
         self.opts, self.name = [f"--{name}"], name

@@ -21,11 +21,12 @@ def contents() -> Contents:
     data = DataConfig(name="synthetic", image_size=8)
     request = Request((parse_spec("simclr"), parse_spec("simclr+dsa")), (0, 1), data, epochs=3, device="cpu")
     planned = plan(request, load_dataset(data))
-    return Contents(planned, (Part("knn", {"k": 20}), Part("cdnv")), ("backbone", "smooth[k=20]"), "test")
+    layers = parse_parts(("backbone", "smooth[k=20]"))
+    return Contents.planned(planned, (Part("knn", {"k": 20}), Part("cdnv")), layers, "test")
 
 
 @pytest.fixture
-def row(contents: Contents) -> Row:
+def row() -> Row:
     (first, *_) = read_csv(GOLDEN)
     return replace(
         first,
@@ -33,7 +34,7 @@ def row(contents: Contents) -> Row:
         regularizer="none",
         seed=1,
         dataset="synthetic",
-        backbone=contents.planned[0].backbone,
+        backbone="resnet8",
         epochs=3,
         split="test",
         layer="backbone",
@@ -70,6 +71,12 @@ def test_what_the_new_table_has_too_is_not_lost(contents: Contents, row: Row) ->
 )
 def test_whatever_it_has_not_is_named(contents: Contents, row: Row, changes: dict[str, object], words: str) -> None:
     assert contents.lost([row, replace(row, **changes)]) == [words]  # type: ignore[arg-type]
+
+
+def test_rows_that_are_there_already_are_contents_too(row: Row) -> None:
+    linear = replace(row, probe="linear", probe_params="{}")
+    assert Contents.of([row, linear]).lost([row]) == []
+    assert Contents.of([row]).lost([row, linear, replace(row, seed=3)]) == ["the seed 3", "the probe linear"]
 
 
 def test_a_file_in_the_way_stays(contents: Contents, row: Row, tmp_path: Path) -> None:
