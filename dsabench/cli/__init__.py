@@ -11,6 +11,8 @@ import typer
 from dsabench import __version__
 from dsabench.cli.compare import compare
 from dsabench.cli.evaluate import evaluate
+from dsabench.cli.export import export
+from dsabench.cli.features import features
 from dsabench.cli.listing import list_entries, show
 from dsabench.cli.pretrain import pretrain
 from dsabench.cli.tune import tune
@@ -29,6 +31,8 @@ app.command("compare")(compare)
 app.command("tune")(tune)
 app.command("list")(list_entries)
 app.command("show")(show)
+app.command("export")(export)
+app.command("features")(features)
 
 
 def main() -> None:
