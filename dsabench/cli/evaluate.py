@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dsabench.cli import flags
+from dsabench.cli import completion, flags
 from dsabench.cli.flags import MACHINE, OUTPUT, SOURCES, WHAT, Measuring, Sources, option
 from dsabench.cli.groups import grouped
 from dsabench.cli.output import console, limit
@@ -23,14 +22,24 @@ def evaluate(
     measuring: Measuring,
     sources: Sources,
     run: Annotated[
-        list[str] | None, typer.Argument(help="Runs by id or folder; the newest finished one if left out.")
+        list[str] | None,
+        typer.Argument(
+            help="Runs by id or folder; the newest finished one if left out.", autocompletion=completion.runs
+        ),
     ] = None,
     backbone: Annotated[
         list[str] | None,
         option(SOURCES, "The architecture of a checkpoint; any model of timm.", "--backbone", metavar="[NAME=]MODEL"),
     ] = None,
     dataset: Annotated[
-        str | None, option(WHAT, "Data set to evaluate on.", show_default="that of the run", env="DSABENCH_DATASET")
+        str | None,
+        option(
+            WHAT,
+            "Data set to evaluate on.",
+            show_default="that of the run",
+            env="DSABENCH_DATASET",
+            autocompletion=completion.datasets,
+        ),
     ] = None,
     data_dir: flags.DataDir = None,
     data_name: flags.DataName = None,
@@ -75,7 +84,7 @@ def evaluate(
     from dsabench.evaluation.evaluate import evaluate as evaluate_encoder
     from dsabench.report import print_values
     from dsabench.signals import Stop
-    from dsabench.tables.rows import check_unique, write_csv
+    from dsabench.tables.rows import check_unique, record, write_csv
 
     stop, datasets = Stop().listen(), Datasets(offline=offline)
     moved = (
@@ -93,7 +102,7 @@ def evaluate(
         write_csv(rows, output)
         say(f"wrote {output}")
     if as_json:
-        print(json.dumps([asdict(row) for row in rows]))
+        print(json.dumps([record(row) for row in rows]))
     else:
         print_values(console(), rows)
 
