@@ -26,7 +26,7 @@ PROBES = ("knn", "crowding", "fewshot")
 
 def main() -> None:
     """Make the embeddings, measure both sides, and print a line each."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=100_000, help="training rows")
     parser.add_argument("--test-rows", type=int, default=10_000)
     parser.add_argument("--dim", type=int, default=256)

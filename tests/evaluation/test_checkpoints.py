@@ -280,6 +280,20 @@ def test_hostile_and_damaged_checkpoints_are_one_line_each(tmp_path: Path, capsy
     assert encoder(two, weights="b").weights_sha256 != encoder(two, weights="a").weights_sha256
 
 
+@pytest.mark.parametrize(
+    ("about", "said"),
+    [
+        ({"backbone": "test_resnet", "preprocess": {"image_size": "big", "mean": 3}}, "a preprocessing that cannot be"),
+        ({"backbone": "test_resnet", "preprocess": [1, 2]}, "a preprocessing that cannot be"),
+        ({"backbone": "local-dir:/", "preprocess": parse_preprocess(SMALL).facts()}, "a model that cannot be"),
+    ],
+)
+def test_what_a_file_says_of_itself_is_not_believed(about: dict[str, Any], said: str, tmp_path: Path) -> None:
+    save_file(weights("test_resnet"), tmp_path / "f.safetensors", metadata={"dsabench": json.dumps(about)})
+    with pytest.raises(DataError, match=said):
+        encoder(tmp_path / "f.safetensors", None, preprocess=None)
+
+
 def test_preprocessing_and_architecture_are_demanded_and_not_guessed(tmp_path: Path) -> None:
     path = save_form("safetensors", weights("test_resnet"), {}, tmp_path)
     with pytest.raises(UsageError, match="does not say of which model"):

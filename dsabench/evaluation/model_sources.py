@@ -70,7 +70,13 @@ def checkpoint_encoder(source: Source, folder: Path | None) -> Encoder:
             f"{path} does not say what images its model wants, and nothing beside it does; say it with {HOW}"
         )
     tried: list[DataError] = []
-    for network in _built(str(architecture), preprocess):
+    try:
+        networks = _built(str(architecture), preprocess)
+    except UsageError as error:
+        if source.backbone or source.preprocess:
+            raise
+        raise DataError(f"the checkpoint {path} states a model that cannot be: {error}") from error
+    for network in networks:
         wanted = network.state_dict()
         try:
             match = match_weights(file.sets, wanted, [name for name, _ in network.named_children()], at=source.weights)
@@ -161,8 +167,11 @@ def _beside(path: Path) -> Mapping[str, Any]:
 
 def _stated(path: Path, about: Mapping[str, Any], beside: Mapping[str, Any]) -> Preprocess | None:
     """The preprocessing that the file states of itself, or a file beside it."""
-    if isinstance(about.get("preprocess"), Mapping):
-        return _run_form(about["preprocess"]) or from_mapping(about["preprocess"], str(path))
+    if "preprocess" in about:
+        try:
+            return _own_form(about["preprocess"]) or from_mapping(about["preprocess"], str(path))
+        except (UsageError, AttributeError, KeyError, TypeError, ValueError) as error:
+            raise DataError(f"the checkpoint {path} states a preprocessing that cannot be: {error}") from error
     processor = path.parent / "preprocessor_config.json"
     if processor.is_file():
         return read_preprocess(processor)
@@ -171,13 +180,11 @@ def _stated(path: Path, about: Mapping[str, Any], beside: Mapping[str, Any]) -> 
     return None
 
 
-def _run_form(values: Mapping[str, Any]) -> Preprocess | None:
+def _own_form(values: Mapping[str, Any]) -> Preprocess | None:
     """The preprocessing of a run, whose images are brought to size by the data set; None for any other."""
     if "crop_pct" in values:
         return None
-    return Preprocess(
-        int(values["image_size"]), str(values["interpolation"]), tuple(values["mean"]), tuple(values["std"])
-    )
+    return from_mapping(values, "it")._replace(crop_pct=None, crop_mode=None)
 
 
 def _is_fixed(name: str) -> bool:
