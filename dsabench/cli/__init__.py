@@ -12,6 +12,8 @@ import typer
 from dsabench import __version__
 from dsabench.cli.compare import compare
 from dsabench.cli.evaluate import evaluate
+from dsabench.cli.export import export
+from dsabench.cli.features import features
 from dsabench.cli.listing import list_entries, show
 from dsabench.cli.mistakes import WrongWord, known_variables, misread, strangers
 from dsabench.cli.opening import open_report
@@ -40,6 +42,8 @@ app.command("report")(report)
 app.command("list")(list_entries)
 app.command("show")(show)
 app.command("open")(open_report)
+app.command("export")(export)
+app.command("features")(features)
 app.command("remove")(remove)
 
 

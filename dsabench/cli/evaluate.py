@@ -63,7 +63,8 @@ def evaluate(
     """Probe frozen features of finished runs: dsabench eval --probe knn --probe linear
 
     On the data of the run, or with --dataset on others; on the run's device where it is there, else on the CPU.
-    Any other model: dsabench eval --timm vit_small_patch14_dinov2.lvd142m --features mine=embeddings.npz --dataset cifar10
+    Any other model: dsabench eval --timm vit_small_patch14_dinov2.lvd142m --dataset cifar10
+    Embeddings of anything: dsabench eval --features mine=embeddings.npz
     """
     from dsabench.data.data_config import DataConfig
     from dsabench.files import check_writable
