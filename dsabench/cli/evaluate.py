@@ -45,13 +45,17 @@ def evaluate(
 
     On the data of the run, or with --dataset on others; on the run's device where it is there, else on the CPU.
     """
-    from dsabench.data.data_config import DataConfig
+    from dsabench.data.data_config import DataConfig, located
     from dsabench.files import check_writable
     from dsabench.training.run import Run, say
     from dsabench.training.store import Store
 
     folder = str(data_dir.resolve()) if data_dir else None
-    other = DataConfig(name=dataset, folder=folder, title=data_name, train_images=train_images) if dataset else None
+    other = (
+        DataConfig(name=located(dataset), folder=folder, title=data_name, train_images=train_images)
+        if dataset
+        else None
+    )
     what = measuring.config(data=other, device=device, threads=threads, precision=precision)
     if output:
         check_writable(output)

@@ -57,18 +57,38 @@ def flag_name(parameter: Any) -> str:
 
 
 Specs = Annotated[list[str], typer.Argument(help="METHOD or METHOD+REGULARIZER; the first is the baseline.")]
-Dataset = Annotated[str, option(WHAT, "Data set; see: dsabench list datasets.", env="DSABENCH_DATASET")]
+Dataset = Annotated[
+    str,
+    option(WHAT, "Data set, csv:FILE, wds:PATTERN or hf:NAME; see: dsabench list datasets.", env="DSABENCH_DATASET"),
+]
 DataDir = Annotated[
     Path | None, option(WHAT, "Where the images lie, or downloads go.", env="DSABENCH_DATA_DIR", show_default="data")
 ]
 DataName = Annotated[
-    str | None, option(WHAT, "What tables call an image folder.", env="DSABENCH_DATA_NAME", show_default="imagefolder")
+    str | None,
+    option(
+        WHAT,
+        "What tables call images of your own; changes no run.",
+        env="DSABENCH_DATA_NAME",
+        show_default="imagefolder",
+    ),
 ]
 TrainImages = Annotated[
     int | None, option(WHAT, "Train on a fixed subset of so many images.", show_default="all", min=1)
 ]
 Subset = Annotated[str, option(WHAT, "How that subset is drawn: stratified by label, or random.")]
 ImageSize = Annotated[int | None, option(WHAT, "Side of the images in pixels.", show_default="their own", min=1)]
+ValShare = Annotated[
+    float | None, option(WHAT, "Share of the training images held out to choose on.", show_default="0.1")
+]
+GroupBy = Annotated[
+    str | None,
+    option(
+        WHAT,
+        "Never split images of one group: a regular expression on file names, with the group in parentheses.",
+        metavar="PATTERN",
+    ),
+]
 Offline = Annotated[bool, option(MACHINE, "Never download.", "--offline", env="DSABENCH_OFFLINE")]
 Runs = Annotated[Path, option(FILES, "The run store.", env="DSABENCH_RUNS")]
 Json = Annotated[bool, option(OUTPUT, "Machine-readable on stdout.", "--json")]
@@ -92,6 +112,8 @@ class Training:
     train_images: TrainImages = None
     subset: Subset = "stratified"
     image_size: ImageSize = None
+    val_share: ValShare = None
+    group_by: GroupBy = None
     backbone: Annotated[
         str | None,
         option(
@@ -136,18 +158,20 @@ class Training:
         """The checked request for these runs; raises UsageError or DataError, before anything heavy is imported."""
         from dsabench.config.request import Request, parse_settings
         from dsabench.config.spec import parse_spec
-        from dsabench.data.data_config import DataConfig
+        from dsabench.data.data_config import DataConfig, located
 
         request = Request(
             specs=tuple(map(parse_spec, specs)),
             seeds=tuple(seeds),
             data=DataConfig(
-                name=self.dataset,
+                name=located(self.dataset),
                 folder=str(self.data_dir.resolve()) if self.data_dir else None,
                 title=self.data_name,
                 train_images=self.train_images,
                 subset=subset_of(self.subset),
                 image_size=self.image_size,
+                val_share=self.val_share,
+                group_by=self.group_by,
             ),
             backbone=self.backbone,
             epochs=self.epochs,
