@@ -10,6 +10,7 @@ import typer
 
 from dsabench import __version__
 from dsabench.cli.compare import compare
+from dsabench.cli.doctor import doctor
 from dsabench.cli.evaluate import evaluate
 from dsabench.cli.listing import list_entries, show
 from dsabench.cli.pretrain import pretrain
@@ -29,6 +30,7 @@ app.command("compare")(compare)
 app.command("tune")(tune)
 app.command("list")(list_entries)
 app.command("show")(show)
+app.command("doctor")(doctor)
 
 
 def main() -> None:

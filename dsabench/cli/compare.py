@@ -11,7 +11,7 @@ import typer
 from dsabench.cli import flags
 from dsabench.cli.flags import FILES, MACHINE, TRAINING, WHAT, Common, Deciding, Measuring, Training, option
 from dsabench.cli.groups import grouped
-from dsabench.cli.output import console, limit, print_configs, print_plan, progress
+from dsabench.cli.output import console, limit, print_configs, print_plan, progress, say_read
 from dsabench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -76,7 +76,9 @@ def compare(
     from dsabench.training.store import Store
 
     stop, datasets, store = Stop().listen(), Datasets(offline=training.offline), Store(common.runs)
-    planned = plan(request, datasets.load(request.data))
+    dataset = datasets.load(request.data)
+    planned = plan(request, dataset)
+    say_read(dataset, common.quiet)
     arms = list(dict.fromkeys(str(one.spec) for one in planned))
     if common.dry_run:
         print_plan(planned, store, datasets, common.as_json)

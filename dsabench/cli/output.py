@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from dsabench.config.run_config import RunConfig
     from dsabench.data import Datasets
+    from dsabench.data.dataset import Dataset
     from dsabench.progress import ProgressDisplay
     from dsabench.training.store import Store
 
@@ -36,6 +37,14 @@ def limit(threads: int, offline: bool) -> None:
         os.environ["HF_HUB_OFFLINE"] = "1"
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
         os.environ[name] = str(threads)
+
+
+def say_read(dataset: Dataset, quiet: bool) -> None:
+    """What was read, before it is trained on, on stderr."""
+    from dsabench.training.run import say
+
+    for note in () if quiet else dataset.notes:
+        say(note)
 
 
 def print_configs(planned: Sequence[RunConfig]) -> None:

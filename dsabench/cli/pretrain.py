@@ -8,7 +8,7 @@ from typing import Annotated
 
 from dsabench.cli.flags import TRAINING, WHAT, Common, Training, option
 from dsabench.cli.groups import grouped
-from dsabench.cli.output import limit, print_configs, print_plan, progress
+from dsabench.cli.output import limit, print_configs, print_plan, progress, say_read
 
 
 @grouped
@@ -36,7 +36,9 @@ def pretrain(
     from dsabench.training.store import Store
 
     stop, datasets, store = Stop().listen(), Datasets(offline=training.offline), Store(common.runs)
-    (planned,) = plan(request, datasets.load(request.data))
+    dataset = datasets.load(request.data)
+    (planned,) = plan(request, dataset)
+    say_read(dataset, common.quiet)
     if common.dry_run:
         print_plan([planned], store, datasets, common.as_json)
         return

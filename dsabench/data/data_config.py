@@ -20,9 +20,9 @@ class DataConfig(BaseModel):
     They are a subset stratified by label, or with `subset` random one that is drawn without looking at labels.
     The name `csv:FILE`, `wds:PATTERN` or `hf:NAME` says where it is read from. `val_share` of the training images is
     held out for validation, and groups that the regular expression `group_by` reads off the names of files are not
-    split. `title` is what tables call it. `content` is the SHA-256 of what was loaded, for names that do not say what is in
-    them (a folder of images). An option that is added later is None where it changes nothing, and is then no part of
-    the identity.
+    split. `title` is what tables call it. `content` is the SHA-256 of what was loaded, for names that do not say what
+    is in them (a folder of images). An option that is added later is None where it changes nothing, and is then no part
+    of the identity.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)

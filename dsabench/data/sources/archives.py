@@ -47,7 +47,7 @@ class Archive(NamedTuple):
 class Readable(Protocol):
     """What bytes are read from."""
 
-    def read(self, size: int, /) -> bytes: ...
+    def read(self, size: int = ..., /) -> bytes: ...
 
 
 def fetch(archive: Archive, folder: Path) -> Path:
