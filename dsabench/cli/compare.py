@@ -78,7 +78,7 @@ def compare(
     stop, datasets, store = Stop().listen(), Datasets(offline=training.offline), Store(common.runs)
     dataset = datasets.load(request.data)
     planned = plan(request, dataset)
-    say_read(dataset, common.quiet)
+    say_read(dataset, planned[0], store, common.quiet)
     arms = list(dict.fromkeys(str(one.spec) for one in planned))
     if common.dry_run:
         print_plan(planned, store, datasets, common.as_json)

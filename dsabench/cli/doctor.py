@@ -73,8 +73,7 @@ def doctor(
     )
     check_data(config)
     loaded = load_dataset(config, offline=offline)
-    for note in loaded.notes:
-        say(note)
+    say("\n".join([f"{config.label}: {loaded.notes[0]}", *loaded.notes[1:]]))
     found = examine(loaded)
     leaked = [found.exact.across("test", name) for name in ("train", "val")]
     _show(_json(found, loaded) if as_json else _lines(found, loaded), as_json)

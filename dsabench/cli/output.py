@@ -39,12 +39,15 @@ def limit(threads: int, offline: bool) -> None:
         os.environ[name] = str(threads)
 
 
-def say_read(dataset: Dataset, quiet: bool) -> None:
-    """What was read, before it is trained on, on stderr."""
+def say_read(dataset: Dataset, config: RunConfig, store: Store, quiet: bool) -> None:
+    """What was read, before `config` and its like are trained on it, on stderr."""
     from dsabench.training.run import say
 
-    for note in () if quiet else dataset.notes:
-        say(note)
+    if quiet:
+        return
+    say("\n".join([f"{config.data.label}: {dataset.notes[0]}", *dataset.notes[1:]]))
+    if store.has_namesake(config):
+        say(f"other images in {store.path} are called {config.data.label} too: --data-name NAME tells them apart")
 
 
 def print_configs(planned: Sequence[RunConfig]) -> None:

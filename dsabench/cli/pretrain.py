@@ -38,7 +38,7 @@ def pretrain(
     stop, datasets, store = Stop().listen(), Datasets(offline=training.offline), Store(common.runs)
     dataset = datasets.load(request.data)
     (planned,) = plan(request, dataset)
-    say_read(dataset, common.quiet)
+    say_read(dataset, planned, store, common.quiet)
     if common.dry_run:
         print_plan([planned], store, datasets, common.as_json)
         return

@@ -84,7 +84,7 @@ def tune(
     budget = Budget(trials, tuple(own), tuple(map(selected, select or SELECT)))
     dataset = datasets.load(request.data)
     planned = plan(request, dataset)[: len(specs)]
-    say_read(dataset, common.quiet)
+    say_read(dataset, planned[0], store, common.quiet)
     arms = [make_arm(one, budget, overrides, store) for one in planned]
     count = len(arms) * trials * len(own)
     if common.dry_run:

@@ -168,7 +168,7 @@ class DataFacts(NamedTuple):
 class Dataset:
     """A loaded data set; `mean` and `std` are per channel for pixels in [0, 1], `sha256` names its content.
 
-    `notes` say what was read, a line each: counts, where each split came from, what was chosen.
+    `notes` say what was read, a line each: first counts, where each split came from and the size.
     """
 
     name: str

@@ -23,6 +23,8 @@ MOST_TRAIN, MOST_TEST = 10_000, 2_000
 
 FLOOR_SIDE = 32
 
+SHUFFLES = 5
+
 
 @dataclass(frozen=True)
 class Examination:
@@ -58,7 +60,7 @@ def examine(dataset: Dataset) -> Examination:
     mean, std = _moments(dataset.train, dataset.channels)
     counts = torch.bincount(dataset.test.labels, minlength=len(dataset.classes))
     train, test = _pixels(dataset, "train", MOST_TRAIN), _pixels(dataset, "test", MOST_TEST)
-    order = torch.randperm(len(train.y), generator=rng.generator("doctor", "shuffled labels"))
+    orders = (torch.randperm(len(train.y), generator=rng.generator("doctor", "shuffled", k)) for k in range(SHUFFLES))
     return Examination(
         counts={name: len(split) for name, split in splits.items()},
         classes=dataset.classes,
@@ -73,7 +75,7 @@ def examine(dataset: Dataset) -> Examination:
         mean=mean,
         std=std,
         largest_share=float(counts.max() / counts.sum()),
-        shuffled=_accuracy(Features(train.x, train.y[order]), test),
+        shuffled=sum(_accuracy(Features(train.x, train.y[order]), test) for order in orders) / SHUFFLES,
         floor=_accuracy(train, test),
     )
 

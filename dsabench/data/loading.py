@@ -41,7 +41,7 @@ def build(config: DataConfig, *, offline: bool) -> Dataset:
     raw = spec.builder(config, offline)
     chosen = select(spec, raw, config)
     splits, sizes = _decoded(spec, chosen.splits, config)
-    notes = reading_notes(config, raw, splits, sizes, chosen.origins)
+    notes = reading_notes(raw, splits, sizes, chosen.origins)
     return Dataset(
         name=config.name,
         train=splits["train"],

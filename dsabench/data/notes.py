@@ -7,7 +7,6 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from dsabench.data.data_config import DataConfig
 from dsabench.data.dataset import RawDataset, Split
 from dsabench.data.sources.sizes import Sizes
 
@@ -16,7 +15,7 @@ UNBALANCED = 2.0
 
 
 def reading_notes(
-    config: DataConfig, raw: RawDataset, splits: Mapping[str, Split], sizes: Sizes, origins: Mapping[str, str]
+    raw: RawDataset, splits: Mapping[str, Split], sizes: Sizes, origins: Mapping[str, str]
 ) -> tuple[str, ...]:
     """One line of counts, where each split came from and the size; more for what may surprise."""
     counts = {name: f"{len(split):,} {name}" for name, split in splits.items()}
@@ -25,7 +24,7 @@ def reading_notes(
     ]
     if raw.ignored:
         parts.append(f"{raw.ignored:,} {'file' if raw.ignored == 1 else 'files'} ignored")
-    notes = [f"{config.label}: {', '.join(parts)}; {sizes.chosen} px", sizes.note, balance_note(splits["train"].labels)]
+    notes = [f"{', '.join(parts)}; {sizes.chosen} px", sizes.note, balance_note(splits["train"].labels)]
     return tuple(note for note in notes if note)
 
 

@@ -5,10 +5,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from published import tarred
 
 from dsabench.data.sources.archives import safe_name, unpack
 from dsabench.errors import DataError
-from tests.data.sources.published import tarred
 
 
 @pytest.mark.parametrize("name", ["../a.png", "/etc/a.png", "a/../../b.png", "C:\\a.png", "a\\..\\b.png", "", "."])

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from published import SETS, md5, served
 from torchvision.datasets import cifar, flowers102, stl10, svhn
 
 from dsabench.data import load_dataset
@@ -14,7 +15,6 @@ from dsabench.data.sources.archives import Archive
 from dsabench.data.sources.downloads import PUBLISHED
 from dsabench.data.sources.photographs import PHOTOGRAPHS
 from dsabench.errors import DataError, StorageError
-from tests.data.sources.published import SETS, md5, served
 
 ALL = PUBLISHED | PHOTOGRAPHS
 
