@@ -172,8 +172,8 @@ def _json(found: Examination, dataset: Dataset) -> dict[str, object]:
 
 
 def _name(dataset: Dataset, split: str, position: int) -> str:
-    encoded = getattr(dataset, split).encoded
-    return f"{split} {encoded.name(position) if encoded is not None else position}"
+    files = getattr(dataset, split).files
+    return f"{split} {files.encoded.name(position) if files is not None else position}"
 
 
 def _named(twins: Twins, dataset: Dataset) -> list[str]:

@@ -21,21 +21,6 @@ class Picture(NamedTuple):
     square: Tensor
 
 
-class ImageSource(Protocol):
-    """Images that are read from disk when asked for."""
-
-    def __len__(self) -> int: ...
-
-    def read(self, index: Tensor) -> Tensor:
-        """The images at `index` (B,) as uint8 (B, C, H, W)."""
-
-    def pictures(self, index: Tensor) -> Iterator[Picture]:
-        """The same images one after another, each also as its file has it."""
-
-    def listing(self) -> Iterator[tuple[str, int]]:
-        """Every image's name and its size in bytes, in order."""
-
-
 class EncodedImages(Protocol):
     """Images as a source keeps them, not decoded yet; each has a name that is the same wherever the source lies."""
 
@@ -55,6 +40,24 @@ class EncodedImages(Protocol):
 
     def where(self, position: int) -> str:
         """Where one lies, for people."""
+
+
+class ImageSource(Protocol):
+    """Images that are read from disk when asked for; `encoded` are the same images, not decoded."""
+
+    @property
+    def encoded(self) -> EncodedImages: ...
+
+    def __len__(self) -> int: ...
+
+    def read(self, index: Tensor) -> Tensor:
+        """The images at `index` (B,) as uint8 (B, C, H, W)."""
+
+    def pictures(self, index: Tensor) -> Iterator[Picture]:
+        """The same images one after another, each also as its file has it."""
+
+    def listing(self) -> Iterator[tuple[str, int]]:
+        """Every image's name and its size in bytes, in order."""
 
 
 @dataclass(frozen=True)
@@ -131,12 +134,12 @@ class DatasetSpec:
 class Split:
     """`labels` (N,) int64 and `images`: resident uint8 (N, C, H, W), or a source that streams them.
 
-    `encoded` are the same images as files have them, in the same order, where they come from files.
+    `files` reads the images of a resident split as their files have them, where there are any.
     """
 
     labels: Tensor
     images: Tensor | ImageSource
-    encoded: EncodedImages | None = None
+    files: ImageSource | None = None
     _copies: dict[torch.device, Split] = field(default_factory=dict, init=False, repr=False)
 
     def __len__(self) -> int:

@@ -100,7 +100,7 @@ def _headers(splits: Iterable[Split]) -> tuple[dict[tuple[int, int], int], dict[
     """How many images have each size and each mode, the commonest first."""
     sizes: Counter[tuple[int, int]] = Counter()
     modes: Counter[str] = Counter()
-    for encoded in (split.encoded for split in splits if split.encoded is not None):
+    for encoded in (split.files.encoded for split in splits if split.files is not None):
         for position in range(len(encoded)):
             size, mode = header(encoded, position)
             sizes[size] += 1

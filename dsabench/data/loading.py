@@ -136,7 +136,7 @@ def _loaded(part: RawSplit, size: int, resident: bool, unreadable: list[str]) ->
     if isinstance(part.images, Tensor):
         return Split(part.labels, _resized(part.images, size))
     source = FileSource(part.images, size)
-    return Split(part.labels, decode_all(source, unreadable) if resident else source, part.images)
+    return Split(part.labels, decode_all(source, unreadable) if resident else source, source)
 
 
 def _all_of(unreadable: Sequence[str]) -> DataError:

@@ -71,7 +71,7 @@ def test_download_verify_unpack_read(site: Site, tmp_path: Path) -> None:
     for split in splits:
         assert isinstance(split.images, torch.Tensor)
         # Every image says its label: in its first pixel, or everywhere.
-        place = 0 if split.encoded is None else dataset.image_size // 2
+        place = 0 if split.files is None else dataset.image_size // 2
         assert torch.equal(split.images[:, 0, place, place].long(), split.labels)
     again = load(site, tmp_path, offline=True)
     assert again.sha256 == dataset.sha256
@@ -142,9 +142,9 @@ def test_a_missing_file_and_a_folder_that_may_not_be_written(
 def test_tracks_of_traffic_signs_are_not_split(site: Site, tmp_path: Path) -> None:
     dataset = load(site, tmp_path)
     tracks = [
-        {split.encoded.name(k).rpartition("_")[0] for k in range(len(split))}
+        {split.files.encoded.name(k).rpartition("_")[0] for k in range(len(split))}
         for split in (dataset.train, dataset.val)
-        if split.encoded is not None
+        if split.files is not None
     ]
     assert len(tracks) == 2
     assert not tracks[0] & tracks[1]

@@ -277,8 +277,8 @@ class TestGroups:
         )
         groups = []
         for split in (dataset.train, dataset.val, dataset.test):
-            assert split.encoded is not None
-            groups.append({split.encoded.name(k).split("/")[1][:3] for k in range(len(split))})
+            assert split.files is not None
+            groups.append({split.files.encoded.name(k).split("/")[1][:3] for k in range(len(split))})
         assert sum(map(len, groups)) == len(set.union(*groups)) == 10
         assert counts(dataset) == [48, 16, 16]
 
