@@ -11,6 +11,7 @@ import typer
 
 from dsabench import __version__
 from dsabench.cli.compare import compare
+from dsabench.cli.doctor import doctor
 from dsabench.cli.evaluate import evaluate
 from dsabench.cli.export import export
 from dsabench.cli.features import features
@@ -44,6 +45,7 @@ app.command("show")(show)
 app.command("open")(open_report)
 app.command("export")(export)
 app.command("features")(features)
+app.command("doctor")(doctor)
 app.command("remove")(remove)
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 from dsabench.cli import completion
 from dsabench.cli.flags import TRAINING, WHAT, Common, Tensorboard, Training, option
 from dsabench.cli.groups import grouped
-from dsabench.cli.output import limit, print_configs, print_plan, progress, warn
+from dsabench.cli.output import limit, print_configs, print_plan, progress, say_read, warn
 
 
 @grouped
@@ -48,7 +48,9 @@ def pretrain(
     from dsabench.training.store import Store
 
     stop, datasets, store = Stop().listen(), Datasets(offline=training.offline), Store(common.runs)
-    (planned,) = plan(request, dataset := datasets.load(request.data))
+    dataset = datasets.load(request.data)
+    (planned,) = plan(request, dataset)
+    say_read(dataset, planned, store, common.quiet)
     warn([planned], len(dataset.train))
     if common.dry_run:
         print_plan([planned], store, datasets, 1, common.as_json)
