@@ -69,6 +69,14 @@ TrainImages = Annotated[
 ]
 Subset = Annotated[str, option(WHAT, "How that subset is drawn: stratified by label, or random.")]
 ImageSize = Annotated[int | None, option(WHAT, "Side of the images in pixels.", show_default="their own", min=1)]
+Contaminate = Annotated[
+    str | None,
+    option(
+        WHAT,
+        "Replace a share of the pretraining images: noise=0.1, duplicates=0.1, foreign=DATASET:0.1.",
+        show_default="none",
+    ),
+]
 Offline = Annotated[bool, option(MACHINE, "Never download.", "--offline", env="DSABENCH_OFFLINE")]
 Runs = Annotated[Path, option(FILES, "The run store.", env="DSABENCH_RUNS")]
 Json = Annotated[bool, option(OUTPUT, "Machine-readable on stdout.", "--json")]
@@ -131,12 +139,13 @@ class Training:
         False
     )
     offline: Offline = False
+    contaminate: Contaminate = None
 
     def request(self, specs: Sequence[str], seeds: Sequence[int]) -> Request:
         """The checked request for these runs; raises UsageError or DataError, before anything heavy is imported."""
         from dsabench.config.request import Request, parse_settings
         from dsabench.config.spec import parse_spec
-        from dsabench.data.data_config import DataConfig
+        from dsabench.data.data_config import DataConfig, parse_contamination
 
         request = Request(
             specs=tuple(map(parse_spec, specs)),
@@ -148,6 +157,7 @@ class Training:
                 train_images=self.train_images,
                 subset=subset_of(self.subset),
                 image_size=self.image_size,
+                contaminate=str(parse_contamination(self.contaminate or "")) or None,
             ),
             backbone=self.backbone,
             epochs=self.epochs,

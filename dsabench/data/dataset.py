@@ -115,9 +115,19 @@ class DataFacts(NamedTuple):
     std: tuple[float, ...]
 
 
+class Contaminated(NamedTuple):
+    """The training images with a share of them replaced, and which of them were, (N,) bool: for the log alone."""
+
+    split: Split
+    replaced: Tensor
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A loaded data set; `mean` and `std` are per channel for pixels in [0, 1], `sha256` names its content."""
+    """A loaded data set; `mean` and `std` are per channel for pixels in [0, 1], `sha256` names its content.
+
+    What is trained on is `pretraining`: `train`, or what `contaminated` makes of it, of which evaluation sees nothing.
+    """
 
     name: str
     train: Split
@@ -129,6 +139,12 @@ class Dataset:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     sha256: str
+    contaminated: Contaminated | None = None
+
+    @property
+    def pretraining(self) -> Split:
+        """The images that a method is trained on; labels of images that were replaced are those that were there."""
+        return self.contaminated.split if self.contaminated else self.train
 
     @property
     def scale(self) -> str:

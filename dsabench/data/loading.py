@@ -12,8 +12,9 @@ from torch.nn.functional import interpolate
 
 from dsabench import rng
 from dsabench.data import DATASETS
-from dsabench.data.data_config import DataConfig
-from dsabench.data.dataset import Dataset, DatasetSpec, Files, RawDataset, RawSplit, Split
+from dsabench.data.contamination import contaminated
+from dsabench.data.data_config import DataConfig, parse_contamination
+from dsabench.data.dataset import Contaminated, Dataset, DatasetSpec, Files, RawDataset, RawSplit, Split
 from dsabench.data.sources.decoding import FileSource, common_size, decode_all
 from dsabench.data.splits import held_out_count, stratified
 from dsabench.errors import UsageError
@@ -46,7 +47,17 @@ def build(config: DataConfig, *, offline: bool) -> Dataset:
         mean=spec.mean,
         std=spec.std,
         sha256=fingerprint(raw.classes, splits, size),
+        contaminated=contaminate(splits["train"], config, (spec.channels, size), offline),
     )
+
+
+def contaminate(train: Split, config: DataConfig, shape: tuple[int, int], offline: bool) -> Contaminated | None:
+    """What is trained on where outliers are put in; a foreign data set is looked for where downloads usually go."""
+    if config.contaminate is None:
+        return None
+    shares = parse_contamination(config.contaminate)
+    foreign = DataConfig(name=shares.source, image_size=shape[1]) if shares.source else None
+    return contaminated(train, shares, build(foreign, offline=offline).train if foreign else None, shape)
 
 
 def _select(spec: DatasetSpec, raw: RawDataset, config: DataConfig) -> dict[str, RawSplit]:

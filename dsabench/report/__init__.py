@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from dsabench.report.class_tables import class_tables
 from dsabench.report.differences import paired_tables
 from dsabench.report.entries import listing_table
 from dsabench.report.overview import overview_tables
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from dsabench.tables.rows import Row
 
 __all__ = [
-    "class_tables",
     "declared",
     "finding",
     "label",
@@ -61,7 +59,10 @@ def print_values(console: Console, rows: Sequence[Row]) -> None:
 
 
 def print_by_class(console: Console, found: ByClass) -> None:
-    """Draw `class_tables`."""
+    """Draw `class_tables.class_tables`."""
+    # Classes are counted in tensors, and no other table needs torch.
+    from dsabench.report.class_tables import class_tables
+
     _draw(console, class_tables(found))
 
 

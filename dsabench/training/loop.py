@@ -21,6 +21,9 @@ from dsabench.training.tally import Tally
 # The most that a killed run loses, in seconds; also the least time between two checkpoints.
 CHECKPOINT_S = 2.0
 
+# What some steps alone can say, and what counts those.
+MEASURED = {"similar_precision": "similar_steps", "outlier_auroc": "outlier_steps"}
+
 Watch = Callable[[int, int, float | None, float], None]
 
 
@@ -100,8 +103,9 @@ def look(state: State, tally: Tally) -> None:
 def close_epoch(state: State, tally: Tally) -> None:
     """Turn the epoch's sums into a row of the log."""
     sums, steps = tally.sums(), state.steps_per_epoch
-    measured = max(1.0, sums.pop("similar_steps", 0.0))
-    means = {name: value / (measured if name == "similar_precision" else steps) for name, value in sums.items()}
+    # What only some steps can say is a mean over those.
+    measured = {name: max(1.0, sums.pop(counted)) for name, counted in MEASURED.items() if counted in sums}
+    means = {name: value / measured.get(name, steps) for name, value in sums.items()}
     row = {"epoch": float(state.position.step // steps), **means, "wall_s": state.position.wall_s}
     row["images_per_s"] = state.images_per_s
     state.position.log.append(row)

@@ -62,6 +62,7 @@ OTHER_DATA: dict[str, Any] = {
     "train_images": None,
     "subset": "random",
     "image_size": 64,
+    "contaminate": "noise=0.1",
     "content": "ab12",
 }
 OTHER_RESOLVED: dict[str, Any] = {
