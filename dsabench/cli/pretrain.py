@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated
 
-from dsabench.cli.flags import TRAINING, WHAT, Common, Training, option
+from dsabench.cli.flags import OUTPUT, TRAINING, WHAT, Common, Training, option
 from dsabench.cli.groups import grouped
 from dsabench.cli.output import limit, print_configs, print_plan, progress
 
@@ -18,6 +19,13 @@ def pretrain(
         str, option(WHAT, "METHOD or METHOD+REGULARIZER, options in brackets.", env="DSABENCH_METHOD")
     ] = "simclr",
     seed: Annotated[int, option(TRAINING, "Names every random draw.", env="DSABENCH_SEED", min=0)] = 0,
+    track: Annotated[
+        str | None,
+        option(
+            OUTPUT, "Measure on the validation split while training: cdnv,knn.", show_default="nothing"
+        ),
+    ] = None,
+    every: Annotated[int, option(OUTPUT, "Measure so often, in epochs, and after the last.", min=1)] = 5,
     training: Training,
     common: Common,
 ) -> None:
@@ -26,10 +34,12 @@ def pretrain(
     A finished run is left as it is, an interrupted one goes on from its last checkpoint.
     """
     request = training.request([method], [seed])
+    tracked = check_tracked(track) if track else ()
     overwrite = common.always
     limit(training.threads, training.offline)
     from dsabench.config.plan import plan
     from dsabench.data import Datasets
+    from dsabench.evaluation.tracking import tracker
     from dsabench.launch.work import Workshop, train
     from dsabench.progress import Update
     from dsabench.signals import Stop
@@ -43,7 +53,9 @@ def pretrain(
     if common.verbose:
         print_configs([planned])
     with progress(1, common.quiet) as display:
-        run, reused = train(planned, Workshop(store, datasets, stop, display), overwrite=overwrite)
+        run, reused = train(
+            planned, Workshop(store, datasets, stop, display), overwrite=overwrite, track=tracker(tracked, every)
+        )
         display(Update(planned.label, "reused" if reused else "finished", 1, 1))
     state = run.state
     summary = {
@@ -63,3 +75,13 @@ def pretrain(
     print(f"{planned.label} {word}: {run.folder}")
     where = "" if common.runs == Path("runs") else f" --runs {common.runs}"
     print(f"evaluate it with: dsabench eval {planned.run_id}{where}")
+
+
+def check_tracked(text: str) -> tuple[str, ...]:
+    """The probes and metrics of `cdnv,knn[k=5,temperature=0.1]`; raises UsageError for one that does not exist."""
+    from dsabench.evaluation.words import asked
+
+    # A comma inside brackets parts options.
+    words = tuple(filter(None, map(str.strip, re.split(r",(?![^\[]*\])", text))))
+    asked(words)
+    return words

@@ -21,7 +21,7 @@ from dsabench.signals import Stop
 from dsabench.tables.rows import SCHEMA_VERSION, Row
 from dsabench.training.build import facts_of
 from dsabench.training.cost import freed_memory_kept
-from dsabench.training.loop import fit
+from dsabench.training.loop import Track, fit
 from dsabench.training.machine import prepare
 from dsabench.training.provenance import blas_version, device_name, processor_capability, source_revision
 from dsabench.training.ranks import Ranks, make_fabric
@@ -74,8 +74,12 @@ def validate(config: RunConfig, shop: Workshop) -> None:
     State(config, shop.datasets.load(config.data), make_fabric(config))
 
 
-def train(config: RunConfig, shop: Workshop, *, overwrite: bool = False) -> tuple[Run, bool]:
+def train(
+    config: RunConfig, shop: Workshop, *, overwrite: bool = False, track: Track | None = None
+) -> tuple[Run, bool]:
     """The finished run of a configuration and whether it was there already; trains what is missing of it.
+
+    What `track` measures at the end of an epoch is entered in the log, and is no part of the run's identity.
 
     Raises DataError where the run was trained on other data, RunFailed and Interrupted as `fit` does.
     """
@@ -106,7 +110,7 @@ def train(config: RunConfig, shop: Workshop, *, overwrite: bool = False) -> tupl
                 shop.report(Update(config.label, "training", step, total, loss, images_per_s))
 
         with freed_memory_kept():
-            fit(state, run, shop.stop, watch)
+            fit(state, run, shop.stop, watch, track)
     return run, False
 
 

@@ -27,10 +27,15 @@ MEASURED = {"similar_precision": "similar_steps", "outlier_auroc": "outlier_step
 Watch = Callable[[int, int, float | None, float], None]
 
 
-def fit(state: State, run: Run, stop: Stop, watch: Watch) -> None:
+# What is measured of a state at the end of an epoch; it changes nothing of the state.
+Track = Callable[[State], dict[str, float]]
+
+
+def fit(state: State, run: Run, stop: Stop, watch: Watch, track: Track | None = None) -> None:
     """Train a run to its end, from its last sound checkpoint if it has one.
 
-    `watch(step, total, loss, images_per_s)` is called after every step, with the last loss that is known. Raises
+    `watch(step, total, loss, images_per_s)` is called after every step, with the last loss that is known; what
+    `track(state)` returns at the end of an epoch is entered in its row of the log. Raises
     RunFailed for a loss or a weight that is not finite, with nothing after it saved (on the CPU with nothing updated
     either), and Interrupted, after a checkpoint, when `stop` was requested.
     """
@@ -38,7 +43,7 @@ def fit(state: State, run: Run, stop: Stop, watch: Watch) -> None:
     try:
         resume(state, run)
         tally = Tally(state.position, state.fabric.device, state.ranks.mean)
-        train(state, run, tally, stop, watch)
+        train(state, run, tally, stop, watch, track)
         finish(state, run, tally)
     except RunFailed as error:
         failed = {"status": "failed", "error": str(error), "finished_utc": utc_now()}
@@ -56,7 +61,7 @@ def resume(state: State, run: Run) -> None:
         state.restore(*read_checkpoint(path))
 
 
-def train(state: State, run: Run, tally: Tally, stop: Stop, watch: Watch) -> None:
+def train(state: State, run: Run, tally: Tally, stop: Stop, watch: Watch, track: Track | None = None) -> None:
     """Run all steps that are left."""
     state.method.train()
     state.regularizer.train()
@@ -83,6 +88,10 @@ def train(state: State, run: Run, tally: Tally, stop: Stop, watch: Watch) -> Non
                 watch(position.step, state.total, tally.last_loss, state.images_per_s)
                 if ends:
                     close_epoch(state, tally)
+                    if track is not None and ranks.is_writer:
+                        position.log[-1] |= track(state)
+                        # Measuring is no training either.
+                        clock = time.monotonic()
                 # Several processes have to talk to agree, and do so where they wait for the device anyway.
                 if position.step == state.total or not (looks or ranks.world_size == 1):
                     continue
