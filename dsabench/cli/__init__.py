@@ -13,6 +13,7 @@ from dsabench.cli.compare import compare
 from dsabench.cli.evaluate import evaluate
 from dsabench.cli.listing import list_entries, show
 from dsabench.cli.pretrain import pretrain
+from dsabench.cli.theory import theory
 from dsabench.cli.tune import tune
 from dsabench.errors import DsabenchError, Interrupted, StorageError
 
@@ -29,6 +30,7 @@ app.command("compare")(compare)
 app.command("tune")(tune)
 app.command("list")(list_entries)
 app.command("show")(show)
+app.command("theory")(theory)
 
 
 def main() -> None:

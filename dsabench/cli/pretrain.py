@@ -21,9 +21,7 @@ def pretrain(
     seed: Annotated[int, option(TRAINING, "Names every random draw.", env="DSABENCH_SEED", min=0)] = 0,
     track: Annotated[
         str | None,
-        option(
-            OUTPUT, "Measure on the validation split while training: cdnv,knn.", show_default="nothing"
-        ),
+        option(OUTPUT, "Measure on the validation split while training: cdnv,knn.", show_default="nothing"),
     ] = None,
     every: Annotated[int, option(OUTPUT, "Measure so often, in epochs, and after the last.", min=1)] = 5,
     training: Training,
