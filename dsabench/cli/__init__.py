@@ -14,6 +14,7 @@ from dsabench.cli.evaluate import evaluate
 from dsabench.cli.listing import list_entries, show
 from dsabench.cli.pretrain import pretrain
 from dsabench.cli.theory import theory
+from dsabench.cli.toy import toy
 from dsabench.cli.tune import tune
 from dsabench.errors import DsabenchError, Interrupted, StorageError
 
@@ -31,6 +32,7 @@ app.command("tune")(tune)
 app.command("list")(list_entries)
 app.command("show")(show)
 app.command("theory")(theory)
+app.command("toy")(toy)
 
 
 def main() -> None:

@@ -31,10 +31,11 @@ def bound_tables(found: Sequence[Finding]) -> list[Table]:
     tables = []
     for run in grouped(found, attrgetter("run_id")).values():
         first = run[0]
-        title = (
-            f"{first.spec} s{first.seed}, run {first.run_id}: {first.dataset}, {first.split} split, {first.n} images"
+        title = f"{first.spec} s{first.seed}, run {first.run_id}: {first.dataset}, {first.split} split"
+        notes = (
+            f"{first.n} images; within, between: the intra-class and the separation term",
+            "bounds and their proofs: dsabench/metrics/bounds.py; intervals: --output FILE.csv",
         )
-        notes = ("within, between: the intra-class and the separation term; see dsabench/metrics/bounds.py",)
         tables.append(Table(title, columns, (Section(tuple(map(_line, run))),), notes))
     return tables
 

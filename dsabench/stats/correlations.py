@@ -87,7 +87,8 @@ def _ranks(values: Floats, weights: Floats) -> Floats:
     levels = np.zeros((len(weights), int(place.max()) + 1))
     np.add.at(levels.T, place, weights.T)
     middle: Floats = (levels.cumsum(axis=1) - levels / 2)[:, place]
-    return middle - (weights * middle).sum(axis=1, keepdims=True) / weights.sum(axis=1, keepdims=True)
+    centred: Floats = middle - (weights * middle).sum(axis=1, keepdims=True) / weights.sum(axis=1, keepdims=True)
+    return centred
 
 
 def _numbered(x: Sequence[float], y: Sequence[float], specs: Sequence[str]) -> tuple[Floats, Floats, Floats]:
