@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from types import FrameType
 
 from dsabench.errors import Interrupted
@@ -17,6 +18,8 @@ class Stop:
 
     def __init__(self) -> None:
         self.exit_code = 0
+        # What a second SIGINT still does, from within the handler.
+        self.at_once: Callable[[], None] = lambda: None
 
     @property
     def requested(self) -> bool:
@@ -42,5 +45,6 @@ class Stop:
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT and self.exit_code == EXIT_CODES[signal.SIGINT]:
+            self.at_once()
             os._exit(self.exit_code)
         self.request(signal.Signals(number))

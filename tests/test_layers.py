@@ -179,6 +179,7 @@ ROOMS = (
 # What everyone may use, in the order in which these may use each other.
 GROUND = (
     "progress",
+    "pace",
     "signals",
     "teachers",
     "gather",

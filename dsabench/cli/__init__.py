@@ -12,15 +12,16 @@ from dsabench import __version__
 from dsabench.cli.compare import compare
 from dsabench.cli.evaluate import evaluate
 from dsabench.cli.listing import list_entries, show
+from dsabench.cli.mistakes import WrongWord, known_variables, misread, strangers
 from dsabench.cli.pretrain import pretrain
+from dsabench.cli.remove import remove
 from dsabench.cli.theory import theory
 from dsabench.cli.toy import toy
 from dsabench.cli.tune import tune
-from dsabench.errors import DsabenchError, Interrupted, StorageError
+from dsabench.errors import DsabenchError, Interrupted, StorageError, UsageError
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -31,6 +32,7 @@ app.command("compare")(compare)
 app.command("tune")(tune)
 app.command("list")(list_entries)
 app.command("show")(show)
+app.command("remove")(remove)
 app.command("theory")(theory)
 app.command("toy")(toy)
 
@@ -38,7 +40,10 @@ app.command("toy")(toy)
 def main() -> None:
     """Run the command line: one clear line and the exit code for whatever goes wrong."""
     try:
-        app(prog_name="dsabench")
+        sys.exit(app(prog_name="dsabench", standalone_mode=False))
+    except WrongWord as error:
+        # Help, where no word was given, is printed already.
+        end(UsageError(misread(error)), 2) if str(error) else sys.exit(2)
     except DsabenchError as error:
         end(error, error.exit_code)
     except KeyboardInterrupt:
@@ -67,6 +72,8 @@ def show_version(value: bool) -> None:
 
 @app.callback()
 def root(
+    context: typer.Context,
+    *,
     version: Annotated[
         bool, typer.Option("--version", callback=show_version, is_eager=True, help="The version.")
     ] = False,
@@ -75,3 +82,5 @@ def root(
 
     Example: dsabench compare simclr simclr+dsa
     """
+    for warning in strangers(os.environ, known_variables(context)):
+        typer.echo(warning, err=True)

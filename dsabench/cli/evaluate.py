@@ -1,16 +1,15 @@
-"""`dsabench eval`: probe the frozen features of finished runs."""
+"""`dsabench eval`: probe the frozen features of finished runs, and of any model or embeddings."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dsabench.cli import flags
-from dsabench.cli.flags import MACHINE, OUTPUT, WHAT, Measuring, option
+from dsabench.cli import completion, flags
+from dsabench.cli.flags import MACHINE, OUTPUT, SOURCES, WHAT, Measuring, Sources, option
 from dsabench.cli.groups import grouped
 from dsabench.cli.output import console, limit
 
@@ -23,11 +22,26 @@ if TYPE_CHECKING:
 @grouped
 def evaluate(
     measuring: Measuring,
+    sources: Sources,
     run: Annotated[
-        list[str] | None, typer.Argument(help="Runs by id or folder; the newest finished one if left out.")
+        list[str] | None,
+        typer.Argument(
+            help="Runs by id or folder; the newest finished one if left out.", autocompletion=completion.runs
+        ),
+    ] = None,
+    backbone: Annotated[
+        list[str] | None,
+        option(SOURCES, "The architecture of a checkpoint; any model of timm.", "--backbone", metavar="[NAME=]MODEL"),
     ] = None,
     dataset: Annotated[
-        str | None, option(WHAT, "Data set to evaluate on.", show_default="that of the run", env="DSABENCH_DATASET")
+        str | None,
+        option(
+            WHAT,
+            "Data set to evaluate on.",
+            show_default="that of the run",
+            env="DSABENCH_DATASET",
+            autocompletion=completion.datasets,
+        ),
     ] = None,
     data_dir: flags.DataDir = None,
     data_name: flags.DataName = None,
@@ -49,6 +63,7 @@ def evaluate(
     """Probe frozen features of finished runs: dsabench eval --probe knn --probe linear
 
     On the data of the run, or with --dataset on others; on the run's device where it is there, else on the CPU.
+    Any other model: dsabench eval --timm vit_small_patch14_dinov2.lvd142m --features mine=embeddings.npz --dataset cifar10
     """
     from dsabench.data.data_config import DataConfig
     from dsabench.files import check_writable
@@ -57,35 +72,42 @@ def evaluate(
 
     folder = str(data_dir.resolve()) if data_dir else None
     other = DataConfig(name=dataset, folder=folder, title=data_name, train_images=train_images) if dataset else None
-    what = measuring.config(data=other, device=device, threads=threads, precision=precision)
+    given = sources.parsed(backbone or ())
+    what = measuring.config(data=other, device=device, threads=threads, precision=precision, modules=bool(given or run))
     if output:
         check_writable(output)
     store = Store(runs)
     found: list[Run] = [store.find(text) for text in run or []]
-    if not found:
+    if not found and not given:
         found = [store.newest_finished()]
         say(f"evaluating the newest finished run: {found[0].config.label}, {found[0].folder}")
-    limit(threads or found[0].config.threads, offline)
+    limit(threads or (found[0].config.threads if found else 1), offline)
     from dsabench.data import Datasets
     from dsabench.evaluation.classes import by_class, write_by_class
     from dsabench.evaluation.encoder import run_encoder
+    from dsabench.evaluation.encoders import source_encoders
     from dsabench.evaluation.evaluate import Evaluation
     from dsabench.report import print_by_class, print_values
     from dsabench.signals import Stop
-    from dsabench.tables.rows import check_unique, write_csv
+    from dsabench.tables.rows import check_unique, record, write_csv
 
     stop, datasets = Stop().listen(), Datasets(offline=offline)
+    moved = (
+        one.asked_as(one.config.model_copy(update={"data": moved_data(one.config.data, data_dir, other)}))
+        for one in found
+    )
+    encoders = [run_encoder(one, datasets) for one in moved]
+    encoders += source_encoders(given, datasets, data=other, store=runs)
     rows: list[Row] = []
     classes: list[ByClass] = []
-    for one in found:
-        moved = one.asked_as(one.config.model_copy(update={"data": moved_data(one.config.data, data_dir, other)}))
-        for layer in Evaluation(run_encoder(moved, datasets), what, datasets).layers():
+    for encoder in encoders:
+        for layer in Evaluation(encoder, what, datasets).layers():
             rows += layer.rows(stop)
             if per_class:
                 try:
                     classes.append(by_class(layer))
                 except ValueError as error:
-                    say(f"{one.config.label}, {layer.layer}: nothing to say class by class: {error}")
+                    say(f"{encoder.name}, {layer.layer}: nothing to say class by class: {error}")
     check_unique(rows)
     for row in rows:
         if row.status != "ok":
@@ -95,7 +117,7 @@ def evaluate(
         written = [output, *(write_by_class(classes, output) if per_class else ())]
         say(f"wrote {', '.join(map(str, written))}")
     if as_json:
-        print(json.dumps([asdict(row) for row in rows]))
+        print(json.dumps([record(row) for row in rows]))
     else:
         print_values(console(), rows)
         for one_layer in classes:

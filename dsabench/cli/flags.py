@@ -11,19 +11,24 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from dsabench.cli import completion
+from dsabench.cli.mistakes import flag_name
 from dsabench.errors import DataError, UsageError, unknown
 
 if TYPE_CHECKING:
     from dsabench.config.eval_config import EvalConfig
     from dsabench.config.request import Request
+    from dsabench.config.source import Source
+    from dsabench.data.data_config import DataConfig
     from dsabench.tables.criteria import Criteria
 
 WHAT, TRAINING, VERDICT, MACHINE, FILES, OUTPUT = "What", "Training", "Verdict", "Machine", "Files", "Output"
+SOURCES = "Models and features that you have"
 
 
 def option(panel: str, help: str, *names: str, env: str | None = None, **more: Any) -> Any:
     """A flag in a group of the help; `env` is the environment variable that stands in for it."""
-    return typer.Option(*names, help=help, rich_help_panel=panel, envvar=env, show_envvar=False, **more)
+    return typer.Option(*names, help=help, rich_help_panel=panel, envvar=env, **more)
 
 
 def read_config(context: typer.Context, path: Path | None) -> Path | None:
@@ -44,20 +49,36 @@ def read_config(context: typer.Context, path: Path | None) -> Path | None:
             near = get_close_matches(flag, flags, n=1, cutoff=0.5)
             hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(sorted(flags))}"
             raise UsageError(f"unknown key {key!r} in {path}{hint}")
-        if isinstance(value, list) and not flags[flag].multiple and flags[flag].nargs == 1:
+        if isinstance(value, dict):
+            raise UsageError(f"{key!r} in {path} is a table; a flag has a value, or a list of them")
+        takes_list = flags[flag].multiple or flags[flag].nargs != 1
+        if isinstance(value, list) and not takes_list:
             value = ",".join(map(str, value))
+        elif takes_list and not isinstance(value, list):
+            value = [value]
         defaults[str(flags[flag].name)] = value
     context.default_map = {**(context.default_map or {}), **defaults}
+    context.meta["config"] = str(path)
     return path
 
 
-def flag_name(parameter: Any) -> str:
-    """A parameter's long flag without its dashes, or an argument's name."""
-    return next((text[2:] for text in parameter.opts if text.startswith("--")), str(parameter.name))
-
-
-Specs = Annotated[list[str], typer.Argument(help="METHOD or METHOD+REGULARIZER; the first is the baseline.")]
-Dataset = Annotated[str, option(WHAT, "Data set; see: dsabench list datasets.", env="DSABENCH_DATASET")]
+Specs = Annotated[
+    list[str],
+    typer.Argument(
+        help="METHOD or METHOD+REGULARIZER of: dsabench list methods, dsabench list regularizers; the first is the "
+        "baseline.",
+        autocompletion=completion.specs,
+    ),
+]
+Dataset = Annotated[
+    str,
+    option(
+        WHAT,
+        "Data set; see: dsabench list datasets.",
+        env="DSABENCH_DATASET",
+        autocompletion=completion.datasets,
+    ),
+]
 DataDir = Annotated[
     Path | None, option(WHAT, "Where the images lie, or downloads go.", env="DSABENCH_DATA_DIR", show_default="data")
 ]
@@ -79,6 +100,10 @@ Contaminate = Annotated[
 ]
 Offline = Annotated[bool, option(MACHINE, "Never download.", "--offline", env="DSABENCH_OFFLINE")]
 Runs = Annotated[Path, option(FILES, "The run store.", env="DSABENCH_RUNS")]
+Where = Annotated[
+    list[str] | None,
+    option(WHAT, "Runs of this alone; repeatable: of one key either value, of several keys all.", metavar="KEY=VALUE"),
+]
 Json = Annotated[bool, option(OUTPUT, "Machine-readable on stdout.", "--json")]
 Debug = Annotated[bool, option(OUTPUT, "A traceback where there is an error.", "--debug", env="DSABENCH_DEBUG")]
 
@@ -106,6 +131,7 @@ class Training:
             WHAT,
             "A preset, or any timm model; see: dsabench list backbones.",
             env="DSABENCH_BACKBONE",
+            autocompletion=completion.backbones,
             show_default="resnet8 below 32 px, else resnet18",
         ),
     ] = None
@@ -141,24 +167,29 @@ class Training:
     offline: Offline = False
     contaminate: Contaminate = None
 
+    def data(self) -> DataConfig:
+        """Which data, and how much of them."""
+        from dsabench.data.data_config import DataConfig, parse_contamination
+
+        return DataConfig(
+            name=self.dataset,
+            folder=str(self.data_dir.resolve()) if self.data_dir else None,
+            title=self.data_name,
+            train_images=self.train_images,
+            subset=subset_of(self.subset),
+            image_size=self.image_size,
+            contaminate=str(parse_contamination(self.contaminate or "")) or None,
+        )
+
     def request(self, specs: Sequence[str], seeds: Sequence[int]) -> Request:
         """The checked request for these runs; raises UsageError or DataError, before anything heavy is imported."""
         from dsabench.config.request import Request, parse_settings
         from dsabench.config.spec import parse_spec
-        from dsabench.data.data_config import DataConfig, parse_contamination
 
         request = Request(
             specs=tuple(map(parse_spec, specs)),
             seeds=tuple(seeds),
-            data=DataConfig(
-                name=self.dataset,
-                folder=str(self.data_dir.resolve()) if self.data_dir else None,
-                title=self.data_name,
-                train_images=self.train_images,
-                subset=subset_of(self.subset),
-                image_size=self.image_size,
-                contaminate=str(parse_contamination(self.contaminate or "")) or None,
-            ),
+            data=self.data(),
             backbone=self.backbone,
             epochs=self.epochs,
             batch_size=self.batch_size,
@@ -184,17 +215,25 @@ class Measuring:
             WHAT,
             "A probe or a metric, or crowding for the core metrics; repeatable; see: dsabench list probes.",
             "--probe",
+            autocompletion=completion.evaluators,
             show_default="all of the core",
         ),
     ] = None
     split: Annotated[str, option(WHAT, "test or val.")] = "test"
     layer: Annotated[
         list[str] | None,
-        option(WHAT, "backbone, projector, pixels or smooth[k=20]; repeatable.", show_default="backbone"),
+        option(
+            WHAT,
+            "backbone, projector, pixels, smooth[k=20], or a module such as blocks.8; repeatable.",
+            show_default="backbone",
+        ),
     ] = None
 
     def config(self, **more: Any) -> EvalConfig:
-        """The checked configuration; raises UsageError for a name that does not exist."""
+        """The checked configuration; raises UsageError for a name that does not exist.
+
+        With `modules=True` a layer may be any module of a model, which is checked when the model is there.
+        """
         from dsabench.config.eval_config import EvalConfig, parse_parts
         from dsabench.config.spec import Part
         from dsabench.evaluation.words import CORE, asked
@@ -204,6 +243,64 @@ class Measuring:
         config.check()
         asked(config.probes)
         return config
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Models and embeddings that no run here made: each flag repeatable, `VALUE` for all or `NAME=VALUE` for one."""
+
+    timm: Annotated[
+        list[str] | None,
+        option(SOURCES, "A trained model of timm, hf-hub:ID or local-dir:FOLDER.", "--timm", metavar="[NAME=]MODEL"),
+    ] = None
+    checkpoint: Annotated[
+        list[str] | None,
+        option(SOURCES, "Weights: safetensors or PyTorch, any wrapper.", "--checkpoint", metavar="[NAME=]FILE"),
+    ] = None
+    features: Annotated[
+        list[str] | None,
+        option(
+            SOURCES, "Embeddings: npz, safetensors, parquet or a folder of npy.", "--features", metavar="[NAME=]FILE"
+        ),
+    ] = None
+    preprocess: Annotated[
+        list[str] | None,
+        option(
+            SOURCES,
+            "What images are brought to: imagenet[image_size=224], or JSON.",
+            "--preprocess",
+            metavar="[NAME=]PRESET",
+            show_default="the model's own",
+        ),
+    ] = None
+    pooling: Annotated[
+        list[str] | None,
+        option(SOURCES, "model, cls, mean or cls+mean.", "--pooling", metavar="[NAME=]HOW", show_default="model"),
+    ] = None
+    weights: Annotated[
+        list[str] | None,
+        option(SOURCES, "Which weights of a checkpoint, where several fit.", "--weights", metavar="[NAME=]PREFIX"),
+    ] = None
+    labels: Annotated[
+        list[str] | None,
+        option(SOURCES, "Labels of embeddings by file name.", "--labels", metavar="[NAME=]FILE.csv"),
+    ] = None
+
+    def parsed(self, backbone: Sequence[str] = ()) -> tuple[Source, ...]:
+        """The checked sources, of checkpoints with these architectures (`--backbone`); raises UsageError or DataError
+        before anything heavy is imported."""
+        from dsabench.config.source import parse_sources
+
+        return parse_sources(
+            timm=self.timm or (),
+            checkpoint=self.checkpoint or (),
+            features=self.features or (),
+            backbone=backbone,
+            preprocess=self.preprocess or (),
+            pooling=self.pooling or (),
+            weights=self.weights or (),
+            labels=self.labels or (),
+        )
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from dsabench.config.run_config import RunConfig
     from dsabench.data import Datasets
     from dsabench.progress import ProgressDisplay
+    from dsabench.signals import Stop
     from dsabench.training.store import Store
 
 
@@ -23,11 +24,13 @@ def console() -> Console:
     return make_console(stderr=False)
 
 
-def progress(total: int, quiet: bool) -> ProgressDisplay:
-    """The display of progress, on stderr."""
+def progress(total: int, quiet: bool, stop: Stop) -> ProgressDisplay:
+    """The display of progress, on stderr; a command that is ended at once leaves the terminal as it was."""
     from dsabench.progress import ProgressDisplay, make_console
 
-    return ProgressDisplay(make_console(stderr=True), total, quiet=quiet)
+    display = ProgressDisplay(make_console(stderr=True), total, quiet=quiet)
+    stop.at_once = display.give_back
+    return display
 
 
 def limit(threads: int, offline: bool) -> None:

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Annotated
 
+from dsabench.cli import completion
 from dsabench.cli.flags import OUTPUT, TRAINING, WHAT, Common, Training, option
 from dsabench.cli.groups import grouped
 from dsabench.cli.output import limit, print_configs, print_plan, progress
@@ -16,7 +17,13 @@ from dsabench.cli.output import limit, print_configs, print_plan, progress
 def pretrain(
     *,
     method: Annotated[
-        str, option(WHAT, "METHOD or METHOD+REGULARIZER, options in brackets.", env="DSABENCH_METHOD")
+        str,
+        option(
+            WHAT,
+            "METHOD or METHOD+REGULARIZER, options in brackets.",
+            env="DSABENCH_METHOD",
+            autocompletion=completion.specs,
+        ),
     ] = "simclr",
     seed: Annotated[int, option(TRAINING, "Names every random draw.", env="DSABENCH_SEED", min=0)] = 0,
     track: Annotated[
@@ -50,7 +57,7 @@ def pretrain(
         return
     if common.verbose:
         print_configs([planned])
-    with progress(1, common.quiet) as display:
+    with progress(1, common.quiet, stop) as display:
         run, reused = train(
             planned, Workshop(store, datasets, stop, display), overwrite=overwrite, track=tracker(tracked, every)
         )
@@ -72,6 +79,8 @@ def pretrain(
     word = "already finished" if reused else "finished"
     print(f"{planned.label} {word}: {run.folder}")
     where = "" if common.runs == Path("runs") else f" --runs {common.runs}"
+    if (run.folder / "log.csv").exists():
+        print(f"its curves: {run.folder / 'log.csv'}")
     print(f"evaluate it with: dsabench eval {planned.run_id}{where}")
 
 

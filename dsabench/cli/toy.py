@@ -73,7 +73,7 @@ def toy(
         loaded = datasets.load(request.data)
         planned = plan(request, loaded)
         panels = []
-        with progress(len(planned), quiet) as display:
+        with progress(len(planned), quiet, stop) as display:
             for config in planned:
                 run, reused = train(config, Workshop(store, datasets, stop, display))
                 display(Update(config.label, "reused" if reused else "finished", 1, 1))

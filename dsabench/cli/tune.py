@@ -109,7 +109,7 @@ def tune(
         for arm in arms:
             arm.journal.erase()
     done_before = sum(len(arm.journal.trials()) for arm in arms)
-    with progress(count - done_before * len(own), common.quiet) as display:
+    with progress(count - done_before * len(own), common.quiet, stop) as display:
         search(
             arms,
             budget,

@@ -27,7 +27,7 @@ class EvalConfig:
     """`probes` and metrics as words, with options, on `layers` of an encoder, scored on `split` of `data`.
 
     `probes` may hold `crowding`, which stands for all metrics of the core tier. `precision` is that of the forward
-    pass. None of `data` is the encoder's own; None of `device` and `threads` what it was trained with, as far as that
+    pass; `modules` says that a layer may be any module of a model, such as `blocks.8`. None of `data` is the encoder's own; None of `device` and `threads` what it was trained with, as far as that
     is there.
     """
 
@@ -38,6 +38,7 @@ class EvalConfig:
     device: str | None = None
     threads: int | None = None
     precision: str = "fp32"
+    modules: bool = False
 
     def check(self) -> None:
         """Raise UsageError for a name that does not exist, DataError for a folder that is not there.
@@ -45,7 +46,7 @@ class EvalConfig:
         The names of probes are checked where they are looked up, by `dsabench.evaluation.words.asked`.
         """
         for layer in self.layers:
-            check_layer(layer)
+            check_layer(layer, modules=self.modules)
         for kind, value, known in (("split", self.split, SPLITS), ("precision", self.precision, ("fp32", "bf16"))):
             if value not in known:
                 raise unknown(kind, value, known)
@@ -61,9 +62,12 @@ class EvalConfig:
         return replace(self, probes=(*self.probes, *(probe for probe in probes if probe not in self.probes)))
 
 
-def check_layer(layer: Part) -> None:
-    """Raise UsageError for a layer that no run has, or whose options are not those of its kind."""
-    if layer.name not in (*RUN_LAYERS, PIXELS, SMOOTH):
+def check_layer(layer: Part, *, modules: bool = False) -> None:
+    """Raise UsageError for a layer that no run has, or whose options are not those of its kind.
+
+    With `modules` any name may be a layer: the model that has it, or has not, is not there yet.
+    """
+    if layer.name not in (*RUN_LAYERS, PIXELS, SMOOTH) and not modules:
         raise unknown("layer", layer.name, (*RUN_LAYERS, PIXELS, SMOOTH))
     allowed = SMOOTH_OPTIONS if layer.name == SMOOTH else {}
     for key, value in layer.options.items():

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from dsabench.errors import UsageError
 from dsabench.registry import Scalar
 
-PART = re.compile(r"(?P<name>[A-Za-z0-9_-]+)(\[(?P<options>[^\[\]]*)\])?")
+# A dot is in the names of modules, which are layers: `blocks.8`.
+PART = re.compile(r"(?P<name>[A-Za-z0-9_.-]+)(\[(?P<options>[^\[\]]*)\])?")
 WORD = re.compile(r"[A-Za-z0-9_.:/@~-]+")
 
 

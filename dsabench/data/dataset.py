@@ -82,16 +82,21 @@ class DatasetSpec:
 class Split:
     """`labels` (N,) int64 and `images`: resident uint8 (N, C, H, W), or a source that streams them.
 
-    `paths` (N,) are those of the files below the split's folder, where the images are files.
+    `files` reads the images of a resident split as their files have them, where there are any.
     """
 
     labels: Tensor
     images: Tensor | ImageSource
-    paths: tuple[str, ...] = ()
+    files: ImageSource | None = None
     _copies: dict[torch.device, Split] = field(default_factory=dict, init=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The files of the images (N,) below the split's folder; empty where the images are no files."""
+        return tuple(path for path, _ in self.files.listing()) if self.files else ()
 
     def on(self, device: torch.device | str) -> Split:
         """The split with its tensors on `device`: copied the first time, and kept as long as this split."""

@@ -15,7 +15,7 @@ from dsabench.data.data_config import DataConfig
 from dsabench.data.dataset import Dataset
 from dsabench.errors import DataError, UsageError
 from dsabench.evaluation.encoder import Encoder
-from dsabench.evaluation.features import FeatureStore, is_whole, seal
+from dsabench.evaluation.features import EmbeddingStore, FeatureStore, is_whole, seal
 from dsabench.evaluation.inputs import Inputs
 from dsabench.evaluation.words import EVALUATORS, asked
 from dsabench.files import canonical_json, sha256_bytes, sha256_file, write_atomic
@@ -48,9 +48,15 @@ class Evaluation:
         device = device_here(config.device or encoder.device, strict=config.device is not None)
         threads = config.threads or encoder.threads
         prepare(threads)
-        self.dataset = evaluated_data(encoder, config.data, datasets)
-        self.title = (config.data or encoder.data or DataConfig(name=self.dataset.name)).label
-        self.store = FeatureStore(encoder, self.dataset, torch.device(device), config.precision)
+        self.store: FeatureStore | EmbeddingStore
+        if encoder.embeddings is not None:
+            self.title, self.data_sha256 = encoder.embeddings.title, encoder.embeddings.data_sha256
+            self.store = EmbeddingStore(encoder, encoder.embeddings)
+        else:
+            dataset = evaluated_data(encoder, config.data, datasets)
+            self.title = (config.data or encoder.data or DataConfig(name=dataset.name)).label
+            self.data_sha256 = dataset.sha256
+            self.store = FeatureStore(encoder, dataset, torch.device(device), config.precision)
         narrow = "" if config.precision == "fp32" else f", {config.precision}"
         self.where = f"{device_name(device)}, {threads} thread{'s' if threads > 1 else ''}{narrow}"
 
@@ -117,7 +123,7 @@ class LayerEvaluation:
         return Row(
             schema_version=SCHEMA_VERSION,
             dataset=evaluation.title,
-            dataset_sha256=evaluation.dataset.sha256,
+            dataset_sha256=evaluation.data_sha256,
             split=evaluation.config.split,
             n=len(self.inputs.test.y),
             layer=str(self.layer),
@@ -129,7 +135,7 @@ class LayerEvaluation:
             higher_is_better=score.higher_is_better,
             status="undefined" if note else "ok",
             note=note,
-            preprocess=str(encoder.preprocess),
+            preprocess=str(encoder.preprocess or ""),
             eval_device=evaluation.where,
             **encoder.provenance,  # type: ignore[arg-type]
         )
@@ -149,7 +155,10 @@ def evaluated_data(encoder: Encoder, config: DataConfig | None, datasets: Datase
     """The data to evaluate on, at the encoder's size; raises DataError where its own are not what they were."""
     own = config is None or (encoder.data is not None and config.identity() == encoder.data.identity())
     if not own and config is not None:
-        size = config.image_size or encoder.preprocess.image_size
+        if encoder.data is None and encoder.preprocess and encoder.preprocess.crop_pct:
+            # The images as they are: what they are brought to is the model's own.
+            return datasets.load(config)
+        size = config.image_size or (encoder.preprocess.image_size if encoder.preprocess else None)
         return datasets.load(config.model_copy(update={"image_size": size}))
     if encoder.data is None:
         raise DataError(f"{encoder.name} has no data of its own; say what to evaluate it on with --dataset")
@@ -162,7 +171,7 @@ def evaluated_data(encoder: Encoder, config: DataConfig | None, datasets: Datase
     return dataset
 
 
-def splits(store: FeatureStore, layer: Part, split: str) -> tuple[Features, Features, Features]:
+def splits(store: FeatureStore | EmbeddingStore, layer: Part, split: str) -> tuple[Features, Features, Features]:
     """What to fit on, to choose on and to score on.
 
     On the validation split a probe chooses on a tenth of the training features: what it is scored on stays unseen.

@@ -21,7 +21,9 @@ from dsabench.config.spec import Part
 from dsabench.data.dataset import Dataset, Split
 from dsabench.data.loader import image_batches, reading_workers
 from dsabench.errors import DataError, UsageError
+from dsabench.evaluation.embeddings import Embeddings
 from dsabench.evaluation.encoder import Encoder
+from dsabench.evaluation.preprocessing import prepared_batches
 from dsabench.evaluation.smoothing import smoothed
 from dsabench.files import canonical_json, sha256_bytes, sha256_file, write_atomic
 from dsabench.types import Features
@@ -53,9 +55,11 @@ class FeatureStore:
             "data": self.dataset.sha256,
             "layer": str(layer),
             "split": split_name,
-            "preprocess": self.encoder.preprocess._asdict(),
+            "preprocess": self.encoder.preprocess.facts() if self.encoder.preprocess else {},
             "precision": self.precision,
         }
+        if self.encoder.pooling != "model":
+            facts["pooling"] = self.encoder.pooling
         return sha256_bytes(canonical_json(facts).encode())
 
     def _found(self, layer: Part, split_name: str) -> Features:
@@ -63,17 +67,9 @@ class FeatureStore:
         if layer.name == PIXELS:
             return Features(self._pixels(split), split.labels)
         if layer.name == SMOOTH:
-            options = {**SMOOTH_OPTIONS, **layer.options}
-            inner = Part(str(options["layer"]))
-            return smoothed(
-                self.get(inner, split_name),
-                None if split_name == "train" else self.get(inner, "train"),
-                k=int(options["k"]),
-                times=int(options["times"]),
-            )
+            return smooth(self, layer, split_name)
         if layer.name not in self.encoder.layer_names:
-            known = ", ".join((*self.encoder.layer_names, PIXELS, SMOOTH))
-            raise UsageError(f"{self.encoder.name} has no layer {layer.name!r}; it has {known}")
+            self.encoder.module(layer.name)
         if self.encoder.folder is None:
             return Features(torch.cat(list(self._extracted(layer.name, split))), split.labels)
         name = f"{layer}-{split_name}-{self.identity(layer, split_name)[:16]}.safetensors"
@@ -87,14 +83,8 @@ class FeatureStore:
     def _extracted(self, layer: str, split: Split) -> Iterator[Tensor]:
         """Features (B, D) float32 of a split, in order."""
         preprocess = self.encoder.preprocess
-        for images in image_batches(
-            split,
-            preprocess.mean,
-            preprocess.std,
-            batch_size=BATCH_SIZE,
-            device=self.device,
-            workers=reading_workers(split),
-        ):
+        assert preprocess is not None, "an encoder of images says what it wants of them"
+        for images in prepared_batches(split, preprocess, batch_size=BATCH_SIZE, device=self.device):
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
                 yield self.encoder.features(layer, images, self.device)
 
@@ -105,6 +95,39 @@ class FeatureStore:
             split, self.dataset.mean, self.dataset.std, batch_size=BATCH_SIZE, device="cpu", workers=workers
         )
         return torch.cat([(images * std + mean).flatten(1) for images in batches])
+
+
+class EmbeddingStore:
+    """The features of an encoder that has embeddings and no model."""
+
+    def __init__(self, encoder: Encoder, embeddings: Embeddings) -> None:
+        self.encoder, self.embeddings = encoder, embeddings
+
+    def get(self, layer: Part, split_name: str) -> Features:
+        """The embeddings of a split, or these smoothed; raises UsageError for any other layer."""
+        if layer.name == SMOOTH:
+            return smooth(self, layer, split_name)
+        if layer.name not in self.encoder.layer_names:
+            known = ", ".join((*self.encoder.layer_names, SMOOTH))
+            raise UsageError(f"{self.encoder.name} has no layer {layer.name!r}; embeddings have {known}")
+        return self.embeddings.splits[split_name]
+
+    def identity(self, layer: Part, split_name: str) -> str:
+        """The hash of what decides the features of a layer on a split."""
+        facts = {"embeddings": self.encoder.weights_sha256, "layer": str(layer), "split": split_name}
+        return sha256_bytes(canonical_json(facts).encode())
+
+
+def smooth(store: FeatureStore | EmbeddingStore, layer: Part, split_name: str) -> Features:
+    """The layer `smooth[...]` of a store on a split."""
+    options = {**SMOOTH_OPTIONS, **layer.options}
+    inner = Part(str(options["layer"]))
+    return smoothed(
+        store.get(inner, split_name),
+        None if split_name == "train" else store.get(inner, "train"),
+        k=int(options["k"]),
+        times=int(options["times"]),
+    )
 
 
 def seal(path: Path) -> Path:

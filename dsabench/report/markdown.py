@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from dsabench.report.table import WORDS, Arm, Cell, Column, Table
+from dsabench.report.table import LEFT, Arm, Cell, Column, Table
 from dsabench.report.wording import LABELS, headed, printable, written
 
 _SPECIAL = re.compile(r"[\\`*_\[\]<>|~$&]")
@@ -27,7 +27,7 @@ def markdown(table: Table) -> str:
 def _lines(table: Table) -> list[str]:
     lines = [
         _line([_escaped(headed(column)) for column in table.columns]),
-        _line(["---" if column.kind in WORDS else "---:" for column in table.columns]),
+        _line(["---" if column.kind in LEFT else "---:" for column in table.columns]),
     ]
     for section in table.sections:
         if section.heading:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
+from statistics import median
 
 from dsabench.report.table import Arm, Cell, Column, Mean, Number, Remark, Section, Table, grouped
 from dsabench.report.wording import BETTER, LABELS, label, parameters, unit_of
@@ -94,7 +95,7 @@ def _mean(line: Sequence[Row], layer: str, like: Row) -> Cell:
 def _seconds(line: Sequence[Row]) -> Cell:
     times = {row.run_id: row.wall_s for row in line if row.status != "failed"}
     seconds = [wall_s for wall_s in times.values() if wall_s is not None]
-    return Number(sum(seconds) / len(seconds), "s") if seconds else None
+    return Number(median(seconds), "s") if seconds else None
 
 
 def _arm(line: Sequence[Row], same_spec: Sequence[tuple[str, str, int]], tuning: bool) -> Arm:

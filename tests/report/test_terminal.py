@@ -209,7 +209,7 @@ def test_comparison_puts_the_primary_first_and_limits_only_secondary_metrics() -
     assert "kNN" not in text
     assert "Holm over 11 secondary metrics" in text
     assert "9 more left out of this table" in text
-    assert "none of them can reach .05 with 6 seeds; 9 would do" in text
+    assert "secondary: 6 seeds are too few, 9 would do (all of them)" in text
 
 
 def test_comparison_survives_options_in_brackets_and_unbounded_intervals() -> None:
@@ -222,7 +222,7 @@ def test_comparison_survives_options_in_brackets_and_unbounded_intervals() -> No
     assert spec in " ".join(text.split())
     assert "unbounded" in text
     assert "too few" in text
-    assert "cannot reach .05 with 3 seeds; 6 would do" in text
+    assert "3 seeds are too few, 6 would do" in text
 
 
 def test_listing_keeps_brackets_wraps_and_says_when_there_is_nothing() -> None:

@@ -1,0 +1,85 @@
+"""What tells the runs of a store apart, whether somebody works on one, and taking one out."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from contextlib import suppress
+
+from filelock import FileLock, Timeout
+
+from dsabench.errors import DataError, StorageError
+from dsabench.tables.where import RUN_KEYS
+from dsabench.training.run import Run
+
+LISTED_KEYS = (*RUN_KEYS, "status", "started_utc")
+
+# A run that no process holds is not running, whatever its file says: the process was killed.
+KILLED = "killed"
+
+
+def described(run: Run) -> dict[str, object]:
+    """What is known of a run by column of the tidy table (`LISTED_KEYS`), None where it is not."""
+    config, facts = run.config, run.state.get("data_facts", {})
+    known: dict[str, object] = {
+        "run_id": config.run_id,
+        "spec": str(config.spec),
+        "method": str(config.spec.method),
+        "regularizer": str(config.spec.regularizer),
+        "dataset": config.data.label,
+        "backbone": config.backbone,
+        "epochs": config.epochs,
+        "batch_size": config.batch_size,
+        "seed": config.seed,
+        "train_images": facts.get("num_images", config.data.train_images),
+        "image_size": facts.get("image_size", config.data.image_size),
+        "lr": config.resolved.optimizer.get("lr"),
+        "precision": config.precision,
+        "threads": config.threads,
+        "status": status_of(run),
+        "started_utc": run.state.get("started_utc"),
+    }
+    return {key: known[key] for key in LISTED_KEYS}
+
+
+def status_of(run: Run) -> str:
+    """`finished`, `failed`, `interrupted` or `running`, and `killed` where it says running and nobody holds it."""
+    status = str(run.state["status"])
+    return KILLED if status == "running" and not is_held(run) else status
+
+
+def is_held(run: Run) -> bool:
+    """Whether a process works on the run."""
+    path = run.folder / ".lock"
+    if not path.exists():
+        return False
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    except OSError:
+        # Where nobody may write, nobody can have locked it from here.
+        return False
+    lock.release()
+    return False
+
+
+def remove(run: Run) -> None:
+    """Delete a run with all that is derived from it, and the folders above it that are empty then.
+
+    It leaves the store at once and whole. Raises DataError where a process works on it, StorageError where it may not
+    be deleted.
+    """
+    if is_held(run):
+        raise DataError(f"another process works on {run.folder}; end that first")
+    gone = run.folder.with_name(f".removed-{run.folder.name}-{secrets.token_hex(4)}")
+    try:
+        run.folder.rename(gone)
+        shutil.rmtree(gone)
+    except OSError as error:
+        raise StorageError(f"cannot remove {run.folder}: {error.strerror or error}; check its permissions") from error
+    with suppress(OSError):
+        # Neither of them goes while there is something in it.
+        run.folder.parent.rmdir()
+        run.folder.parent.parent.rmdir()
