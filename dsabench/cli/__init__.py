@@ -21,6 +21,8 @@ from dsabench.cli.opening import open_report
 from dsabench.cli.pretrain import pretrain
 from dsabench.cli.remove import remove
 from dsabench.cli.report import report
+from dsabench.cli.theory import theory
+from dsabench.cli.toy import toy
 from dsabench.cli.tune import tune
 from dsabench.errors import DsabenchError, Interrupted, RunFailed, StorageError, UsageError
 from dsabench.signals import Stop
@@ -47,6 +49,8 @@ app.command("export")(export)
 app.command("features")(features)
 app.command("doctor")(doctor)
 app.command("remove")(remove)
+app.command("theory")(theory)
+app.command("toy")(toy)
 
 
 def main() -> None:

@@ -117,6 +117,14 @@ GroupBy = Annotated[
         metavar="PATTERN",
     ),
 ]
+Contaminate = Annotated[
+    str | None,
+    option(
+        WHAT,
+        "Replace a share of the pretraining images: noise=0.1, duplicates=0.1, foreign=DATASET:0.1.",
+        show_default="none",
+    ),
+]
 Offline = Annotated[bool, option(MACHINE, "Never download.", "--offline", env="DSABENCH_OFFLINE")]
 Runs = Annotated[Path, option(FILES, "The run store.", env="DSABENCH_RUNS")]
 Where = Annotated[
@@ -189,10 +197,11 @@ class Training:
         False
     )
     offline: Offline = False
+    contaminate: Contaminate = None
 
     def data(self) -> DataConfig:
         """Which data, and how much of them."""
-        from dsabench.data.data_config import DataConfig, located
+        from dsabench.data.data_config import DataConfig, located, parse_contamination
 
         return DataConfig(
             name=located(self.dataset),
@@ -203,6 +212,7 @@ class Training:
             image_size=self.image_size,
             val_share=self.val_share,
             group_by=self.group_by,
+            contaminate=str(parse_contamination(self.contaminate or "")) or None,
         )
 
     def request(self, specs: Sequence[str], seeds: Sequence[int]) -> Request:

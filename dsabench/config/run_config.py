@@ -112,6 +112,7 @@ class RunConfig(BaseModel):
             "image_size": self.data.image_size,
             "val_share": self.data.val_share,
             "group_by": self.data.group_by,
+            "contaminate": self.data.contaminate,
         }
         flags = self.model_dump(exclude={"data", "spec", "resolved", "protocol"}, exclude_none=True)
         if self.epochs == 0:

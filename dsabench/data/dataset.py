@@ -43,10 +43,7 @@ class EncodedImages(Protocol):
 
 
 class ImageSource(Protocol):
-    """Images that are read from disk when asked for; `encoded` are the same images, not decoded."""
-
-    @property
-    def encoded(self) -> EncodedImages: ...
+    """Images that are read when asked for."""
 
     def __len__(self) -> int: ...
 
@@ -58,6 +55,13 @@ class ImageSource(Protocol):
 
     def listing(self) -> Iterator[tuple[str, int]]:
         """Every image's name and its size in bytes, in order."""
+
+
+class StoredImages(ImageSource, Protocol):
+    """Images that are read from where they are stored; `encoded` are the same images, not decoded."""
+
+    @property
+    def encoded(self) -> EncodedImages: ...
 
 
 @dataclass(frozen=True)
@@ -134,18 +138,21 @@ class DatasetSpec:
 class Split:
     """`labels` (N,) int64 and `images`: resident uint8 (N, C, H, W), or a source that streams them.
 
-    `paths` (N,) are those of the files below the split's folder, where the images are files.
     `files` reads the images of a resident split as their files have them, where there are any.
     """
 
     labels: Tensor
     images: Tensor | ImageSource
-    paths: tuple[str, ...] = ()
-    files: ImageSource | None = None
+    files: StoredImages | None = None
     _copies: dict[torch.device, Split] = field(default_factory=dict, init=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The names of the images (N,) in their source; empty where they were not read from files."""
+        return tuple(map(self.files.encoded.name, range(len(self.files)))) if self.files else ()
 
     def on(self, device: torch.device | str) -> Split:
         """The split with its tensors on `device`: copied the first time, and kept as long as this split."""
@@ -169,11 +176,19 @@ class DataFacts(NamedTuple):
     std: tuple[float, ...]
 
 
+class Contaminated(NamedTuple):
+    """The training images with a share of them replaced, and which of them were, (N,) bool: for the log alone."""
+
+    split: Split
+    replaced: Tensor
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """A loaded data set; `mean` and `std` are per channel for pixels in [0, 1], `sha256` names its content.
 
     `notes` say what was read, a line each: first counts, where each split came from and the size.
+    What is trained on is `pretraining`: `train`, or what `contaminated` makes of it, of which evaluation sees nothing.
     """
 
     name: str
@@ -187,6 +202,12 @@ class Dataset:
     std: tuple[float, ...]
     sha256: str
     notes: tuple[str, ...] = ()
+    contaminated: Contaminated | None = None
+
+    @property
+    def pretraining(self) -> Split:
+        """The images that a method is trained on; labels of images that were replaced are those that were there."""
+        return self.contaminated.split if self.contaminated else self.train
 
     @property
     def scale(self) -> str:

@@ -13,8 +13,9 @@ from torch.nn.functional import interpolate
 
 from dsabench import rng
 from dsabench.data import DATASETS
-from dsabench.data.data_config import DataConfig
-from dsabench.data.dataset import Dataset, DatasetSpec, RawDataset, RawSplit, Split
+from dsabench.data.contamination import contaminated
+from dsabench.data.data_config import DataConfig, parse_contamination
+from dsabench.data.dataset import Contaminated, Dataset, DatasetSpec, RawDataset, RawSplit, Split
 from dsabench.data.notes import reading_notes
 from dsabench.data.sources.decoding import FileSource, decode_all
 from dsabench.data.sources.sizes import Sizes, common_size
@@ -54,7 +55,17 @@ def build(config: DataConfig, *, offline: bool) -> Dataset:
         std=spec.std,
         sha256=fingerprint(raw.classes, splits, sizes.chosen),
         notes=notes,
+        contaminated=contaminate(splits["train"], config, (spec.channels, sizes.chosen), offline),
     )
+
+
+def contaminate(train: Split, config: DataConfig, shape: tuple[int, int], offline: bool) -> Contaminated | None:
+    """What is trained on where outliers are put in; a foreign data set is looked for where downloads usually go."""
+    if config.contaminate is None:
+        return None
+    shares = parse_contamination(config.contaminate)
+    foreign = DataConfig(name=shares.source, image_size=shape[1]) if shares.source else None
+    return contaminated(train, shares, build(foreign, offline=offline).train if foreign else None, shape)
 
 
 class Selection(NamedTuple):
@@ -136,7 +147,7 @@ def _loaded(part: RawSplit, size: int, resident: bool, unreadable: list[str]) ->
     if isinstance(part.images, Tensor):
         return Split(part.labels, _resized(part.images, size))
     source = FileSource(part.images, size)
-    return Split(part.labels, decode_all(source, unreadable) if resident else source, part.images.paths, source)
+    return Split(part.labels, decode_all(source, unreadable) if resident else source, source)
 
 
 def _all_of(unreadable: Sequence[str]) -> DataError:

@@ -114,7 +114,10 @@ def print_values(console: Console, rows: Sequence[Row]) -> None:
 
 
 def print_by_class(console: Console, found: ByClass) -> None:
-    """Draw `class_tables`."""
+    """Draw `class_tables.class_tables`."""
+    # Classes are counted in tensors, and no other table needs torch.
+    from dsabench.report.class_tables import class_tables
+
     _draw(console, class_tables(found))
 
 

@@ -64,6 +64,7 @@ OTHER_DATA: dict[str, Any] = {
     "image_size": 64,
     "val_share": 0.2,
     "group_by": "(p[0-9]+)_",
+    "contaminate": "noise=0.1",
     "content": "ab12",
 }
 OTHER_RESOLVED: dict[str, Any] = {
