@@ -86,6 +86,12 @@ def build(name: str, *, channels: int, image_size: int, small_stem: bool = True)
         ) from error
 
 
+def stem_options(name: str, image_size: int) -> dict[str, Any]:
+    """The options of timm with which `build` makes the model for images of this size."""
+    stem = _small_stem(name, image_size) if image_size < SMALL else None
+    return stem.options(image_size) if stem else _size_option(name, image_size)
+
+
 def _size_option(name: str, image_size: int) -> dict[str, Any]:
     """Models that are made for one size, as ViTs are, must be told another."""
     config = timm.get_pretrained_cfg(name)

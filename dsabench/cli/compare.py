@@ -20,6 +20,7 @@ from dsabench.cli.flags import (
     Deciding,
     Measuring,
     Sources,
+    Tensorboard,
     Training,
     option,
 )
@@ -73,11 +74,12 @@ def compare(
     pairs: Annotated[
         bool, option(OUTPUT, "The paired table of every pair, also of three specs or more.", "--pairs")
     ] = False,
+    tensorboard: Tensorboard = False,
 ) -> None:
     """Train what is missing, evaluate, and compare: dsabench compare simclr simclr+dsa"""
     specs = specs or []
     if choosing.stores or any(vars(models).values()):
-        compare_existing(context, specs, choosing, models, training, measuring, deciding, common, output)
+        compare_existing(context, specs, choosing, models, training, measuring, deciding, common, output, pairs)
         return
     if choosing.where or choosing.mix:
         raise UsageError("--where and --mix are for runs that exist: dsabench compare --from runs --where epochs=60")
@@ -91,6 +93,10 @@ def compare(
     criteria = deciding.criteria()
     what = measuring.config(leading=criteria.layer).also(*criteria.probes)
     overwrite = common.always
+    if tensorboard:
+        from dsabench.training.events import check_tensorboard
+
+        check_tensorboard()
     limit(training.threads, training.offline)
     from dsabench.config.plan import plan
     from dsabench.data import Datasets
@@ -142,7 +148,7 @@ def compare(
         there = {one.run_id for one in planned if store.run(one).state["status"] == "finished"}
         _, deviations = declare(common.runs, declaration, runs_seen=len(there))
         to_do = [one for one in planned if one.run_id in there] if choosing.no_train else planned
-        work = [Job(one, what, overwrite, tuning or chosen_how(one.spec)) for one in to_do]
+        work = [Job(one, what, overwrite, tuning or chosen_how(one.spec), tensorboard) for one in to_do]
         rows = run_all(work, jobs or default_jobs(training.threads, planned[0].device), shop)
     for one in planned:
         if one not in to_do:

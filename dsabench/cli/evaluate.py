@@ -15,6 +15,8 @@ from dsabench.cli.output import console, limit
 
 if TYPE_CHECKING:
     from dsabench.data.data_config import DataConfig
+    from dsabench.evaluation.classes import ByClass
+    from dsabench.tables.rows import Row
 
 
 @grouped
@@ -52,13 +54,17 @@ def evaluate(
     offline: flags.Offline = False,
     runs: flags.Runs = Path("runs"),
     output: Annotated[Path | None, option(OUTPUT, "Write the rows to FILE.csv.")] = None,
+    per_class: Annotated[
+        bool, option(OUTPUT, "Each class, who crowds whom, the worst placed images; files too.", "--per-class")
+    ] = False,
     as_json: flags.Json = False,
     debug: flags.Debug = False,
 ) -> None:
     """Probe frozen features of finished runs: dsabench eval --probe knn --probe linear
 
     On the data of the run, or with --dataset on others; on the run's device where it is there, else on the CPU.
-    Any other model: dsabench eval --timm vit_small_patch14_dinov2.lvd142m --features mine=embeddings.npz --dataset cifar10
+    Any other model: dsabench eval --timm vit_small_patch14_dinov2.lvd142m --dataset cifar10
+    Embeddings of anything: dsabench eval --features mine=embeddings.npz
     """
     from dsabench.data.data_config import DataConfig
     from dsabench.files import check_writable
@@ -78,10 +84,11 @@ def evaluate(
         say(f"evaluating the newest finished run: {found[0].config.label}, {found[0].folder}")
     limit(threads or (found[0].config.threads if found else 1), offline)
     from dsabench.data import Datasets
+    from dsabench.evaluation.classes import by_class, write_by_class
     from dsabench.evaluation.encoder import run_encoder
     from dsabench.evaluation.encoders import source_encoders
-    from dsabench.evaluation.evaluate import evaluate as evaluate_encoder
-    from dsabench.report import print_values
+    from dsabench.evaluation.evaluate import Evaluation
+    from dsabench.report import print_by_class, print_values
     from dsabench.signals import Stop
     from dsabench.tables.rows import check_unique, record, write_csv
 
@@ -92,18 +99,30 @@ def evaluate(
     )
     encoders = [run_encoder(one, datasets) for one in moved]
     encoders += source_encoders(given, datasets, data=other, store=runs)
-    rows = [row for encoder in encoders for row in evaluate_encoder(encoder, what, datasets, stop=stop)]
+    rows: list[Row] = []
+    classes: list[ByClass] = []
+    for encoder in encoders:
+        for layer in Evaluation(encoder, what, datasets).layers():
+            rows += layer.rows(stop)
+            if per_class:
+                try:
+                    classes.append(by_class(layer))
+                except ValueError as error:
+                    say(f"{encoder.name}, {layer.layer}: nothing to say class by class: {error}")
     check_unique(rows)
     for row in rows:
         if row.status != "ok":
             say(f"{row.spec} s{row.seed}, {row.layer}: no value for {row.probe} {row.metric}: {row.note}")
     if output:
         write_csv(rows, output)
-        say(f"wrote {output}")
+        written = [output, *(write_by_class(classes, output) if per_class else ())]
+        say(f"wrote {', '.join(map(str, written))}")
     if as_json:
         print(json.dumps([record(row) for row in rows]))
     else:
         print_values(console(), rows)
+        for one_layer in classes:
+            print_by_class(console(), one_layer)
 
 
 def moved_data(data: DataConfig, folder: Path | None, other: DataConfig | None) -> DataConfig:

@@ -41,11 +41,16 @@ def read_config(context: typer.Context, path: Path | None) -> Path | None:
     if path is None:
         return None
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
+        values = tomllib.loads(content.decode())
     except OSError as error:
         raise DataError(f"cannot read the configuration {path}: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"the configuration {path} is not valid TOML: {error}") from error
+    if (path.parent / "run.json").exists():
+        from dsabench.training.run import check_own_config
+
+        check_own_config(path, content)
     flags = {flag_name(parameter): parameter for parameter in context.command.params}
     defaults: dict[str, Any] = {}
     for key, value in values.items():
@@ -103,6 +108,9 @@ Where = Annotated[
 ]
 Json = Annotated[bool, option(OUTPUT, "Machine-readable on stdout.", "--json")]
 Debug = Annotated[bool, option(OUTPUT, "A traceback where there is an error.", "--debug", env="DSABENCH_DEBUG")]
+Tensorboard = Annotated[
+    bool, option(OUTPUT, "Write the log as TensorBoard's event files too, while training.", "--tensorboard")
+]
 
 
 def subset_of(word: str) -> Literal["random"] | None:

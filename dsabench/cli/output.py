@@ -31,7 +31,7 @@ def progress(total: int, quiet: bool, stop: Stop) -> ProgressDisplay:
     from dsabench.progress import ProgressDisplay, make_console
 
     display = ProgressDisplay(make_console(stderr=True), total, quiet=quiet)
-    stop.at_once = display.give_back
+    stop.before_exit = display.give_back
     return display
 
 

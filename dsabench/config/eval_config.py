@@ -27,8 +27,8 @@ class EvalConfig:
     """`probes` and metrics as words, with options, on `layers` of an encoder, scored on `split` of `data`.
 
     `probes` may hold `crowding`, which stands for all metrics of the core tier. `precision` is that of the forward
-    pass; `modules` says that a layer may be any module of a model, such as `blocks.8`. None of `data` is the encoder's own; None of `device` and `threads` what it was trained with, as far as that
-    is there.
+    pass; `modules` says that a layer may be any module of a model, such as `blocks.8`. None of `data` is the encoder's
+    own; None of `device` and `threads` what it was trained with, as far as that is there.
     """
 
     probes: tuple[str, ...]

@@ -67,9 +67,7 @@ def checked(preprocess: Preprocess) -> Preprocess:
     if not (isinstance(crop_pct, int | float) and 0 < crop_pct <= 1):
         raise UsageError(f"crop_pct must lie above 0 and be at most 1, got {crop_pct!r}")
     if len(mean) != len(std) or len(mean) not in (1, 3) or not all(map(math.isfinite, (*mean, *std))) or min(std) <= 0:
-        raise UsageError(
-            f"mean and std must be finite, one number for each of 1 or 3 channels, and std above 0; got {mean} and {std}"
-        )
+        raise UsageError(f"mean and std must be finite numbers for 1 or 3 channels, std above 0; got {mean} and {std}")
     return preprocess._replace(crop_pct=float(crop_pct))
 
 

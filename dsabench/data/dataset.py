@@ -82,11 +82,13 @@ class DatasetSpec:
 class Split:
     """`labels` (N,) int64 and `images`: resident uint8 (N, C, H, W), or a source that streams them.
 
+    `paths` (N,) are those of the files below the split's folder, where the images are files.
     `files` reads the images of a resident split as their files have them, where there are any.
     """
 
     labels: Tensor
     images: Tensor | ImageSource
+    paths: tuple[str, ...] = ()
     files: ImageSource | None = None
     _copies: dict[torch.device, Split] = field(default_factory=dict, init=False, repr=False)
 

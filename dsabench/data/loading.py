@@ -78,7 +78,7 @@ def _loaded(part: RawSplit, size: int, resident: bool) -> Split:
     if isinstance(part.images, Tensor):
         return Split(part.labels, _resized(part.images, size))
     source = FileSource(part.images, size)
-    return Split(part.labels, decode_all(source) if resident else source, source)
+    return Split(part.labels, decode_all(source) if resident else source, part.images.paths, source)
 
 
 def _resized(images: Tensor, size: int) -> Tensor:

@@ -45,11 +45,8 @@ def read_embeddings(path: Path) -> dict[str, Array]:
         ".safetensors": _safetensors,
         ".parquet": _parquet,
     }
-    if path.is_dir():
-        reader = _folder
-    elif path.suffix.lower() in readers:
-        reader = readers[path.suffix.lower()]
-    else:
+    reader = _folder if path.is_dir() else readers.get(path.suffix.lower())
+    if reader is None:
         raise DataError(f"{path} is no file of embeddings: {', '.join(readers)}, or a folder of .npy")
     try:
         arrays = reader(path)
@@ -124,9 +121,7 @@ def _mapped_member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo
     start = member.header_offset + 30 + int.from_bytes(lengths[:2], "little") + int.from_bytes(lengths[2:], "little")
     if not np.prod(shape):
         return np.empty(shape, dtype)
-    order = "F" if fortran else "C"
-    mapped: Array = np.memmap(path, dtype=dtype, mode="c", offset=start + header, shape=shape, order=order)
-    return mapped
+    return np.memmap(path, dtype=dtype, mode="c", offset=start + header, shape=shape, order="F" if fortran else "C")
 
 
 def _safetensors(path: Path) -> dict[str, Array]:

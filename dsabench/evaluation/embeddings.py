@@ -44,8 +44,8 @@ class Embeddings(NamedTuple):
 def load_embeddings(path: Path, labels: Path | None = None, dataset: Dataset | None = None) -> Embeddings:
     """The embeddings of a file or folder, labelled by itself or by a CSV file, of any number of rows.
 
-    Without a test split a fifth, and without a validation split a tenth of the training rows, is held out, stratified by
-    label and by a fixed draw. With `dataset` the rows are those of its images, in its order, and it is checked that
+    Without a test split a fifth, and without a validation split a tenth of the training rows, is held out, stratified
+    by label and by a fixed draw. With `dataset` the rows are those of its images, in its order, and it is checked that
     their labels are too. Raises DataError for what cannot be features, or does not fit.
     """
     arrays = read_embeddings(path)
@@ -98,7 +98,7 @@ def _rows(where: str, array: Array) -> Tensor:
     block = max(1, _BLOCK_BYTES // (4 * array.shape[1]))
     # Another type or byte order is brought to float32 by blocks, too.
     rows = array if array.dtype == np.float32 and array.flags.c_contiguous else None
-    made = array if rows is not None else _room(array.shape)
+    made = array if rows is not None else _room(len(array), array.shape[1])
     for start in range(0, len(array), block):
         part = array[start : start + block]
         with np.errstate(over="ignore"):
@@ -187,20 +187,19 @@ def _parted(
 
 def picked(x: Tensor, index: Tensor) -> Tensor:
     """The rows of `x` (N, D) float32 at `index` (M,); many of them in a file without a name, mapped into memory."""
-    made = _room((len(index), x.shape[1]))
+    made = _room(len(index), x.shape[1])
     block = max(1, _BLOCK_BYTES // (4 * x.shape[1]))
     for start in range(0, len(index), block):
         made[start : start + block] = x[index[start : start + block]].numpy()
     return torch.from_numpy(made)
 
 
-def _room(shape: tuple[int, ...]) -> Array:
+def _room(n: int, dim: int) -> Array:
     """An empty float32 array: in memory, or, where it is large, in a temporary file that ends with its last use."""
-    if 4 * shape[0] * shape[1] <= RESIDENT_BYTES:
-        return np.empty(shape, dtype=np.float32)
+    if 4 * n * dim <= RESIDENT_BYTES:
+        return np.empty((n, dim), dtype=np.float32)
     with tempfile.TemporaryFile(prefix="dsabench-") as file:
-        mapped: Array = np.memmap(file, dtype=np.float32, mode="w+", shape=shape)  # type: ignore[call-overload]
-        return mapped
+        return np.memmap(file, dtype=np.float32, mode="w+", shape=(n, dim))
 
 
 def _check_rows(path: Path, splits: Mapping[str, Features], dataset: Dataset) -> None:

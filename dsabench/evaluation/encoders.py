@@ -32,7 +32,7 @@ def source_encoders(
 def _encoder(source: Source, datasets: Datasets, data: DataConfig | None, folder: Path | None) -> Encoder:
     if source.kind == "features":
         return embeddings_encoder(source, datasets, data, folder)
-    from dsabench.evaluation.models import checkpoint_encoder, timm_encoder
+    from dsabench.evaluation.model_sources import checkpoint_encoder, timm_encoder
 
     if source.kind == "timm":
         return timm_encoder(source, folder, offline=datasets.offline)

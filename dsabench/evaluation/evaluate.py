@@ -36,7 +36,8 @@ def evaluate(encoder: Encoder, config: EvalConfig, datasets: Datasets, *, stop: 
     A value that is not defined for the features is a row without one, of status `undefined`. Raises DataError where
     the encoder or its data are not what they were, Interrupted where a signal came.
     """
-    return [row for evaluated in Evaluation(encoder, config, datasets).layers() for row in evaluated.rows(stop)]
+    with stop.at_once():
+        return [row for evaluated in Evaluation(encoder, config, datasets).layers() for row in evaluated.rows(stop)]
 
 
 class Evaluation:
@@ -49,11 +50,12 @@ class Evaluation:
         threads = config.threads or encoder.threads
         prepare(threads)
         self.store: FeatureStore | EmbeddingStore
+        self.dataset: Dataset | None = None
         if encoder.embeddings is not None:
             self.title, self.data_sha256 = encoder.embeddings.title, encoder.embeddings.data_sha256
             self.store = EmbeddingStore(encoder, encoder.embeddings)
         else:
-            dataset = evaluated_data(encoder, config.data, datasets)
+            self.dataset = dataset = evaluated_data(encoder, config.data, datasets)
             self.title = (config.data or encoder.data or DataConfig(name=dataset.name)).label
             self.data_sha256 = dataset.sha256
             self.store = FeatureStore(encoder, dataset, torch.device(device), config.precision)

@@ -13,9 +13,34 @@ from dsabench.errors import DataError
 # First words of what stands on a backbone, which a measurement of features leaves out: classifiers, projectors, queues
 # and decoders, as timm, torchvision, solo-learn, lightly, MoCo, DINO, SwAV, BYOL and MAE call them.
 HEADS = frozenset(
-    "fc head head_dist heads classifier last_layer projector predictor projection prediction projection_head "
-    "prediction_head prototypes proj mlp queue queue_ptr queue_index mask_token decoder decoder_embed decoder_blocks "
-    "decoder_norm decoder_pos_embed decoder_pred center".split()
+    (
+        "fc",
+        "head",
+        "head_dist",
+        "heads",
+        "classifier",
+        "last_layer",
+        "projector",
+        "predictor",
+        "projection",
+        "prediction",
+        "projection_head",
+        "prediction_head",
+        "prototypes",
+        "proj",
+        "mlp",
+        "queue",
+        "queue_ptr",
+        "queue_index",
+        "mask_token",
+        "decoder",
+        "decoder_embed",
+        "decoder_blocks",
+        "decoder_norm",
+        "decoder_pos_embed",
+        "decoder_pred",
+        "center",
+    )
 )
 # A second set of weights, which a paper evaluates in the first one's place or not at all: MoCo and BYOL the query or
 # online network, DINO the teacher.

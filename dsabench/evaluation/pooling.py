@@ -60,7 +60,7 @@ def network_of(backbone: nn.Module) -> nn.Module:
 
 def find_module(backbone: nn.Module, name: str, owner: str, layers: Sequence[str]) -> nn.Module:
     """A module of the network by its name, such as `blocks.8`; UsageError where it is none, nor one of `layers`."""
-    modules = dict(network_of(backbone).named_modules())
+    modules: dict[str, nn.Module] = dict(network_of(backbone).named_modules())
     if not name or name not in modules:
         near = get_close_matches(name, modules, n=3, cutoff=0.4) or list(modules)[1:6]
         raise UsageError(

@@ -46,7 +46,7 @@ def prepared_batches(
 def transformed(images: Tensor | ImageSource, preprocess: Preprocess, index: Tensor) -> list[Tensor]:
     """The images at `index` (B,), each by timm's transform for evaluation: one tensor (B, C, H, W)."""
     # Slow to import, and no run needs them.
-    from timm.data import create_transform
+    from timm.data.transforms_factory import create_transform
     from torchvision.transforms.v2.functional import to_pil_image
 
     transform = create_transform(

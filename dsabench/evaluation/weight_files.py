@@ -1,4 +1,4 @@
-"""Files of weights that others wrote: every set of tensors inside them, read without running anything that is in them."""
+"""Files of weights that others wrote: every set of tensors inside, read without running anything that is in them."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _PICKLES = (b"\x80", b"PK")
 
 
 class WeightFile(NamedTuple):
-    """The sets of tensors in a file by the wrappers they lie under, as in `model.teacher` (empty for none), and what the
-    file says of itself."""
+    """The sets of tensors in a file by the wrappers they lie under, as in `model.teacher` (empty for none), and what
+    the file says of itself."""
 
     sets: Mapping[str, Mapping[str, Tensor]]
     about: Mapping[str, Any]

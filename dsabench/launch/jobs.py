@@ -37,6 +37,12 @@ def run_all(jobs: Sequence[Job], processes: int, shop: Workshop) -> list[Row]:
     """The rows of all jobs in their order; raises what a job raised, after the others have saved their work."""
     if min(processes, len(jobs)) <= 1:
         return [row for job in jobs for row in job.rows(shop)]
+    with shop.stop.deferred():
+        return side_by_side(jobs, processes, shop)
+
+
+def side_by_side(jobs: Sequence[Job], processes: int, shop: Workshop) -> list[Row]:
+    """The same in processes of their own; looks for signals, and lets every worker save its work when one has come."""
     waiting = deque(enumerate(jobs))
     done: dict[int, list[Row]] = {}
     team: list[Worker] = []

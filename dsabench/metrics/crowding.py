@@ -35,10 +35,15 @@ def cdnv(samples: Samples) -> float:
 
     The mean over ordered pairs of distinct classes of (Var_c + Var_c') / (2 ||mu_c - mu_c'||^2).
     """
+    ratios = pairwise_cdnv(samples)
+    return float(ratios[~torch.eye(len(ratios), dtype=torch.bool)].mean())
+
+
+def pairwise_cdnv(samples: Samples) -> Tensor:
+    """The CDNV (C, C) float64 of each two classes, symmetric: who crowds whom. The diagonal means nothing."""
     moments = samples.compared().moments
     variances = moments.variances
-    ratios = (variances[:, None] + variances) / (2 * pairwise(moments.means, moments.means).square())
-    return float(ratios[~torch.eye(len(variances), dtype=torch.bool)].mean())
+    return (variances[:, None] + variances) / (2 * pairwise(moments.means, moments.means).square())
 
 
 @Metric

@@ -34,7 +34,7 @@ def fewshot(train: Features, val: Features, test: Features, *, seed: int, draws:
     counts = torch.bincount(train.y)
     if len(counts) < 2:
         raise ValueError("the fewshot probe needs at least 2 classes in the training features; got 1")
-    x_train, x_test = unit_rows(train.x.double()), unit_rows(test.x.double())
+    x_test = unit_rows(test.x.double())
     # The published parameters say nothing of the usual number of draws.
     unusual = {} if draws == DRAWS else {"draws": draws}
     answers = []
@@ -47,8 +47,8 @@ def fewshot(train: Features, val: Features, test: Features, *, seed: int, draws:
             )
             continue
         drawn = [draw(train.y, shots, seed, number) for number in range(draws)]
-        by_centroid = torch.stack([_centroid(x_train[support], x_test) for support in drawn])
-        by_logistic = _logistic(x_train, drawn, x_test)
+        by_centroid = torch.stack([_centroid(_units(train.x, support), x_test) for support in drawn])
+        by_logistic = _logistic(train.x, drawn, x_test)
         for name, predicted in (("centroid", by_centroid), ("logistic", by_logistic)):
             answers.append(Answer({"classifier": name, "shots": shots, **unusual}, classes[predicted]))
     return ProbeResult(answers=answers)
@@ -62,6 +62,11 @@ def draw(y: Tensor, shots: int, seed: int, number: int) -> Tensor:
     return torch.from_numpy(np.stack([generator.choice(of_class, shots, replace=False) for of_class in members]))
 
 
+def _units(x: Tensor, index: Tensor) -> Tensor:
+    """The rows of `x` (N, D) at `index`, at unit length in float64: all of `x` may be larger than memory."""
+    return unit_rows(x[index].double())
+
+
 def _centroid(support: Tensor, queries: Tensor) -> Tensor:
     """The nearest class mean (N,) of queries (N, D), from support features (C, shots, D)."""
     means = support.mean(dim=1)
@@ -69,7 +74,7 @@ def _centroid(support: Tensor, queries: Tensor) -> Tensor:
 
 
 def _logistic(x: Tensor, drawn: list[Tensor], queries: Tensor) -> Tensor:
-    """The classes (R, N) that each draw's logistic regression gives queries (N, D)."""
+    """The classes (R, N) that each draw's logistic regression on unit rows of `x` gives queries (N, D)."""
     classes, shots = drawn[0].shape
     labels = torch.arange(classes).repeat_interleave(shots)
     # As many regressions at once as memory has room for: on digits 2.7 times as fast as scikit-learn one by one, and
@@ -77,7 +82,7 @@ def _logistic(x: Tensor, drawn: list[Tensor], queries: Tensor) -> Tensor:
     together = max(1, WORKSPACE_BYTES // problem_bytes(len(labels), x.shape[1], classes))
     predicted, failed = [], 0
     for some in torch.split(torch.stack(drawn).flatten(1), together):
-        weights, converged = fit_batched(x[some], labels.expand(len(some), -1), LOGISTIC_C)
+        weights, converged = fit_batched(_units(x, some), labels.expand(len(some), -1), LOGISTIC_C)
         failed += int((~converged).sum())
         predicted.append(predict(weights, queries))
     if failed:

@@ -47,11 +47,13 @@ def fit_linear(train: Features, val: Features, test: Features) -> Chosen:
     """The fit of `linear`, of splits whose classes are numbered 0..C-1; raises ValueError for one class."""
     if int(train.y.max()) == 0:
         raise ValueError("the linear probe needs at least 2 classes in the training features; got 1")
-    train, val, test = (Features(split.x.double(), split.y) for split in (train, val, test))
+    # One copy in float64 of each split, which is then standardised in place: features may fill the memory.
+    train, val, test = (Features(split.x.to(torch.float64, copy=True), split.y) for split in (train, val, test))
     mean, std = train.x.mean(dim=0), train.x.std(dim=0, correction=0)
     # A spread below the last digit of a float32 is rounding, and dividing by it would blow it up.
     scale = torch.where(std <= torch.finfo(torch.float32).eps * mean.abs(), 1.0, std)
-    train, val, test = (Features((split.x - mean) / scale, split.y) for split in (train, val, test))
+    for split in (train, val, test):
+        split.x.sub_(mean).div_(scale)
     fits = _together(train, val.x, test.x, "cuda") if torch.cuda.is_available() else _in_turn(train, val.x, test.x)
     best, chosen, converged = -1, Chosen(C_GRID[0], test.x), True
     for c, fitted in zip(C_GRID, fits, strict=True):

@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from dsabench.report.chart import Log, chart_table, log_table
+from dsabench.report.class_tables import class_tables
 from dsabench.report.datasets import dataset_table
 from dsabench.report.differences import paired_tables
 from dsabench.report.entries import listing_table, run_table
-from dsabench.report.models import model_findings, model_tables
+from dsabench.report.over_images import model_findings, model_tables
 from dsabench.report.overview import overview_tables
 from dsabench.report.sentences import declared, finding, per_image
 from dsabench.report.summary import write_model_summary, write_summary
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from dsabench.config.catalogue import Description
+    from dsabench.evaluation.classes import ByClass
     from dsabench.stats import Comparison
     from dsabench.stats.weights import ImageComparison
     from dsabench.tables.criteria import Criteria
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "chart_table",
+    "class_tables",
     "dataset_table",
     "declared",
     "finding",
@@ -44,6 +47,7 @@ __all__ = [
     "overview_tables",
     "paired_tables",
     "per_image",
+    "print_by_class",
     "print_chart",
     "print_comparisons",
     "print_datasets",
@@ -107,6 +111,11 @@ def print_datasets(console: Console, arms: Mapping[str, Sequence[Row]], criteria
 def print_values(console: Console, rows: Sequence[Row]) -> None:
     """Draw `value_tables`."""
     _draw(console, value_tables(rows))
+
+
+def print_by_class(console: Console, found: ByClass) -> None:
+    """Draw `class_tables`."""
+    _draw(console, class_tables(found))
 
 
 def print_listing(console: Console, kind: str, entries: Sequence[Mapping[str, str]]) -> None:

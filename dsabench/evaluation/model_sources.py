@@ -9,6 +9,7 @@ from typing import Any
 
 import timm
 import torch
+from timm.data.config import resolve_data_config
 from torch import nn
 
 from dsabench.backbones import BACKBONES, build_backbone, timm_models
@@ -32,12 +33,13 @@ def timm_encoder(source: Source, folder: Path | None, *, offline: bool) -> Encod
     Raises UsageError for a name that timm does not know, DataError where its weights are not there, or `offline`
     forbids to fetch them.
     """
-    size = {} if source.preprocess is None else {"img_size": source.preprocess.image_size}
+    options: dict[str, Any] = {"num_classes": 0}
+    if source.preprocess is not None and _is_fixed(source.place):
+        options["img_size"] = source.preprocess.image_size
     if offline:
         _check_cached(source.place)
     try:
-        fixed = size if size and _is_fixed(source.place) else {}
-        model = timm.create_model(source.place, pretrained=True, num_classes=0, **fixed)
+        model: Any = timm.create_model(source.place, pretrained=True, **options)
     except Exception as error:
         # timm and the hub raise whatever their servers and files give rise to.
         text = str(error).partition("\n")[0] or type(error).__name__
@@ -46,7 +48,7 @@ def timm_encoder(source: Source, folder: Path | None, *, offline: bool) -> Encod
             hint = f"; timm has {', '.join(known)}" if known else ""
             raise UsageError(f"timm has no model {source.place!r}{hint}; see: dsabench list backbones --all") from error
         raise DataError(f"cannot load the model {source.place} of timm: {text}") from error
-    preprocess = source.preprocess or from_timm(timm.data.resolve_model_data_config(model))
+    preprocess = source.preprocess or from_timm(resolve_data_config({}, model=model))  # type: ignore[no-untyped-call]
     architecture = str(model.pretrained_cfg.get("architecture") or source.place)
     return model_encoder(model, source, preprocess, architecture, folder, "unknown")
 
@@ -68,7 +70,13 @@ def checkpoint_encoder(source: Source, folder: Path | None) -> Encoder:
             f"{path} does not say what images its model wants, and nothing beside it does; say it with {HOW}"
         )
     tried: list[DataError] = []
-    for network in _built(str(architecture), preprocess):
+    try:
+        networks = _built(str(architecture), preprocess)
+    except UsageError as error:
+        if source.backbone or source.preprocess:
+            raise
+        raise DataError(f"the checkpoint {path} states a model that cannot be: {error}") from error
+    for network in networks:
         wanted = network.state_dict()
         try:
             match = match_weights(file.sets, wanted, [name for name, _ in network.named_children()], at=source.weights)
@@ -98,7 +106,7 @@ def model_encoder(
     folder: Path | None,
     labels_used: str,
 ) -> Encoder:
-    """The encoder of a timm network without its head, in eval mode; its identity is of name, weights and preprocessing."""
+    """The encoder of a network without its head; its identity is of name, weights, preprocessing and pooling."""
     model = PooledModel(network, source.pooling).eval()
     sha256 = tensors_sha256(module_state(network, "network"))
     say(f"{source.name}: {architecture}, preprocess {preprocess}, pooling {source.pooling}")
@@ -159,8 +167,11 @@ def _beside(path: Path) -> Mapping[str, Any]:
 
 def _stated(path: Path, about: Mapping[str, Any], beside: Mapping[str, Any]) -> Preprocess | None:
     """The preprocessing that the file states of itself, or a file beside it."""
-    if isinstance(about.get("preprocess"), Mapping):
-        return _run_form(about["preprocess"]) or from_mapping(about["preprocess"], str(path))
+    if "preprocess" in about:
+        try:
+            return _own_form(about["preprocess"]) or from_mapping(about["preprocess"], str(path))
+        except (UsageError, AttributeError, KeyError, TypeError, ValueError) as error:
+            raise DataError(f"the checkpoint {path} states a preprocessing that cannot be: {error}") from error
     processor = path.parent / "preprocessor_config.json"
     if processor.is_file():
         return read_preprocess(processor)
@@ -169,13 +180,11 @@ def _stated(path: Path, about: Mapping[str, Any], beside: Mapping[str, Any]) -> 
     return None
 
 
-def _run_form(values: Mapping[str, Any]) -> Preprocess | None:
+def _own_form(values: Mapping[str, Any]) -> Preprocess | None:
     """The preprocessing of a run, whose images are brought to size by the data set; None for any other."""
     if "crop_pct" in values:
         return None
-    return Preprocess(
-        int(values["image_size"]), str(values["interpolation"]), tuple(values["mean"]), tuple(values["std"])
-    )
+    return from_mapping(values, "it")._replace(crop_pct=None, crop_mode=None)
 
 
 def _is_fixed(name: str) -> bool:
@@ -200,7 +209,7 @@ def _check_cached(name: str) -> None:
         config = timm.get_pretrained_cfg(name) if timm.is_model(name.partition(".")[0]) else None
         if config is None:
             return
-        repository, revision = (*(config.hf_hub_id or "").split("@"), None)[:2]
+        repository, revision = (*str(config.hf_hub_id or "").split("@"), None)[:2]
         files = [config.hf_hub_filename or "model.safetensors"]
         url_file = Path(torch.hub.get_dir()) / "checkpoints" / os.path.basename(str(config.url or ""))
         if not repository:
@@ -209,12 +218,12 @@ def _check_cached(name: str) -> None:
             return
     for file in files:
         found = any(
-            isinstance(try_to_load_from_cache(repository, one, revision=revision), str)
+            isinstance(try_to_load_from_cache(str(repository), one, revision=revision), str)
             for one in (file, file.replace("model.safetensors", "pytorch_model.bin"))
         )
         if not found:
             where = Path(constants.HF_HUB_CACHE) / f"models--{str(repository).replace('/', '--')}" / "snapshots"
             raise DataError(
-                f"--offline: the weights of {name} are not here; the file {file} of {repository} may lie under {where}, "
-                "or in a folder given as --timm local-dir:FOLDER beside its config.json"
+                f"--offline: the weights of {name} are not here; {file} of {repository} may lie under {where}, or "
+                " in a folder given as --timm local-dir:FOLDER beside its config.json"
             )
