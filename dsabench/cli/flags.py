@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -274,12 +274,10 @@ class Measuring:
         from dsabench.evaluation.words import CORE, asked
 
         layers = parse_parts(self.layer or ()) or parse_parts((leading or "backbone",))
-        if leading is not None:
-            layers = led_by(layers, *parse_parts((leading,)))
         config = EvalConfig(probes=tuple(self.probe or CORE), layers=layers, split=self.split, **more)
         config.check()
         asked(config.probes)
-        return config
+        return config if leading is None else replace(config, layers=led_by(layers, *parse_parts((leading,))))
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ def print_plan(planned: Sequence[RunConfig], store: Store, datasets: Datasets, j
     found, first = estimates(planned, store, datasets), planned[0]
     whole = total(found, jobs, default_jobs(first.threads, first.device), store.path, first.device)
     if as_json:
-        print(json.dumps({"runs": [asdict(one) for one in found], "total": asdict(whole)}))
+        print(json.dumps([asdict(one) for one in found]))
     else:
         from dsabench.report import print_plans
 

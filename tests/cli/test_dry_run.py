@@ -28,21 +28,19 @@ def estimate(status: str = "new", seconds: float = 1.0, memory_mb: int = 100, di
 
 def test_a_dry_run_says_what_would_be_done_and_does_nothing(tmp_path: Path) -> None:
     arguments = ("compare", *ARMS, *TINY, "--jobs", 2, "--dry-run")
-    content = json.loads(ok(dsabench(*arguments, "--seeds", "0-1", "--json")).out)
-    plans, whole = content["runs"], content["total"]
+    plans = json.loads(ok(dsabench(*arguments, "--seeds", "0-1", "--json")).out)
     assert [plan["run"] for plan in plans] == ["simclr s0", "simclr+dsa s0", "simclr s1", "simclr+dsa s1"]
     assert len({plan["run_id"] for plan in plans}) == 4
     for plan in plans:
         assert (plan["status"], plan["steps"], plan["steps_done"], plan["known_by"]) == ("new", 4, 0, "steps")
         assert plan["run_dir"].endswith(plan["run_id"])
         assert plan["seconds"] == pytest.approx(4 * plan["step_s"], abs=0.051)
-    assert (whole["runs"], whole["finished"], whole["jobs"]) == (4, 0, 2)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_estimate_is_near_the_truth_and_knows_what_is_there(tmp_path: Path) -> None:
     arguments = ("pretrain", *TINY, "--method", "simclr+dsa", "--epochs", 4)
-    (before,) = json.loads(ok(dsabench(*arguments, "--dry-run", "--json")).out)["runs"]
+    (before,) = json.loads(ok(dsabench(*arguments, "--dry-run", "--json")).out)
     begun = time.monotonic()
     ok(dsabench(*arguments, "-q", "--json"))
     took = time.monotonic() - begun
@@ -53,11 +51,11 @@ def test_the_estimate_is_near_the_truth_and_knows_what_is_there(tmp_path: Path) 
     files = [path.stat().st_size for path in tmp_path.glob("runs/**/*.safetensors")]
     # Two generations of checkpoints and the features, of which so short a run has one and none yet.
     assert sum(files) / 1e6 < before["disk_mb"] < 3 * sum(files) / 1e6
-    (done,) = json.loads(ok(dsabench(*arguments, "--dry-run", "--json")).out)["runs"]
+    (done,) = json.loads(ok(dsabench(*arguments, "--dry-run", "--json")).out)
     assert (done["status"], done["seconds"], done["disk_mb"], done["steps_done"]) == ("finished", 0, 0, 16)
     # Another seed, and another number of epochs, cost what this one did, step by step.
     other = ("pretrain", *TINY, "--method", "simclr+dsa", "--epochs", 8, "--seed", 1, "--dry-run")
-    (known,) = json.loads(ok(dsabench(*other, "--json")).out)["runs"]
+    (known,) = json.loads(ok(dsabench(*other, "--json")).out)
     assert known["known_by"] == "the store"
     assert known["step_s"] == pytest.approx(state["wall_s"] / 16, rel=1e-6)
     assert known["memory_mb"] == round(state["peak_mem_mb"])
@@ -90,7 +88,7 @@ def test_what_cannot_fit_is_warned_of(capsys: pytest.CaptureFixture[str]) -> Non
 def test_a_step_that_takes_too_long_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dsabench.training.price.LONGEST_STEP_S", 0.0)
     result = ok(dsabench("pretrain", *TINY, "--dry-run", "--json"))
-    (plan,) = json.loads(result.out)["runs"]
+    (plan,) = json.loads(result.out)
     assert plan["known_by"] == "a forward pass"
     assert plan["step_s"] > 0
     # Nor is a run that would fail any reason for a dry run to.
@@ -101,5 +99,5 @@ def test_a_step_that_takes_too_long_is_not_taken(monkeypatch: pytest.MonkeyPatch
 
 
 def test_what_needs_no_training_takes_none() -> None:
-    (plan,) = json.loads(ok(dsabench("pretrain", *TINY, "--method", "random", "--dry-run", "--json")).out)["runs"]
+    (plan,) = json.loads(ok(dsabench("pretrain", *TINY, "--method", "random", "--dry-run", "--json")).out)
     assert (plan["steps"], plan["seconds"]) == (0, 0)
