@@ -1,10 +1,13 @@
 import errno
+import fcntl
 import hashlib
 import os
 import re
 import stat
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -195,3 +198,95 @@ def test_what_cannot_be_written_is_known_before_and_nothing_is_made(tmp_path: Pa
         check_writable(tmp_path / "file" / "table.csv")
     with pytest.raises(StorageError, match="it is a folder"):
         check_writable(tmp_path)
+
+
+def temporaries(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".tmp"))
+
+
+def test_what_a_killed_writer_left_goes_and_what_is_being_written_stays(tmp_path: Path) -> None:
+    path = tmp_path / "features.safetensors"
+    (tmp_path / f".features.safetensors.{'a' * 12}.dsabench.tmp").write_bytes(b"half")
+    (tmp_path / f".else.{'b' * 12}.tmp").write_bytes(b"not ours")
+
+    def parts() -> Iterator[bytes]:
+        yield b"one"
+        # In the middle of this write, another one into the same folder.
+        write_atomic(tmp_path / "other", "")
+        assert len(temporaries(tmp_path)) == 2
+        yield b"two"
+
+    write_atomic(path, parts())
+    assert path.read_bytes() == b"onetwo"
+    assert temporaries(tmp_path) == [f".else.{'b' * 12}.tmp"]
+
+
+def test_a_temporary_that_was_swept_before_it_was_locked_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, swept = fcntl.flock, []
+
+    def sweep_first(file: Any, how: int) -> None:
+        if not swept:
+            swept.extend(temporaries(tmp_path))
+            (tmp_path / swept[0]).unlink()
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", sweep_first)
+    write_atomic(tmp_path / "x", "content")
+    assert len(swept) == 1
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x"]
+    assert (tmp_path / "x").read_text() == "content"
+
+
+def test_without_locks_files_are_written_and_nothing_is_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = f".x.{'a' * 12}.dsabench.tmp"
+    (tmp_path / left).write_bytes(b"half")
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+
+    monkeypatch.setattr(fcntl, "flock", fail)
+    write_atomic(tmp_path / "x", "content")
+    assert (tmp_path / "x").read_text() == "content"
+    assert temporaries(tmp_path) == [left]
+
+
+def test_what_is_no_plain_file_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    for path in (tmp_path, tmp_path / "fifo", Path("/dev/zero")):
+        with pytest.raises(DataError, match=re.escape(f"cannot read {path}")):
+            sha256_file(path)
+
+
+def test_what_cannot_be_read_is_a_storage_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "run.json"
+    path.write_text("{}")
+
+    def fail(*_: object) -> int:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(os, "open", fail)
+    with pytest.raises(StorageError, match=re.escape(f"cannot read {path}: Permission denied")):
+        read_json(path)
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.EIO])
+def test_a_folder_that_cannot_be_synced_is_an_error_unless_the_file_system_never_can(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsync = os.fsync
+
+    def fail(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(code, os.strerror(code))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail)
+    if code == errno.EINVAL:
+        write_atomic(tmp_path / "x", "content")
+    else:
+        with pytest.raises(StorageError, match="Input/output error"):
+            write_atomic(tmp_path / "x", "content")
+    # Either way the new file is there whole.
+    assert (tmp_path / "x").read_text() == "content"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dsabench.cli import completion
 from dsabench.cli.existing import Choosing, compare_existing
 from dsabench.cli.flags import (
     FILES,
@@ -19,11 +20,12 @@ from dsabench.cli.flags import (
     Deciding,
     Measuring,
     Sources,
+    Tensorboard,
     Training,
     option,
 )
 from dsabench.cli.groups import grouped
-from dsabench.cli.output import console, limit, print_configs, print_plan, progress
+from dsabench.cli.output import console, limit, print_configs, print_plan, progress, warn
 from dsabench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -41,7 +43,10 @@ def compare(
     common: Common,
     specs: Annotated[
         list[str] | None,
-        typer.Argument(help="METHOD or METHOD+REGULARIZER, the baseline first. With --from: arms, all if left out."),
+        typer.Argument(
+            help="METHOD or METHOD+REGULARIZER, the baseline first. With --from: arms, all if left out.",
+            autocompletion=completion.specs,
+        ),
     ] = None,
     seeds: Annotated[str, option(TRAINING, "Paired seeds: a list or a range.", env="DSABENCH_SEEDS")] = "0-5",
     tuning: Annotated[
@@ -69,11 +74,12 @@ def compare(
     pairs: Annotated[
         bool, option(OUTPUT, "The paired table of every pair, also of three specs or more.", "--pairs")
     ] = False,
+    tensorboard: Tensorboard = False,
 ) -> None:
     """Train what is missing, evaluate, and compare: dsabench compare simclr simclr+dsa"""
     specs = specs or []
     if choosing.stores or any(vars(models).values()):
-        compare_existing(context, specs, choosing, models, training, measuring, deciding, common, output)
+        compare_existing(context, specs, choosing, models, training, measuring, deciding, common, output, pairs)
         return
     if choosing.where or choosing.mix:
         raise UsageError("--where and --mix are for runs that exist: dsabench compare --from runs --where epochs=60")
@@ -85,12 +91,17 @@ def compare(
 
     request = training.request(specs, parse_seeds(seeds))
     criteria = deciding.criteria()
-    what = measuring.config().also(*criteria.probes)
+    what = measuring.config(leading=criteria.layer).also(*criteria.probes)
     overwrite = common.always
+    if tensorboard:
+        from dsabench.training.events import check_tensorboard
+
+        check_tensorboard()
     limit(training.threads, training.offline)
     from dsabench.config.plan import plan
     from dsabench.data import Datasets
     from dsabench.evaluation.images import Pairs, finished_encoders
+    from dsabench.evaluation.words import asked
     from dsabench.files import check_writable, slug
     from dsabench.launch.jobs import default_jobs, run_all
     from dsabench.launch.work import Job, Workshop, validate
@@ -106,22 +117,27 @@ def compare(
     from dsabench.signals import Stop
     from dsabench.tables.comparisons import compare_rows, cost_ratios
     from dsabench.tables.declaration import declaration_of, declare
+    from dsabench.tables.replacing import Contents, check_replaceable
     from dsabench.tables.rows import check_unique, write_csv
     from dsabench.training.curves import read_curves
     from dsabench.training.run import say
     from dsabench.training.store import Store
 
     stop, datasets, store = Stop().listen(), Datasets(offline=training.offline), Store(common.runs)
-    planned = plan(request, datasets.load(request.data))
+    planned = plan(request, dataset := datasets.load(request.data))
+    warn(planned, len(dataset.train), jobs)
     arms = list(dict.fromkeys(str(one.spec) for one in planned))
     if common.dry_run:
-        print_plan(planned, store, datasets, common.as_json)
+        side_by_side = jobs or default_jobs(training.threads, planned[0].device)
+        print_plan(planned, store, datasets, side_by_side, common.as_json)
         return
     title = planned[0].data.label
     name = output or str(Path("results") / slug(f"{title}-{'-vs-'.join(arms)}"))
     table, summary = Path(f"{name}.csv"), Path(f"{name}-summary.csv")
     for path in (table, summary):
         check_writable(path)
+    if common.overwrite == "never":
+        check_replaceable(table, Contents.planned(planned, asked(what.probes), what.layers, what.split))
     if common.verbose:
         print_configs(planned)
     with progress(len(planned), common.quiet, stop) as display:
@@ -132,7 +148,7 @@ def compare(
         there = {one.run_id for one in planned if store.run(one).state["status"] == "finished"}
         _, deviations = declare(common.runs, declaration, runs_seen=len(there))
         to_do = [one for one in planned if one.run_id in there] if choosing.no_train else planned
-        work = [Job(one, what, overwrite, tuning or chosen_how(one.spec)) for one in to_do]
+        work = [Job(one, what, overwrite, tuning or chosen_how(one.spec), tensorboard) for one in to_do]
         rows = run_all(work, jobs or default_jobs(training.threads, planned[0].device), shop)
     for one in planned:
         if one not in to_do:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # Flags that say how runs are trained: of runs that exist that is known, and `--where` selects by it.
 TRAINS = (
     *("seeds", "epochs", "batch_size", "settings", "augment", "deterministic", "compile"),
-    *("tuning", "jobs", "dry_run", "overwrite"),
+    *("tuning", "jobs", "dry_run", "overwrite", "tensorboard"),
 )
 
 
@@ -60,10 +60,11 @@ def compare_existing(
     deciding: Deciding,
     common: Common,
     output: str | None,
+    every_pair: bool,
 ) -> None:
     """Compare the arms that exist, those of `names` (the baseline first), or all."""
     refuse_training(context)
-    from dsabench.tables.arms import MIXED, collected, grouped_by_dataset, named, picked, unequal
+    from dsabench.tables.grouping import MIXED, collected, grouped_by_dataset, named, picked, unequal
     from dsabench.tables.where import parse_where
 
     for column in choosing.mix or ():
@@ -71,14 +72,15 @@ def compare_existing(
             raise unknown("column of --mix", column, MIXED)
     allowed = parse_where(choosing.where or ())
     given = models.parsed((training.backbone,) if training.backbone else ())
-    data = training.data() if given or was_given(context, "dataset") else None
+    data = training.data() if said(context, "dataset") != "DEFAULT" else None
     criteria = deciding.criteria()
-    what = measuring.config(data=data, modules=bool(given)).also(*criteria.probes)
+    what = measuring.config(criteria.layer, data=data, modules=bool(given)).also(*criteria.probes)
     limit(training.threads, training.offline)
     from dsabench.data import Datasets
     from dsabench.files import check_writable, slug
     from dsabench.launch.existing import chosen, gather
     from dsabench.signals import Stop
+    from dsabench.tables.replacing import Contents, check_replaceable
     from dsabench.tables.rows import write_csv
     from dsabench.training.run import say
 
@@ -93,7 +95,10 @@ def compare_existing(
     table = Path(f"{name}.csv")
     check_writable(table)
     kept = {row.run_id for own in arms.values() for row in own}
-    write_csv([row for row in rows if row.run_id in kept], table)
+    kept_rows = [row for row in rows if row.run_id in kept]
+    if common.overwrite == "never":
+        check_replaceable(table, Contents.of(kept_rows))
+    write_csv(kept_rows, table)
     say("nothing is trained; what decides was not declared before these runs were there")
     for line in unequal(arms):
         say(f"not held equal: {line}")
@@ -101,7 +106,9 @@ def compare_existing(
     for title, own in by_dataset.items():
         if len(own) > 1:
             summary = Path(f"{name}-summary.csv" if len(by_dataset) == 1 else f"{name}-{slug(title)}-summary.csv")
-            findings.append(compare_on(title, own, found, what, criteria, datasets, summary, common.as_json))
+            findings.append(
+                compare_on(title, own, found, what, criteria, datasets, summary, common.as_json, every_pair)
+            )
             written.append(summary)
     if len(by_dataset) > 1 and not common.as_json:
         from dsabench.report import print_datasets
@@ -122,6 +129,7 @@ def compare_on(
     datasets: Datasets,
     summary: Path,
     as_json: bool,
+    every_pair: bool,
 ) -> str:
     """Compare the arms on one data set, print it unless it will be JSON, and return what was found in words."""
     from dsabench.evaluation.images import Pairs
@@ -135,8 +143,8 @@ def compare_on(
         write_model_summary,
         write_summary,
     )
-    from dsabench.tables.arms import are_single, pairs_of_arms
     from dsabench.tables.comparisons import compare_rows
+    from dsabench.tables.grouping import are_single, pairs_of_arms
 
     layer, rows, pairs = str(what.layers[0]), [row for own in arms.values() for row in own], pairs_of_arms(arms)
     images = Pairs(found.encoders_of(arms), what, datasets)
@@ -155,7 +163,7 @@ def compare_on(
         comparisons = images.with_images(compare_rows(rows, list(arms), criteria, layer, pairs=pairs))
         write_summary(comparisons, summary, extra=extra, rows=rows)
         words = finding(comparisons)
-        if not as_json and len(arms) == 2:
+        if not as_json and (every_pair or len(arms) == 2):
             print_comparisons(out, comparisons)
     if not as_json:
         out.print(words + "\n")
@@ -165,12 +173,12 @@ def compare_on(
 def refuse_training(context: typer.Context) -> None:
     """Raise UsageError for a flag on the command line that says how to train."""
     for name in TRAINS:
-        if was_given(context, name):
+        if said(context, name) == "COMMANDLINE":
             flag = {"settings": "set"}.get(name, name.replace("_", "-"))
             raise UsageError(f"--{flag} is for what is trained, and what exists is compared; select runs with --where")
 
 
-def was_given(context: typer.Context, name: str) -> bool:
-    """Whether a flag of this command stands on the command line."""
+def said(context: typer.Context, name: str) -> str:
+    """Where the value of a flag comes from: COMMANDLINE, ENVIRONMENT, DEFAULT_MAP (a file) or DEFAULT."""
     source = context.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
+    return source.name if source is not None else "DEFAULT"

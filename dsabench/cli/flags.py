@@ -28,7 +28,12 @@ SOURCES = "Models and features that you have"
 
 def option(panel: str, help: str, *names: str, env: str | None = None, **more: Any) -> Any:
     """A flag in a group of the help; `env` is the environment variable that stands in for it."""
-    return typer.Option(*names, help=help, rich_help_panel=panel, envvar=env, **more)
+    if "min" in more:
+        # What typer writes for a range leaves no room for help on a narrow terminal.
+        more = {"metavar": "N", **more}
+    # Brackets are rich's markup there, and the options of a probe would vanish.
+    plain = help.replace("[", r"\[")
+    return typer.Option(*names, help=plain, rich_help_panel=panel, envvar=env, **more)
 
 
 def read_config(context: typer.Context, path: Path | None) -> Path | None:
@@ -36,11 +41,16 @@ def read_config(context: typer.Context, path: Path | None) -> Path | None:
     if path is None:
         return None
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
+        values = tomllib.loads(content.decode())
     except OSError as error:
         raise DataError(f"cannot read the configuration {path}: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"the configuration {path} is not valid TOML: {error}") from error
+    if (path.parent / "run.json").exists():
+        from dsabench.training.run import check_own_config
+
+        check_own_config(path, content)
     flags = {flag_name(parameter): parameter for parameter in context.command.params}
     defaults: dict[str, Any] = {}
     for key, value in values.items():
@@ -98,6 +108,9 @@ Where = Annotated[
 ]
 Json = Annotated[bool, option(OUTPUT, "Machine-readable on stdout.", "--json")]
 Debug = Annotated[bool, option(OUTPUT, "A traceback where there is an error.", "--debug", env="DSABENCH_DEBUG")]
+Tensorboard = Annotated[
+    bool, option(OUTPUT, "Write the log as TensorBoard's event files too, while training.", "--tensorboard")
+]
 
 
 def subset_of(word: str) -> Literal["random"] | None:
@@ -219,16 +232,19 @@ class Measuring:
         ),
     ] = None
 
-    def config(self, **more: Any) -> EvalConfig:
+    def config(self, leading: str | None = None, **more: Any) -> EvalConfig:
         """The checked configuration; raises UsageError for a name that does not exist.
 
-        With `modules=True` a layer may be any module of a model, which is checked when the model is there.
+        `leading` is the layer that carries a verdict, in whichever order the layers were named: it stands first.
+        Raises UsageError where others were asked for without it. With `modules=True` a layer may be any module of a
+        model, which is checked when the model is there.
         """
-        from dsabench.config.eval_config import EvalConfig, parse_parts
-        from dsabench.config.spec import Part
+        from dsabench.config.eval_config import EvalConfig, led_by, parse_parts
         from dsabench.evaluation.words import CORE, asked
 
-        layers = parse_parts(self.layer or ()) or (Part("backbone"),)
+        layers = parse_parts(self.layer or ()) or parse_parts((leading or "backbone",))
+        if leading is not None:
+            layers = led_by(layers, *parse_parts((leading,)))
         config = EvalConfig(probes=tuple(self.probe or CORE), layers=layers, split=self.split, **more)
         config.check()
         asked(config.probes)
@@ -257,7 +273,7 @@ class Sources:
         list[str] | None,
         option(
             SOURCES,
-            "What images are brought to: imagenet[image_size=224], or JSON.",
+            "What images are brought to: imagenet, with options in brackets as image_size=224, or JSON.",
             "--preprocess",
             metavar="[NAME=]PRESET",
             show_default="the model's own",
@@ -297,14 +313,16 @@ class Sources:
 class Deciding:
     """What a comparison declares before it looks."""
 
-    primary: Annotated[str, option(VERDICT, "The one metric that carries the verdict.")] = "cdnv"
+    primary: Annotated[
+        str, option(VERDICT, "The one metric that carries the verdict, of the backbone, or METRIC@LAYER.")
+    ] = "cdnv"
     guard: Annotated[
         list[str] | None,
         option(
             VERDICT,
             "A metric that must not pay for the primary one; repeatable.",
             "--guard",
-            show_default="knn and fewshot[classifier=centroid,shots=5]",
+            show_default="knn, and fewshot of 5 labels a class",
         ),
     ] = None
     margin: Annotated[str, option(VERDICT, "How much a guard may fall, in its own units.")] = "0.01"
@@ -316,12 +334,18 @@ class Deciding:
         """The checked criteria; raises UsageError for a metric that does not exist or carries no verdict."""
         from dsabench.tables.criteria import GUARDS, Criteria, parse_guard, parse_primary, parse_share
 
+        metric, _, layer = self.primary.partition("@")
         margin = parse_share("--margin", self.margin)
         return Criteria(
-            parse_primary(self.primary),
+            parse_primary(metric),
             tuple(parse_guard(text, margin) for text in self.guard or GUARDS),
             parse_share("--smallest-effect", self.smallest_effect),
+            layer or "backbone",
         )
+
+
+# What is written over: nothing that was not the same thing, tables of other things, and finished runs.
+OVERWRITE = ("never", "tables", "always")
 
 
 @dataclass(frozen=True)
@@ -333,7 +357,9 @@ class Common:
         option(FILES, "A TOML file of flags, such as a run's config.toml.", callback=read_config, is_eager=True),
     ] = None
     runs: Runs = Path("runs")
-    overwrite: Annotated[str, option(FILES, "never, or always: train finished runs again.")] = "never"
+    overwrite: Annotated[
+        str, option(FILES, "never; tables: also those of something else; always: train runs again too.")
+    ] = "never"
     dry_run: Annotated[bool, option(OUTPUT, "Print the plan with its cost; train nothing.", "--dry-run")] = False
     as_json: Json = False
     quiet: Annotated[bool, option(OUTPUT, "No progress.", "--quiet", "-q")] = False
@@ -345,6 +371,6 @@ class Common:
     @property
     def always(self) -> bool:
         """Whether finished runs are trained again; raises UsageError for another word."""
-        if self.overwrite not in ("never", "always"):
-            raise unknown("value of --overwrite", self.overwrite, ("never", "always"))
+        if self.overwrite not in OVERWRITE:
+            raise unknown("value of --overwrite", self.overwrite, OVERWRITE)
         return self.overwrite == "always"

@@ -11,7 +11,7 @@ from typing import Any, get_type_hints
 import typer
 
 from dsabench.cli.mistakes import located
-from dsabench.errors import DataError, DsabenchError, UsageError
+from dsabench.errors import DataError, UsageError
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
@@ -49,7 +49,7 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
             given["context"] = context
         try:
             command(**values, **given)
-        except (DsabenchError, OSError) as error:
+        except Exception as error:
             if debug:
                 traceback.print_exception(error)
             if isinstance(error, UsageError | DataError):

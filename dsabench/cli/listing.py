@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -143,6 +144,12 @@ def show(
     saved = content.pop("checkpoints")
     content["checkpoints"] = [entry["file"] for entry in saved]
     print(to_toml(content), end="")
+    if sys.stdout.isatty():
+        # Not where TOML is piped on; NO_COLOR and TERM=dumb have nothing against it.
+        from dsabench.report import print_log
+        from dsabench.training.curves import read_curves
+
+        print_log(console(), read_curves(found.folder), f"\n{found.folder / 'log.csv'}")
 
 
 def run_like(text: str, runs: Path) -> bool:

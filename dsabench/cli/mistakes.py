@@ -99,12 +99,12 @@ def texts(value: object) -> Iterator[str]:
 
 def strangers(environment: Mapping[str, str], known: Iterable[str]) -> list[str]:
     """A sentence for every variable of the environment that is named like ours and that nothing reads."""
-    names = sorted(set(known))
+    names = sorted({name.removeprefix(PREFIX) for name in known})
     found = []
-    for name in sorted(set(environment) - set(names)):
-        if name.startswith(PREFIX):
-            near = get_close_matches(name, names, n=1, cutoff=0.7)
-            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(names)}"
+    for name in sorted(environment):
+        if name.startswith(PREFIX) and name.removeprefix(PREFIX) not in names:
+            near = get_close_matches(name.removeprefix(PREFIX), names, n=1, cutoff=0.5)
+            hint = f"did you mean {PREFIX}{near[0]}?" if near else f"known: {', '.join(PREFIX + one for one in names)}"
             found.append(f"warning: nothing reads the environment variable {name}; {hint}")
     return found
 

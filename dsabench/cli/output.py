@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ def progress(total: int, quiet: bool, stop: Stop) -> ProgressDisplay:
     from dsabench.progress import ProgressDisplay, make_console
 
     display = ProgressDisplay(make_console(stderr=True), total, quiet=quiet)
-    stop.at_once = display.give_back
+    stop.before_exit = display.give_back
     return display
 
 
@@ -41,6 +43,15 @@ def limit(threads: int, offline: bool) -> None:
         os.environ[name] = str(threads)
 
 
+def warn(planned: Sequence[RunConfig], train_images: int, jobs: int | None = None) -> None:
+    """Say on stderr what was asked for and is hardly meant."""
+    from dsabench.config.cautions import cautions
+    from dsabench.launch.jobs import available_cores
+
+    for caution in cautions(planned, train_images, jobs, available_cores()):
+        print(caution, file=sys.stderr)
+
+
 def print_configs(planned: Sequence[RunConfig]) -> None:
     """The resolved configurations, on stderr."""
     from dsabench.files import to_toml
@@ -50,14 +61,18 @@ def print_configs(planned: Sequence[RunConfig]) -> None:
         say(f"# {one.label}, run {one.run_id}\n{to_toml(one.model_dump())}")
 
 
-def print_plan(planned: Sequence[RunConfig], store: Store, datasets: Datasets, as_json: bool) -> None:
-    """What would be trained, and what it would take."""
-    from dsabench.training.estimate import estimates
+def print_plan(planned: Sequence[RunConfig], store: Store, datasets: Datasets, jobs: int, as_json: bool) -> None:
+    """What would be trained, and what it would take with so many runs side by side."""
+    from dsabench.launch.jobs import default_jobs
+    from dsabench.training.estimate import estimates, total
 
-    plans = estimates(planned, store, datasets)
+    found, first = estimates(planned, store, datasets), planned[0]
+    whole = total(found, jobs, default_jobs(first.threads, first.device), store.path, first.device)
     if as_json:
-        print(json.dumps(plans))
-        return
-    from dsabench.report import print_listing
+        print(json.dumps({"runs": [asdict(one) for one in found], "total": asdict(whole)}))
+    else:
+        from dsabench.report import print_plans
 
-    print_listing(console(), "plans", [{key: str(value) for key, value in one.items()} for one in plans])
+        print_plans(console(), found, whole)
+    for warning in whole.warnings():
+        print(warning, file=sys.stderr)

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 from dsabench.cli import completion
-from dsabench.cli.flags import TRAINING, WHAT, Common, Training, option
+from dsabench.cli.flags import TRAINING, WHAT, Common, Tensorboard, Training, option
 from dsabench.cli.groups import grouped
-from dsabench.cli.output import limit, print_configs, print_plan, progress
+from dsabench.cli.output import limit, print_configs, print_plan, progress, warn
 
 
 @grouped
@@ -27,6 +27,7 @@ def pretrain(
     seed: Annotated[int, option(TRAINING, "Names every random draw.", env="DSABENCH_SEED", min=0)] = 0,
     training: Training,
     common: Common,
+    tensorboard: Tensorboard = False,
 ) -> None:
     """Train one run, or go on with it: dsabench pretrain --method simclr+dsa --seed 3
 
@@ -34,6 +35,10 @@ def pretrain(
     """
     request = training.request([method], [seed])
     overwrite = common.always
+    if tensorboard:
+        from dsabench.training.events import check_tensorboard
+
+        check_tensorboard()
     limit(training.threads, training.offline)
     from dsabench.config.plan import plan
     from dsabench.data import Datasets
@@ -43,14 +48,16 @@ def pretrain(
     from dsabench.training.store import Store
 
     stop, datasets, store = Stop().listen(), Datasets(offline=training.offline), Store(common.runs)
-    (planned,) = plan(request, datasets.load(request.data))
+    (planned,) = plan(request, dataset := datasets.load(request.data))
+    warn([planned], len(dataset.train))
     if common.dry_run:
-        print_plan([planned], store, datasets, common.as_json)
+        print_plan([planned], store, datasets, 1, common.as_json)
         return
     if common.verbose:
         print_configs([planned])
     with progress(1, common.quiet, stop) as display:
-        run, reused = train(planned, Workshop(store, datasets, stop, display), overwrite=overwrite)
+        shop = Workshop(store, datasets, stop, display)
+        run, reused = train(planned, shop, overwrite=overwrite, tensorboard=tensorboard)
         display(Update(planned.label, "reused" if reused else "finished", 1, 1))
     state = run.state
     summary = {

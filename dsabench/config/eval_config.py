@@ -78,6 +78,17 @@ def check_layer(layer: Part, *, modules: bool = False) -> None:
             raise UsageError(f"the option {key} of the layer {layer.name} must be {kind}, got {value!r}")
 
 
+def led_by(layers: tuple[Part, ...], leading: Part) -> tuple[Part, ...]:
+    """The layers with the one that carries a verdict first; raises UsageError where it is not among them."""
+    if leading not in layers:
+        named = ", ".join(map(str, layers))
+        raise UsageError(
+            f"the verdict is on the layer {leading}, and --layer asks for {named} alone; add --layer '{leading}', or "
+            f"declare another with --primary METRIC@{layers[0]}"
+        )
+    return (leading, *(layer for layer in layers if layer != leading))
+
+
 def parse_parts(texts: tuple[str, ...] | list[str]) -> tuple[Part, ...]:
     """`knn`, `knn[k=5]`, `smooth[k=20]`: read, each once."""
     return tuple(dict.fromkeys(map(parse_part, texts)))

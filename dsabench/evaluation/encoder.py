@@ -203,5 +203,5 @@ def run_columns(run: Run) -> dict[str, object]:
         "train_images": state.get("data_facts", {}).get("num_images"),
         "image_size": state.get("data_facts", {}).get("image_size"),
         "lr": config.resolved.optimizer.get("lr"),
-        "similar_precision": float(similar) if (similar := run.last_epoch().get("similar_precision")) else None,
+        "similar_precision": run.last_epoch().get("similar_precision"),
     }

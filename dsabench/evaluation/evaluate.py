@@ -36,7 +36,8 @@ def evaluate(encoder: Encoder, config: EvalConfig, datasets: Datasets, *, stop: 
     A value that is not defined for the features is a row without one, of status `undefined`. Raises DataError where
     the encoder or its data are not what they were, Interrupted where a signal came.
     """
-    return [row for evaluated in Evaluation(encoder, config, datasets).layers() for row in evaluated.rows(stop)]
+    with stop.at_once():
+        return [row for evaluated in Evaluation(encoder, config, datasets).layers() for row in evaluated.rows(stop)]
 
 
 class Evaluation:

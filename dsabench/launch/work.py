@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import torch
@@ -21,6 +22,7 @@ from dsabench.signals import Stop
 from dsabench.tables.rows import SCHEMA_VERSION, Row
 from dsabench.training.build import facts_of
 from dsabench.training.cost import freed_memory_kept
+from dsabench.training.events import event_files, unheard
 from dsabench.training.loop import fit
 from dsabench.training.machine import prepare
 from dsabench.training.provenance import blas_version, device_name, processor_capability, source_revision
@@ -47,18 +49,22 @@ class Workshop:
 
 @dataclass(frozen=True)
 class Job:
-    """One run to train, unless it is there already, and to evaluate. `tuning` says how its options were chosen."""
+    """One run to train, unless it is there already, and to evaluate. `tuning` says how its options were chosen.
+
+    With `tensorboard` its log is written as event files too, while it trains.
+    """
 
     config: RunConfig
     what: EvalConfig
     overwrite: bool = False
     tuning: str = ""
+    tensorboard: bool = False
 
     def rows(self, shop: Workshop) -> list[Row]:
         """The rows of the run; one that fails by itself, or whose evaluation fails, has one row that says so."""
         label = self.config.label
         try:
-            run, reused = train(self.config, shop, overwrite=self.overwrite)
+            run, reused = train(self.config, shop, overwrite=self.overwrite, tensorboard=self.tensorboard)
             shop.report(Update(label, "evaluating", 1, 1, None, None))
             rows = evaluate(run_encoder(run, shop.datasets), self.what, shop.datasets, stop=shop.stop)
         except RunFailed as error:
@@ -74,7 +80,7 @@ def validate(config: RunConfig, shop: Workshop) -> None:
     State(config, shop.datasets.load(config.data), make_fabric(config))
 
 
-def train(config: RunConfig, shop: Workshop, *, overwrite: bool = False) -> tuple[Run, bool]:
+def train(config: RunConfig, shop: Workshop, *, overwrite: bool = False, tensorboard: bool = False) -> tuple[Run, bool]:
     """The finished run of a configuration and whether it was there already; trains what is missing of it.
 
     Raises DataError where the run was trained on other data, RunFailed and Interrupted as `fit` does.
@@ -88,7 +94,7 @@ def train(config: RunConfig, shop: Workshop, *, overwrite: bool = False) -> tupl
     if not overwrite and ranks.by_writer(run.is_complete):
         return run, True
     state = State(config, dataset, fabric)
-    with run.locked(shop.stop, ranks):
+    with shop.stop.deferred(), run.locked(shop.stop, ranks):
         # Another process may have trained it while this one waited.
         run.written_by(ranks, run.reload)
         if overwrite:
@@ -105,8 +111,9 @@ def train(config: RunConfig, shop: Workshop, *, overwrite: bool = False) -> tupl
                 last = time.monotonic()
                 shop.report(Update(config.label, "training", step, total, loss, images_per_s))
 
-        with freed_memory_kept():
-            fit(state, run, shop.stop, watch)
+        events = event_files(run.folder / "tensorboard") if tensorboard and ranks.is_writer else nullcontext(unheard)
+        with freed_memory_kept(), events as told:
+            fit(state, run, shop.stop, watch, told)
     return run, False
 
 

@@ -13,7 +13,7 @@ from dsabench.report.chart import Log, chart_table, log_table
 from dsabench.report.datasets import dataset_table
 from dsabench.report.differences import paired_tables
 from dsabench.report.entries import listing_table, run_table
-from dsabench.report.models import model_findings, model_tables
+from dsabench.report.over_images import model_findings, model_tables
 from dsabench.report.overview import overview_tables
 from dsabench.report.sentences import declared, finding, per_image
 from dsabench.report.summary import write_model_summary, write_summary
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from dsabench.stats.weights import ImageComparison
     from dsabench.tables.criteria import Criteria
     from dsabench.tables.rows import Row
+    from dsabench.training.estimate import Estimate, Total
 
 __all__ = [
     "chart_table",
@@ -53,6 +54,7 @@ __all__ = [
     "print_log",
     "print_models",
     "print_overview",
+    "print_plans",
     "print_runs",
     "print_values",
     "run_table",
@@ -134,6 +136,13 @@ def print_description(console: Console, description: Description) -> None:
     _draw(console, description_tables(description))
     if description.about:
         console.print(reflowed(description.about), markup=False, highlight=False)
+
+
+def print_plans(console: Console, found: Sequence[Estimate], whole: Total) -> None:
+    """Draw `plan_table`."""
+    from dsabench.report.plans import plan_table
+
+    _draw(console, [plan_table(found, whole)])
 
 
 def _draw(console: Console, tables: Sequence[Table]) -> None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from dsabench.report.table import Arm, Cell, Column, Mean, Number, Section, Table
 from dsabench.report.wording import BETTER, counted, label, unit_of, written
-from dsabench.tables.comparisons import key_of
 from dsabench.tables.rows import Row
 
 if TYPE_CHECKING:
@@ -20,16 +19,6 @@ if TYPE_CHECKING:
 Scores = Mapping[str, Mapping[str, Mapping[int, float]]]
 
 
-def scores_of(arms: Mapping[str, Sequence[Row]], key: MetricKey) -> dict[str, dict[str, dict[int, float]]]:
-    """The metric of every run that has a value of it."""
-    found: dict[str, dict[str, dict[int, float]]] = {arm: {} for arm in arms}
-    for arm, rows in arms.items():
-        for row in rows:
-            if row.value is not None and row.status == "ok" and key_of(row) == key:
-                found[arm].setdefault(row.dataset, {})[row.seed] = row.value
-    return found
-
-
 def dataset_table(arms: Mapping[str, Sequence[Row]], key: MetricKey) -> Table:
     """A line an arm, the baseline first: mean and spread on every data set, the interquartile mean over data sets and
     seeds, and how probable an improvement over the baseline is.
@@ -37,8 +26,15 @@ def dataset_table(arms: Mapping[str, Sequence[Row]], key: MetricKey) -> Table:
     Where a metric is no accuracy its scale differs between data sets, and the interquartile mean is of its ratio to the
     baseline's mean there. An arm that was not measured on every data set has no number over them.
     """
-    scores = scores_of(arms, key)
-    higher_is_better = next(row for own in arms.values() for row in own if key_of(row) == key).higher_is_better is True
+    # SciPy comes with it.
+    from dsabench.tables.comparisons import key_of
+
+    scores: dict[str, dict[str, dict[int, float]]] = {arm: {} for arm in arms}
+    higher_is_better = False
+    for arm, row in ((arm, row) for arm, own in arms.items() for row in own):
+        if row.status == "ok" and row.value is not None and key_of(row) == key:
+            scores[arm].setdefault(row.dataset, {})[row.seed] = row.value
+            higher_is_better = row.higher_is_better is True
     names = list(dict.fromkeys(dataset for arm in scores.values() for dataset in arm))
     baseline, unit = next(iter(scores)), unit_of(key.metric)
     name = label(key.probe, key.params, key.metric)

@@ -31,6 +31,8 @@ _HEADLINES: Mapping[str, Callable[[Row], bool]] = {
 }
 # How options were chosen, where no search did; the text of any other row describes one.
 _UNSEARCHED = ("defaults", "by hand")
+# A model from elsewhere says nothing of it: its `labels_used` is unknown.
+_LABELLED = ("prior", "training")
 _measured = attrgetter("probe", "probe_params", "metric")
 
 
@@ -83,13 +85,16 @@ def _finished(line: Sequence[Row]) -> dict[int, set[str]]:
 
 def _mean(line: Sequence[Row], layer: str, like: Row) -> Cell:
     values = [r.value for r in line if r.layer == layer and _measured(r) == _measured(like) and r.value is not None]
-    if not values:
-        return None
+    return mean_of(values, unit_of(like.metric)) if values else None
+
+
+def mean_of(values: Sequence[float], unit: str) -> Mean:
+    """The mean of one value or more, with their sample standard deviation."""
     mean = sum(values) / len(values)
     deviation = None
     if len(values) > 1:
         deviation = math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
-    return Mean(mean, deviation, len(values), unit_of(like.metric))
+    return Mean(mean, deviation, len(values), unit)
 
 
 def _seconds(line: Sequence[Row]) -> Cell:
@@ -115,7 +120,7 @@ def _arm(line: Sequence[Row], same_spec: Sequence[tuple[str, str, int]], tuning:
         remarks.append(Remark(f"{n_runs} runs", "warning"))
     if n_failed:
         remarks.append(Remark(f"{n_failed} of {n_runs + n_failed} failed", "failure"))
-    return Arm(line[0].spec, any(row.labels_used != "none" for row in line), tuple(remarks))
+    return Arm(line[0].spec, any(row.labels_used in _LABELLED for row in line), tuple(remarks))
 
 
 def _tuned(tuning: str) -> str:
@@ -130,6 +135,9 @@ def _notes(rows: Sequence[Row], headlines: Iterable[Row]) -> list[str]:
     for search, found in searches.items():
         specs = ", ".join(dict.fromkeys(row.spec for row in found))
         notes.append(f"tuned: {search}" + (f" ({specs})" if len(searches) > 1 else ""))
-    if any(row.labels_used != "none" for row in rows):
+    if any(row.labels_used in _LABELLED for row in rows):
         notes.append(f"{LABELS} labels were used, in training or in the prior: not self-supervised")
+    unknown = list(dict.fromkeys(row.spec for row in rows if row.labels_used == "unknown"))
+    if unknown:
+        notes.append(f"whether labels trained {', '.join(unknown)} is not known here")
     return notes

@@ -6,10 +6,9 @@ import secrets
 import shutil
 from contextlib import suppress
 
-from filelock import FileLock, Timeout
-
 from dsabench.errors import DataError, StorageError
 from dsabench.tables.where import RUN_KEYS
+from dsabench.training.lock import is_held
 from dsabench.training.run import Run
 
 LISTED_KEYS = (*RUN_KEYS, "status", "started_utc")
@@ -45,24 +44,7 @@ def described(run: Run) -> dict[str, object]:
 def status_of(run: Run) -> str:
     """`finished`, `failed`, `interrupted` or `running`, and `killed` where it says running and nobody holds it."""
     status = str(run.state["status"])
-    return KILLED if status == "running" and not is_held(run) else status
-
-
-def is_held(run: Run) -> bool:
-    """Whether a process works on the run."""
-    path = run.folder / ".lock"
-    if not path.exists():
-        return False
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return True
-    except OSError:
-        # Where nobody may write, nobody can have locked it from here.
-        return False
-    lock.release()
-    return False
+    return KILLED if status == "running" and not is_held(run.folder) else status
 
 
 def remove(run: Run) -> None:
@@ -71,7 +53,7 @@ def remove(run: Run) -> None:
     It leaves the store at once and whole. Raises DataError where a process works on it, StorageError where it may not
     be deleted.
     """
-    if is_held(run):
+    if is_held(run.folder):
         raise DataError(f"another process works on {run.folder}; end that first")
     gone = run.folder.with_name(f".removed-{run.folder.name}-{secrets.token_hex(4)}")
     try:

@@ -13,6 +13,7 @@ from dsabench.errors import Interrupted, RunFailed
 from dsabench.signals import Stop
 from dsabench.training.checkpoint import module_state, read_checkpoint, tensors_sha256, write_checkpoint
 from dsabench.training.cost import peak_memory_mb, reset_peak_memory
+from dsabench.training.events import Told, unheard
 from dsabench.training.run import Run, utc_now
 from dsabench.training.state import State
 from dsabench.training.step import batches, require_finite, step
@@ -24,18 +25,19 @@ CHECKPOINT_S = 2.0
 Watch = Callable[[int, int, float | None, float], None]
 
 
-def fit(state: State, run: Run, stop: Stop, watch: Watch) -> None:
+def fit(state: State, run: Run, stop: Stop, watch: Watch, told: Told = unheard) -> None:
     """Train a run to its end, from its last sound checkpoint if it has one.
 
-    `watch(step, total, loss, images_per_s)` is called after every step, with the last loss that is known. Raises
-    RunFailed for a loss or a weight that is not finite, with nothing after it saved (on the CPU with nothing updated
-    either), and Interrupted, after a checkpoint, when `stop` was requested.
+    `watch(step, total, loss, images_per_s)` is called after every step, with the last loss that is known, and
+    `told(row)` with each row of the log, on every rank. Raises RunFailed for a loss or a weight that is not finite,
+    with nothing after it saved (on the CPU with nothing updated either), and Interrupted, after a checkpoint, when
+    `stop` was requested.
     """
     reset_peak_memory(state.fabric.device)
     try:
         resume(state, run)
         tally = Tally(state.position, state.fabric.device, state.ranks.mean)
-        train(state, run, tally, stop, watch)
+        train(state, run, tally, stop, watch, told)
         finish(state, run, tally)
     except RunFailed as error:
         failed = {"status": "failed", "error": str(error), "finished_utc": utc_now()}
@@ -53,7 +55,7 @@ def resume(state: State, run: Run) -> None:
         state.restore(*read_checkpoint(path))
 
 
-def train(state: State, run: Run, tally: Tally, stop: Stop, watch: Watch) -> None:
+def train(state: State, run: Run, tally: Tally, stop: Stop, watch: Watch, told: Told = unheard) -> None:
     """Run all steps that are left."""
     state.method.train()
     state.regularizer.train()
@@ -80,6 +82,7 @@ def train(state: State, run: Run, tally: Tally, stop: Stop, watch: Watch) -> Non
                 watch(position.step, state.total, tally.last_loss, state.images_per_s)
                 if ends:
                     close_epoch(state, tally)
+                    told(position.log[-1])
                 # Several processes have to talk to agree, and do so where they wait for the device anyway.
                 if position.step == state.total or not (looks or ranks.world_size == 1):
                     continue
@@ -127,8 +130,8 @@ def save(state: State, run: Run, tally: Tally, **changes: Any) -> None:
 
     def write() -> None:
         sha256 = write_checkpoint(path, state.tensors(), vars(position))
-        run.write_log(position.log)
-        run.add_checkpoint(path, sha256, step=position.step, **changes)
+        log_sha256 = run.write_log(position.log)
+        run.add_checkpoint(path, sha256, step=position.step, log_sha256=log_sha256, **changes)
 
     run.written_by(state.ranks, write)
 

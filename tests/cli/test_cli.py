@@ -205,20 +205,6 @@ def test_overwrite_trains_again_to_the_same_weights(store: Path) -> None:
     assert elsewhere["weights_sha256"] == first["weights_sha256"]
 
 
-def test_a_dry_run_says_what_would_be_done_and_does_nothing(tmp_path: Path) -> None:
-    result = ok(dsabench("compare", "simclr", "simclr+dsa", *TINY, "--seeds", "0-1", "--dry-run", "--json"))
-    plans = json.loads(result.out)
-    assert [plan["run"] for plan in plans] == ["simclr s0", "simclr+dsa s0", "simclr s1", "simclr+dsa s1"]
-    assert len({plan["run_id"] for plan in plans}) == 4
-    for plan in plans:
-        assert plan["steps"] == 4
-        assert plan["run_dir"].endswith(plan["run_id"])
-        assert plan["memory_mb"] >= 0
-    table = ok(dsabench("compare", "simclr", "simclr+dsa", *TINY, "--seeds", "0", "--dry-run"))
-    assert "steps" in table.out
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_eval_without_a_run_names_the_newest_finished_one(store: Path, tmp_path: Path) -> None:
     result = ok(dsabench("eval", "--runs", store, "--probe", "knn5", "--output", tmp_path / "rows.csv"))
     folder = next(store.glob("*/*/*"))
@@ -310,7 +296,7 @@ def test_probing_changes_no_weight_and_no_buffer(store: Path) -> None:
 def test_a_comparison_writes_its_rows_and_its_summary_whatever_the_jobs(tmp_path: Path) -> None:
     arguments = ("compare", "simclr", "simclr+dsa", *TINY, "--seeds", "0-1", *QUICK)
     one = ok(dsabench(*arguments, "--jobs", 1, "--runs", "one", "--output", "tables/one"))
-    assert "too few seeds" in one.out
+    assert "2 seeds are too few, 6 would do): too few." in " ".join(one.out.split())
     assert "tables/one.csv and tables/one-summary.csv" in one.err
     assert {path.name for path in (tmp_path / "tables").iterdir()} == {"one.csv", "one-summary.csv"}
     rows = read_csv(tmp_path / "tables" / "one.csv")
@@ -323,7 +309,7 @@ def test_a_comparison_writes_its_rows_and_its_summary_whatever_the_jobs(tmp_path
 
     two = ok(dsabench(*arguments, "--jobs", 2, "--runs", "two", "--output", "tables/two", "--json"))
     answer = json.loads(two.out)
-    assert "too few seeds" in answer["finding"]
+    assert "): too few." in answer["finding"]
     assert (answer["rows"], answer["summary"]) == ("tables/two.csv", "tables/two-summary.csv")
     others = read_csv(tmp_path / "tables" / "two.csv")
     assert list(map(comparable, others)) == list(map(comparable, rows))
@@ -343,7 +329,22 @@ def test_a_run_that_fails_is_a_row_that_says_so(tmp_path: Path) -> None:
     (failed,) = [row for row in read_csv(tmp_path / "table.csv") if row.status == "failed"]
     assert (failed.spec, failed.value, failed.metric, failed.n) == ("simclr[lr=1e+30]", None, "", None)
     assert "the loss is not finite" in failed.note
-    assert f"simclr[lr=1e+30] s0 failed: {failed.note}" in result.err
+    # Why is said in the last lines, below the tables, once and with the label once.
+    why = failed.note.removeprefix("simclr[lr=1e+30] s0: ")
+    assert result.err.splitlines()[-3:] == [
+        f"simclr[lr=1e+30] s0 failed: {why}",
+        "wrote table.csv and table-summary.csv",
+        "1 of 3 runs failed",
+    ]
+    assert why.startswith("the loss is not finite")
+    # Three specs have no table of pairs but where it is asked for.
+    assert "paired" not in result.out
+    again = dsabench("compare", *arms, *TINY, "--seeds", "0", *QUICK, "--jobs", 1, "--output", "table", "--pairs")
+    assert "simclr+dsa against simclr: 1 seed, paired" in again.out
+    assert "simclr[lr=1e+30] against simclr: " in again.out
+    # What was reused tells nothing of what a run takes.
+    assert "A run takes" in " ".join(result.out.split())
+    assert "A run takes" not in " ".join(again.out.split())
     (state,) = [
         json.loads(path.read_text()) for path in tmp_path.glob(f"runs/synthetic/simclr/s0-{failed.run_id}/run.json")
     ]
@@ -361,6 +362,7 @@ def test_a_comparison_of_which_nothing_is_left(tmp_path: Path) -> None:
     assert result.code == 5
     assert "no two of the specs have finished runs" in result.err
     assert "simclr[lr=1e+30] s0 failed: " in result.err
+    assert result.err.splitlines()[-2:] == ["wrote t.csv", "dsabench: no two of the specs have finished runs"]
     assert any(row.status == "failed" for row in read_csv(tmp_path / "t.csv"))
 
 

@@ -77,3 +77,28 @@ def test_ctrl_c_gives_the_cursor_back_on_a_clean_line(presses: int, tmp_path: Pa
     else:
         assert after.strip() == b""
         assert seen[: seen.rindex(SHOW)].endswith(b"\r\n")
+
+
+@pytest.mark.parametrize("term", ["xterm", "dumb"])
+def test_show_draws_the_log_in_a_terminal(term: str, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    ours, theirs = pty.openpty()
+    # As if a run were there: what is shown of it beside the log is its state.
+    before = (
+        "from types import SimpleNamespace as S; from pathlib import Path; from dsabench.training.store import Store\n"
+        f"Store.find = lambda *_: S(folder=Path({str(folder)!r}), state=dict(status='finished', checkpoints=[]))"
+    )
+    folder.mkdir()
+    (folder / "log.csv").write_text("epoch,loss,dsa_adjust\n1,5.0,0\n2,4.0,0\n3,4.5,0.5\n")
+    process = subprocess.Popen(
+        [sys.executable, "-c", f"import sys\nfrom dsabench.cli import main\n{before}\nmain()", "show", str(folder)],
+        env={**os.environ, "TERM": term, "PYTHONIOENCODING": "utf-8"},
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    seen = read_until(ours, b"from epoch 3 on the loss includes dsa_adjust")
+    assert process.wait(60) == 0
+    os.close(ours)
+    assert "█▁╎▅" in seen.decode()
+    assert str(folder / "log.csv").encode() in seen.replace(b"\r\n", b"")

@@ -44,10 +44,6 @@ class DSA(Regularizer):
         ...
         dsa.after_step((step + 1) / steps)
 
-    Construction: `encoder` is the backbone that is trained, images (B, C, H, W) to features (B, `feature_dim`), which
-    the `ema` prior copies and follows; `embedding_dim` is the width P of the embeddings. What trains of the module is
-    its pair network, at a learning rate of its own: `dsabench pretrain` gives it AdamW at 1e-2 without decay.
-
     Call: `forward(output, views, progress)` of a `MethodOutput`, whose embeddings `z1`, `z2` (B, P) need no
     normalisation, the `Views` that they are of, and the share of training done, in [0, 1]. It returns the weighted
     terms, each a scalar to be added to the loss: `dsa_adjust`, lambda1 times the adjustment loss on the embeddings of
@@ -55,9 +51,9 @@ class DSA(Regularizer):
     trains the pair network alone. `after_step(progress)` after each optimiser step moves the teacher. What the log
     shows of the last batch is in `diagnostics`, and the pairs taken for similar are in `similar_pairs` (B, B).
 
-    A neighbourhood holds at most a quarter of the other images (`neighbourhoods.OTHERS_PER_NEIGHBOUR`), so that one
-    neighbour takes a batch of 5 images, the `smallest_batch`; two, below which no two images are similar, take 9, and
-    all of k = 20 take 81. Options:
+    Construction: `encoder` is the backbone that is trained, images (B, C, H, W) to features (B, `feature_dim`), which
+    the `ema` prior copies and follows; `embedding_dim` is the width P of the embeddings. What trains of the module is
+    its pair network, at a learning rate of its own: `dsabench pretrain` gives it AdamW at 1e-2 without decay. Options:
 
     - `lambda1`, `lambda2`: the weights, >= 0; `start`: the share of training before lambda1 is switched on.
     - `prior`: what the neighbourhoods are of: `ema`, `self`, `random`, `frozen:MODEL` or `labels` (see
@@ -75,6 +71,10 @@ class DSA(Regularizer):
     - `shuffle`: whether T is given to the wrong images, at random: as much structure, none of its meaning.
     - `temperature`, `prior_temperature`: of the adjustment loss and of the exponential similarity.
     - `balance`: whether lambda1 is relative to the method's gradient (`Regularizer`).
+
+    A neighbourhood holds at most a quarter of the other images (`neighbourhoods.OTHERS_PER_NEIGHBOUR`), so that one
+    neighbour takes a batch of 5 images, the `smallest_batch`; two, below which no two images are similar, take 9, and
+    all of k = 20 take 81.
 
     Raises ValueError for an option out of its range. Warns, once, where the neighbourhoods of so small a batch say
     nothing. Features of the prior that are not finite raise RunFailed on a CPU; on other devices, where to look would

@@ -102,7 +102,7 @@ def named(rows: Sequence[Row]) -> dict[str, list[Row]]:
         telling = [name for name in _HELD if len(_values(name, own)) > 1]
         for row in own:
             known = {name: getattr(row, name) for name in telling if getattr(row, name) not in (None, "")}
-            apart = ", ".join(_HELD[name].format(_text(value)) for name, value in known.items())
+            apart = ", ".join(_told(name, value) for name, value in known.items())
             arms.setdefault(f"{spec} ({apart})" if apart else spec, []).append(row)
     for name, own in arms.items():
         _check_seeds(name, own)
@@ -131,6 +131,11 @@ def _values(name: str, rows: Iterable[Row]) -> list[object]:
         if value not in (None, "", *found.setdefault(row.dataset, [])):
             found[row.dataset].append(value)
     return max(found.values(), key=len, default=[])
+
+
+def _told(name: str, value: object) -> str:
+    text = _HELD[name].format(_text(value))
+    return text.removesuffix("s") if value == 1 and name != "trained_on" else text
 
 
 def _text(value: object) -> str:
@@ -191,7 +196,7 @@ def picked(arms: Mapping[str, list[Row]], names: Sequence[str]) -> dict[str, lis
     for name in names:
         meant = [arm for arm in arms if name in (arm, arm.partition(" (")[0])]
         if not meant:
-            raise unknown("arm", name, arms)
+            raise unknown("arm", name, {*arms, *(arm.partition(" (")[0] for arm in arms)})
         wanted |= {arm: arms[arm] for arm in meant}
     left = wanted or dict(arms)
     if len(left) < 2:
