@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from dsabench.report.chart import Log, chart_table, log_table
-from dsabench.report.class_tables import class_tables
 from dsabench.report.datasets import dataset_table
 from dsabench.report.differences import paired_tables
 from dsabench.report.entries import listing_table, run_table
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "chart_table",
-    "class_tables",
     "dataset_table",
     "declared",
     "finding",
