@@ -11,6 +11,7 @@ import typer
 
 from dsabench import __version__
 from dsabench.cli.compare import compare
+from dsabench.cli.doctor import doctor
 from dsabench.cli.evaluate import evaluate
 from dsabench.cli.export import export
 from dsabench.cli.features import features
@@ -20,6 +21,8 @@ from dsabench.cli.opening import open_report
 from dsabench.cli.pretrain import pretrain
 from dsabench.cli.remove import remove
 from dsabench.cli.report import report
+from dsabench.cli.theory import theory
+from dsabench.cli.toy import toy
 from dsabench.cli.tune import tune
 from dsabench.errors import DsabenchError, Interrupted, RunFailed, StorageError, UsageError
 from dsabench.signals import Stop
@@ -44,7 +47,10 @@ app.command("show")(show)
 app.command("open")(open_report)
 app.command("export")(export)
 app.command("features")(features)
+app.command("doctor")(doctor)
 app.command("remove")(remove)
+app.command("theory")(theory)
+app.command("toy")(toy)
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ from dsabench.cli.flags import (
     option,
 )
 from dsabench.cli.groups import grouped
-from dsabench.cli.output import console, limit, print_configs, print_plan, progress, warn
+from dsabench.cli.output import console, limit, print_configs, print_plan, progress, say_read, warn
 from dsabench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -124,7 +124,9 @@ def compare(
     from dsabench.training.store import Store
 
     stop, datasets, store = Stop().listen(), Datasets(offline=training.offline), Store(common.runs)
-    planned = plan(request, dataset := datasets.load(request.data))
+    dataset = datasets.load(request.data)
+    planned = plan(request, dataset)
+    say_read(dataset, planned[0], store, common.quiet)
     warn(planned, len(dataset.train), jobs)
     arms = list(dict.fromkeys(str(one.spec) for one in planned))
     if common.dry_run:

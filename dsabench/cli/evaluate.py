@@ -66,13 +66,17 @@ def evaluate(
     Any other model: dsabench eval --timm vit_small_patch14_dinov2.lvd142m --dataset cifar10
     Embeddings of anything: dsabench eval --features mine=embeddings.npz
     """
-    from dsabench.data.data_config import DataConfig
+    from dsabench.data.data_config import DataConfig, located
     from dsabench.files import check_writable
     from dsabench.training.run import Run, say
     from dsabench.training.store import Store
 
     folder = str(data_dir.resolve()) if data_dir else None
-    other = DataConfig(name=dataset, folder=folder, title=data_name, train_images=train_images) if dataset else None
+    other = (
+        DataConfig(name=located(dataset), folder=folder, title=data_name, train_images=train_images)
+        if dataset
+        else None
+    )
     given = sources.parsed(backbone or ())
     what = measuring.config(data=other, device=device, threads=threads, precision=precision, modules=bool(given or run))
     if output:

@@ -84,7 +84,7 @@ Dataset = Annotated[
     str,
     option(
         WHAT,
-        "Data set; see: dsabench list datasets.",
+        "Data set, csv:FILE, wds:PATTERN or hf:NAME; see: dsabench list datasets.",
         env="DSABENCH_DATASET",
         autocompletion=completion.datasets,
     ),
@@ -93,13 +93,38 @@ DataDir = Annotated[
     Path | None, option(WHAT, "Where the images lie, or downloads go.", env="DSABENCH_DATA_DIR", show_default="data")
 ]
 DataName = Annotated[
-    str | None, option(WHAT, "What tables call an image folder.", env="DSABENCH_DATA_NAME", show_default="imagefolder")
+    str | None,
+    option(
+        WHAT,
+        "What tables call images of your own; changes no run.",
+        env="DSABENCH_DATA_NAME",
+        show_default="imagefolder",
+    ),
 ]
 TrainImages = Annotated[
     int | None, option(WHAT, "Train on a fixed subset of so many images.", show_default="all", min=1)
 ]
 Subset = Annotated[str, option(WHAT, "How that subset is drawn: stratified by label, or random.")]
 ImageSize = Annotated[int | None, option(WHAT, "Side of the images in pixels.", show_default="their own", min=1)]
+ValShare = Annotated[
+    float | None, option(WHAT, "Share of the training images held out to choose on.", show_default="0.1")
+]
+GroupBy = Annotated[
+    str | None,
+    option(
+        WHAT,
+        "Never split images of one group: a regular expression on file names, with the group in parentheses.",
+        metavar="PATTERN",
+    ),
+]
+Contaminate = Annotated[
+    str | None,
+    option(
+        WHAT,
+        "Replace a share of the pretraining images: noise=0.1, duplicates=0.1, foreign=DATASET:0.1.",
+        show_default="none",
+    ),
+]
 Offline = Annotated[bool, option(MACHINE, "Never download.", "--offline", env="DSABENCH_OFFLINE")]
 Runs = Annotated[Path, option(FILES, "The run store.", env="DSABENCH_RUNS")]
 Where = Annotated[
@@ -130,6 +155,8 @@ class Training:
     train_images: TrainImages = None
     subset: Subset = "stratified"
     image_size: ImageSize = None
+    val_share: ValShare = None
+    group_by: GroupBy = None
     backbone: Annotated[
         str | None,
         option(
@@ -170,18 +197,22 @@ class Training:
         False
     )
     offline: Offline = False
+    contaminate: Contaminate = None
 
     def data(self) -> DataConfig:
         """Which data, and how much of them."""
-        from dsabench.data.data_config import DataConfig
+        from dsabench.data.data_config import DataConfig, located, parse_contamination
 
         return DataConfig(
-            name=self.dataset,
+            name=located(self.dataset),
             folder=str(self.data_dir.resolve()) if self.data_dir else None,
             title=self.data_name,
             train_images=self.train_images,
             subset=subset_of(self.subset),
             image_size=self.image_size,
+            val_share=self.val_share,
+            group_by=self.group_by,
+            contaminate=str(parse_contamination(self.contaminate or "")) or None,
         )
 
     def request(self, specs: Sequence[str], seeds: Sequence[int]) -> Request:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from dsabench.config.run_config import RunConfig
     from dsabench.data import Datasets
+    from dsabench.data.dataset import Dataset
     from dsabench.progress import ProgressDisplay
     from dsabench.signals import Stop
     from dsabench.training.store import Store
@@ -50,6 +51,17 @@ def warn(planned: Sequence[RunConfig], train_images: int, jobs: int | None = Non
 
     for caution in cautions(planned, train_images, jobs, available_cores()):
         print(caution, file=sys.stderr)
+
+
+def say_read(dataset: Dataset, config: RunConfig, store: Store, quiet: bool) -> None:
+    """What was read, before `config` and its like are trained on it, on stderr."""
+    from dsabench.training.run import say
+
+    if quiet:
+        return
+    say("\n".join([f"{config.data.label}: {dataset.notes[0]}", *dataset.notes[1:]]))
+    if store.has_namesake(config):
+        say(f"other images in {store.path} are called {config.data.label} too: --data-name NAME tells them apart")
 
 
 def print_configs(planned: Sequence[RunConfig]) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from dsabench.cli import flags
 from dsabench.cli.flags import FILES, MACHINE, TRAINING, WHAT, Common, Training, option
 from dsabench.cli.groups import grouped
-from dsabench.cli.output import console, limit, print_configs, progress, warn
+from dsabench.cli.output import console, limit, print_configs, progress, say_read, warn
 from dsabench.errors import RunFailed, UsageError
 
 SELECT = ("knn", "fewshot[classifier=centroid,shots=5]")
@@ -86,6 +86,7 @@ def tune(
     budget = Budget(trials, tuple(own), tuple(map(selected, select or SELECT)))
     dataset = datasets.load(request.data)
     planned = plan(request, dataset)[: len(specs)]
+    say_read(dataset, planned[0], store, common.quiet)
     arms = [make_arm(one, budget, overrides, store) for one in planned]
     count = len(arms) * trials * len(own)
     warn([*planned] * (trials * len(own)), len(dataset.train), jobs)

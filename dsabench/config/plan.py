@@ -152,7 +152,7 @@ def configure(request: Request, spec: Spec, seed: int, dataset: Dataset, device:
 
 def identified(data: DataConfig, dataset: Dataset) -> DataConfig:
     """The data of a run, named by its content where its name does not say what is in it, wherever it lies now."""
-    return data.model_copy(update={"content": dataset.sha256 if data.name in USERS_OWN else None})
+    return data.model_copy(update={"content": dataset.sha256 if data.kind in USERS_OWN else None})
 
 
 def pick(options: Mapping[str, Scalar], names: Iterable[str]) -> dict[str, Scalar]:

@@ -53,7 +53,7 @@ def pretraining_batches(
     Raises UsageError for an unknown policy or a batch that the ranks cannot share.
     """
     wanted = _wanted(_policies(policies), dataset.image_size)
-    parts = _epoch(len(dataset.train), batch_size, seed, epoch, rank, world_size)[start_step:]
+    parts = _epoch(len(dataset.pretraining), batch_size, seed, epoch, rank, world_size)[start_step:]
     batches = []
     for step, index in enumerate(parts, start=start_step):
         name = (seed, "augment", epoch, step)
@@ -90,7 +90,7 @@ def labelled_batches(
         workers=workers,
         reference=reference,
     )
-    labels = dataset.train.on(device).labels
+    labels = dataset.pretraining.on(device).labels
     return (LabelledViews(v.anchor, v.view1, v.view2, v.index, labels[v.index], v.locals) for v in batches)
 
 
@@ -174,14 +174,14 @@ def _views(
     dataset: Dataset, batches: Sequence[Batch], device: torch.device, workers: int, reference: bool
 ) -> Iterator[Views]:
     normalise = _Normaliser(dataset.mean, dataset.std, device)
-    images = dataset.train.images
+    images = dataset.pretraining.images
     if reference:
         # It is torchvision's, which takes longer to import than a small run to train.
         from dsabench.data.views.image_by_image import reference_views
 
         drawn = in_order(partial(reference_views, images), batches, device, workers)
     elif isinstance(images, Tensor):
-        drawn = _of_resident(dataset.train, batches, device)
+        drawn = _of_resident(dataset.pretraining, batches, device)
     else:
         drawn = _of_crops(in_order(partial(cut, images), batches, device, workers), batches)
     for (index, _), (pixels, *views) in zip(batches, drawn, strict=True):

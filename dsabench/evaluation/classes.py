@@ -12,6 +12,7 @@ from torch import Tensor
 from dsabench.config.spec import Part
 from dsabench.data.dataset import Dataset, Split
 from dsabench.evaluation.evaluate import LayerEvaluation
+from dsabench.evaluation.features import FeatureStore
 from dsabench.evaluation.words import resolved
 from dsabench.files import write_atomic
 from dsabench.metrics.crowding import pairwise_cdnv
@@ -58,14 +59,14 @@ def by_class(layer: LayerEvaluation, *, worst: int = 50) -> ByClass:
     Raises ValueError where the metrics are not defined for the features.
     """
     evaluation, samples, y = layer.evaluation, layer.inputs.samples, layer.inputs.test.y
-    dataset, split = pictured(layer), evaluation.config.split
+    split, names = evaluation.config.split, class_names(layer)
     predicted = torch.from_numpy(layer.answers(resolved(Part("knn"))).predicted[0])
     present = torch.unique(y)
-    shares = confusion(y, predicted, len(dataset.classes))[present][:, present]
+    shares = confusion(y, predicted, len(names))[present][:, present]
     about = evaluation.encoder.provenance
     return ByClass(
         origin=(*(about[name] for name in ORIGIN[:4]), evaluation.title, split, str(layer.layer)),
-        classes=tuple(dataset.classes[label] for label in present.tolist()),
+        classes=tuple(names[label] for label in present.tolist()),
         counts=samples.moments.counts.long(),
         values={**class_values(samples), "accuracy": shares.diagonal().clone()},
         crowding=pairwise_cdnv(samples).fill_diagonal_(torch.nan),
@@ -82,20 +83,34 @@ def pictured(layer: LayerEvaluation) -> Dataset:
 
 
 def _worst(layer: LayerEvaluation, present: Tensor, predicted: Tensor, count: int) -> Iterator[PlacedImage]:
-    dataset = pictured(layer)
-    images: Split = getattr(dataset, layer.evaluation.config.split)
+    names, paths = class_names(layer), image_paths(layer)
     found = places(layer.inputs.samples)
     # Where all means coincide there is no place, and nothing to rank.
     ranked = found.ratio.nan_to_num(nan=-torch.inf).argsort(descending=True, stable=True)
     for i in ranked[:count].tolist():
         yield PlacedImage(
-            image=images.paths[i] if images.paths else str(i),
-            label=dataset.classes[int(layer.inputs.test.y[i])],
-            nearest=dataset.classes[int(present[found.nearest[i]])],
-            answered=dataset.classes[int(predicted[i])],
+            image=paths[i] if paths else str(i),
+            label=names[int(layer.inputs.test.y[i])],
+            nearest=names[int(present[found.nearest[i]])],
+            answered=names[int(predicted[i])],
             own_distance=float(found.own[i]),
             other_distance=float(found.other[i]),
         )
+
+
+def class_names(layer: LayerEvaluation) -> tuple[str, ...]:
+    """The names of the classes, of the data set or of the embeddings."""
+    store = layer.evaluation.store
+    return store.dataset.classes if isinstance(store, FeatureStore) else store.embeddings.classes
+
+
+def image_paths(layer: LayerEvaluation) -> tuple[str, ...]:
+    """The files of the images that are scored; empty where they are no files, as those of embeddings."""
+    store = layer.evaluation.store
+    if not isinstance(store, FeatureStore):
+        return ()
+    split: Split = getattr(store.dataset, layer.evaluation.config.split)
+    return split.paths
 
 
 def write_by_class(found: Sequence[ByClass], path: Path) -> list[Path]:

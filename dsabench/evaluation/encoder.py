@@ -198,7 +198,7 @@ def run_columns(run: Run) -> dict[str, object]:
         "started_utc": state["started_utc"],
         "capability": state.get("capability", ""),
         "blas": state.get("blas", ""),
-        "trained_on": config.data.label,
+        "trained_on": config.data.trained_on,
         "batch_size": config.batch_size,
         "train_images": state.get("data_facts", {}).get("num_images"),
         "image_size": state.get("data_facts", {}).get("image_size"),

@@ -168,7 +168,8 @@ def evaluated_data(encoder: Encoder, config: DataConfig | None, datasets: Datase
     if encoder.data_sha256 != dataset.sha256:
         raise DataError(
             f"the run {encoder.name} was trained on other data: {dataset.name} has the hash {dataset.sha256[:12]}, "
-            f"the run's had {str(encoder.data_sha256)[:12]}; to evaluate it on these, name them with --dataset"
+            f"the run's had {str(encoder.data_sha256)[:12]}; to evaluate it on these, name them with --dataset "
+            "and, to tell them apart in tables, --data-name"
         )
     return dataset
 

@@ -23,7 +23,7 @@ from dsabench.tables.rows import SCHEMA_VERSION, Row
 from dsabench.training.build import facts_of
 from dsabench.training.cost import freed_memory_kept
 from dsabench.training.events import event_files, unheard
-from dsabench.training.loop import fit
+from dsabench.training.loop import Track, fit
 from dsabench.training.machine import prepare
 from dsabench.training.provenance import blas_version, device_name, processor_capability, source_revision
 from dsabench.training.ranks import Ranks, make_fabric
@@ -80,8 +80,17 @@ def validate(config: RunConfig, shop: Workshop) -> None:
     State(config, shop.datasets.load(config.data), make_fabric(config))
 
 
-def train(config: RunConfig, shop: Workshop, *, overwrite: bool = False, tensorboard: bool = False) -> tuple[Run, bool]:
+def train(
+    config: RunConfig,
+    shop: Workshop,
+    *,
+    overwrite: bool = False,
+    tensorboard: bool = False,
+    track: Track | None = None,
+) -> tuple[Run, bool]:
     """The finished run of a configuration and whether it was there already; trains what is missing of it.
+
+    What `track` measures at the end of an epoch is entered in the log, and is no part of the run's identity.
 
     Raises DataError where the run was trained on other data, RunFailed and Interrupted as `fit` does.
     """
@@ -113,7 +122,7 @@ def train(config: RunConfig, shop: Workshop, *, overwrite: bool = False, tensorb
 
         events = event_files(run.folder / "tensorboard") if tensorboard and ranks.is_writer else nullcontext(unheard)
         with freed_memory_kept(), events as told:
-            fit(state, run, shop.stop, watch, told)
+            fit(state, run, shop.stop, watch, told, track)
     return run, False
 
 

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from dsabench.report.chart import Log, chart_table, log_table
-from dsabench.report.class_tables import class_tables
 from dsabench.report.datasets import dataset_table
 from dsabench.report.differences import paired_tables
 from dsabench.report.entries import listing_table, run_table
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "chart_table",
-    "class_tables",
     "dataset_table",
     "declared",
     "finding",
@@ -114,7 +112,10 @@ def print_values(console: Console, rows: Sequence[Row]) -> None:
 
 
 def print_by_class(console: Console, found: ByClass) -> None:
-    """Draw `class_tables`."""
+    """Draw `class_tables.class_tables`."""
+    # Classes are counted in tensors, and no other table needs torch.
+    from dsabench.report.class_tables import class_tables
+
     _draw(console, class_tables(found))
 
 

@@ -22,22 +22,29 @@ from dsabench.training.tally import Tally
 # The most that a killed run loses, in seconds; also the least time between two checkpoints.
 CHECKPOINT_S = 2.0
 
+# What some steps alone can say, and what counts those.
+MEASURED = {"similar_precision": "similar_steps", "outlier_auroc": "outlier_steps"}
+
 Watch = Callable[[int, int, float | None, float], None]
 
 
-def fit(state: State, run: Run, stop: Stop, watch: Watch, told: Told = unheard) -> None:
+# What is measured of a state at the end of an epoch; it changes nothing of the state.
+Track = Callable[[State], dict[str, float]]
+
+
+def fit(state: State, run: Run, stop: Stop, watch: Watch, told: Told = unheard, track: Track | None = None) -> None:
     """Train a run to its end, from its last sound checkpoint if it has one.
 
     `watch(step, total, loss, images_per_s)` is called after every step, with the last loss that is known, and
-    `told(row)` with each row of the log, on every rank. Raises RunFailed for a loss or a weight that is not finite,
-    with nothing after it saved (on the CPU with nothing updated either), and Interrupted, after a checkpoint, when
-    `stop` was requested.
+    `told(row)` with each row of the log, on every rank; what `track(state)` returns at the end of an epoch is entered
+    in that row. Raises RunFailed for a loss or a weight that is not finite, with nothing after it saved (on the CPU
+    with nothing updated either), and Interrupted, after a checkpoint, when `stop` was requested.
     """
     reset_peak_memory(state.fabric.device)
     try:
         resume(state, run)
         tally = Tally(state.position, state.fabric.device, state.ranks.mean)
-        train(state, run, tally, stop, watch, told)
+        train(state, run, tally, stop, watch, told, track)
         finish(state, run, tally)
     except RunFailed as error:
         failed = {"status": "failed", "error": str(error), "finished_utc": utc_now()}
@@ -55,7 +62,15 @@ def resume(state: State, run: Run) -> None:
         state.restore(*read_checkpoint(path))
 
 
-def train(state: State, run: Run, tally: Tally, stop: Stop, watch: Watch, told: Told = unheard) -> None:
+def train(
+    state: State,
+    run: Run,
+    tally: Tally,
+    stop: Stop,
+    watch: Watch,
+    told: Told = unheard,
+    track: Track | None = None,
+) -> None:
     """Run all steps that are left."""
     state.method.train()
     state.regularizer.train()
@@ -82,6 +97,10 @@ def train(state: State, run: Run, tally: Tally, stop: Stop, watch: Watch, told: 
                 watch(position.step, state.total, tally.last_loss, state.images_per_s)
                 if ends:
                     close_epoch(state, tally)
+                    if track is not None and ranks.is_writer:
+                        position.log[-1] |= track(state)
+                        # Measuring is no training either.
+                        clock = time.monotonic()
                     told(position.log[-1])
                 # Several processes have to talk to agree, and do so where they wait for the device anyway.
                 if position.step == state.total or not (looks or ranks.world_size == 1):
@@ -103,8 +122,9 @@ def look(state: State, tally: Tally) -> None:
 def close_epoch(state: State, tally: Tally) -> None:
     """Turn the epoch's sums into a row of the log."""
     sums, steps = tally.sums(), state.steps_per_epoch
-    measured = max(1.0, sums.pop("similar_steps", 0.0))
-    means = {name: value / (measured if name == "similar_precision" else steps) for name, value in sums.items()}
+    # What only some steps can say is a mean over those.
+    measured = {name: max(1.0, sums.pop(counted)) for name, counted in MEASURED.items() if counted in sums}
+    means = {name: value / measured.get(name, steps) for name, value in sums.items()}
     row = {"epoch": float(state.position.step // steps), **means, "wall_s": state.position.wall_s}
     row["images_per_s"] = state.images_per_s
     state.position.log.append(row)

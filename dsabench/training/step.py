@@ -30,7 +30,7 @@ def batches(state: State, epoch: int, start: int = 0) -> Iterator[Views] | Itera
         device=state.fabric.device,
         rank=state.ranks.rank,
         world_size=state.ranks.world_size,
-        workers=reading_workers(state.dataset.train),
+        workers=reading_workers(state.dataset.pretraining),
         reference=state.config.augment == "reference",
     )
 
@@ -72,7 +72,13 @@ def forward(state: State, views: Views | LabelledViews) -> dict[str, Tensor]:
     extra = state.forward_regularizer(output, views if state.regularizer.needs_labels else plain, state.progress)
     terms: dict[str, Tensor] = {"ssl": output.loss, **extra}
     total = torch.stack(list(terms.values())).sum() if extra else output.loss
-    return {"loss": total, **terms, **state.regularizer.diagnostics, **precision(state, plain)}
+    return {
+        "loss": total,
+        **terms,
+        **state.regularizer.diagnostics,
+        **precision(state, plain),
+        **outliers(state, plain),
+    }
 
 
 @torch.no_grad()
@@ -89,6 +95,25 @@ def precision(state: State, views: Views) -> dict[str, Tensor]:
     count = pairs.sum()
     hits = ((labels[:, None] == labels) & pairs).sum()
     return {"similar_precision": hits / count.clamp(min=1), "similar_steps": (count > 0).float()}
+
+
+@torch.no_grad()
+def outliers(state: State, views: Views) -> dict[str, Tensor]:
+    """For the log alone: the AUROC of 1 - s for the images of a batch that were replaced, s the regularizer's scores.
+
+    The chance that a replaced image scores lower than one that stayed, ties counting half; and whether there are both.
+    """
+    contaminated, scores = state.dataset.contaminated, state.regularizer.sample_scores
+    if contaminated is None or scores is None:
+        return {}
+    replaced = contaminated.replaced.to(scores.device)[gather_rows(views.index)]
+    if len(replaced) != len(scores):
+        return {}
+    apart = scores[:, None] - scores
+    wins = (apart < 0).float() + 0.5 * (apart == 0).float()
+    pairs = replaced[:, None] & ~replaced
+    count = pairs.sum()
+    return {"outlier_auroc": (wins * pairs).sum() / count.clamp(min=1), "outlier_steps": (count > 0).float()}
 
 
 def require_finite(state: State, number: int, values: Mapping[str, float]) -> None:

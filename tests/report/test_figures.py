@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from dsabench.report.figures import drawing
 from dsabench.report.figures.budgets import Budget, budgets_figure
 from dsabench.report.figures.costs import Cost, costs
-from dsabench.report.figures.curves import Curve, Curves, curves
 from dsabench.report.figures.drawing import STYLES, inline, looks, save, svg
 from dsabench.report.figures.forest import Forest, ForestLine, forest
 from dsabench.report.figures.labels import Box, beside
+from dsabench.report.figures.learning import Curve, Curves, curves
 from dsabench.report.figures.matrices import Matrix, matrix
 from dsabench.report.figures.pictures import Shot, pictures
 from dsabench.report.figures.planes import Plane, planes

@@ -210,6 +210,7 @@ class DSA(Regularizer):
         ranked = scores.sort().values
         # The cross-view block holds every ordered pair of images once; an image and itself is no pair.
         self.similar_pairs = similar
+        self.sample_scores = scores if self.scores else None
         self.diagnostics |= {
             "dsa_score_mean": scores.mean(),
             **{f"dsa_score_q{q}": ranked[q * (images - 1) // 100] for q in (10, 50, 90)},

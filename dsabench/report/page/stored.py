@@ -15,7 +15,7 @@ from dsabench.errors import DataError, DsabenchError
 from dsabench.evaluation.encoder import run_encoder
 from dsabench.evaluation.evaluate import Evaluation, LayerEvaluation
 from dsabench.evaluation.projection import Kind
-from dsabench.report.figures.curves import Curve, Curves, curves
+from dsabench.report.figures.learning import Curve, Curves, curves
 from dsabench.report.page.blocks import Absent, Block, Drawing, Words
 from dsabench.report.page.material import Material, anchor, runs_of
 from dsabench.tables.declaration import declaration_of, deviations, held_by
