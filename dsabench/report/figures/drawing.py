@@ -46,6 +46,8 @@ class Style:
 STYLES: Mapping[str, Style] = {
     "page": Style(4.7, 9.5, {"svg.fonttype": "none", "font.family": "sans-serif"}),
     "paper": Style(5.5, 8, {"font.family": "STIXGeneral", "svg.fonttype": "path"}),
+    # Shown as an image, where the reader's setting does not reach: on white, and with letters that need no font.
+    "readme": Style(7.5, 9.5, {"font.family": "DejaVu Sans", "svg.fonttype": "path", "savefig.facecolor": "white"}),
     "slides": Style(9.0, 15, {"font.family": "DejaVu Sans", "lines.linewidth": 2.5, "svg.fonttype": "path"}),
 }
 PAGE = STYLES["page"]

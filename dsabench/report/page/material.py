@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from dsabench.config.spec import parse_spec
 from dsabench.errors import DataError, NothingToCompare, UsageError
+from dsabench.files import sha256_file
 from dsabench.report.effects import Effect, effects
 from dsabench.report.table import grouped
 from dsabench.stats import Comparison, MetricKey
@@ -41,7 +42,8 @@ class Search(NamedTuple):
 class Material:
     """The `rows` of one table, what they are judged by, and what a search left beside them.
 
-    `name` is a slug for anchors and files, `title` for people, `source` the words that name the table in a command.
+    `name` is a slug for anchors and files, `title` for people, `source` the words that name the table in a command,
+    `sha256` that of its file, if it is one.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Material:
     rows: tuple[Row, ...]
     criteria: Criteria
     searches: tuple[Search, ...] = ()
+    sha256: str = ""
 
     @cached_property
     def layer(self) -> str:
@@ -148,7 +151,13 @@ def material_of(path: Path, criteria: Criteria) -> Material:
     check_unique(rows)
     titles = ", ".join(dict.fromkeys(row.dataset for row in rows))
     return Material(
-        anchor(path.stem), f"{path.stem}: {titles}", str(path), rows, criteria, read_searches(path.with_suffix(""))
+        anchor(path.stem),
+        f"{path.stem}: {titles}",
+        str(path),
+        rows,
+        criteria,
+        read_searches(path.with_suffix("")),
+        sha256_file(path),
     )
 
 

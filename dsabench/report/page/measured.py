@@ -178,7 +178,8 @@ def crowding(material: Material) -> Section:
                 partial(tradeoff, content),
                 f"Scatter plot of {content.x_axis} against {content.y_axis}, a point an arm: {told}.",
                 "Each point is an arm's mean, its cross one standard deviation over seeds. Hollow: plain; filled: "
-                "regularized; arrows lead from a plain method to its regularized arms; a ring: chosen by search."
+                "regularized; arrows lead from a plain method to its regularized arms."
+                + (" A ring: options chosen by search." if any(point.tuned for point in content.points) else "")
                 + (f" Outside of the view: {far}." if far else ""),
             )
         )
@@ -207,6 +208,8 @@ def tradeoff_of(material: Material, x: MetricKey, y: MetricKey) -> Tradeoff:
     """The points of the arms that have both values, accuracies in per cent."""
     points = []
     tuned = {row.spec for row in material.rows if row.tuning not in ("", "defaults", "by hand")}
+    # A ring sets arms apart; around all of them it would say nothing that the page does not say already.
+    tuned = tuned if tuned < {*material.specs} else set()
     for spec in material.specs:
         across, up = (list(material.values.get(spec, {}).get(key, {}).values()) for key in (x, y))
         if across and up:
