@@ -177,3 +177,11 @@ def test_names_stay_text(name: str) -> None:
     assert "<script" not in text
     assert "\x1b" not in text
     assert "…" in text or len(name) < 60
+
+
+def test_labels_keep_off_lines_where_there_is_room() -> None:
+    way = ((100.0, 150.0), (300.0, 150.0))
+    free, kept = (beside(["an arm"], [way[0]], 10.0, Box(0, 0, 400, 300), lines)[0] for lines in ((), [way]))
+    crossed = Box(100, 149, 300, 151)
+    assert free.overlap(crossed) > 0
+    assert kept.overlap(crossed) == 0

@@ -192,6 +192,6 @@ def _regularized(spec: str) -> bool:
 
 def folded(name: str, width: int = LABEL_WIDTH) -> str:
     """A name as a figure has room for it: broken into lines, the longest of which are cut."""
-    lines = broken(printable(name), width).split("\n")
+    lines = [line.strip() for line in broken(printable(name), width).split("\n")]
     lines = [line if len(line) <= width + 4 else f"{line[: width + 3]}…" for line in lines]
     return "\n".join(lines if len(lines) <= 4 else [*lines[:3], "…"])

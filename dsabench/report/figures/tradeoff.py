@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from matplotlib.figure import Figure
 
 from dsabench.report.figures.drawing import GRID, INK, MUTED, PAGE, SURFACE, Style, folded, looks, new_figure, styled
-from dsabench.report.figures.labels import Box, beside
+from dsabench.report.figures.labels import Box, Place, beside
 
 
 @dataclass(frozen=True)
@@ -80,13 +80,14 @@ def tradeoff(content: Tradeoff, style: Style = PAGE) -> Figure:
         figure.set_layout_engine("none")
         size = 0.72 * style.size if many else 0.85 * style.size
         names = [folded(point.spec) for point in content.points]
-        pixels: list[tuple[float, float]] = []
-        for point in content.points:
-            across, up = axes.transData.transform(at[point.spec])
-            pixels.append((float(across), float(up)))
+        pixels: dict[str, Place] = {}
+        for spec, point_at in at.items():
+            across, up = axes.transData.transform(point_at)
+            pixels[spec] = (float(across), float(up))
         frame = axes.get_window_extent()
-        boxes = beside(names, pixels, size * figure.dpi / 72, Box(*frame.extents))
-        for name, point, pixel, place in zip(names, content.points, pixels, boxes, strict=True):
+        ways = [(pixels[start], pixels[end]) for start, end in content.arrows]
+        boxes = beside(names, [*pixels.values()], size * figure.dpi / 72, Box(*frame.extents), ways)
+        for name, point, pixel, place in zip(names, content.points, pixels.values(), boxes, strict=True):
             left, middle = map(float, axes.transData.inverted().transform((place.left, (place.bottom + place.top) / 2)))
             far = place.distance(*pixel) > 1.2 * size * figure.dpi / 72
             if far:

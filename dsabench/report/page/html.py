@@ -48,8 +48,11 @@ def _runs(blocks: Sequence[Block]) -> list[dict[str, object]]:
 
 
 def _breakable(text: str) -> Markup:
-    """A name that may be broken where that reads best."""
-    return Markup("<wbr>").join(re.split(r"(?<=[_,=])|(?=[+\[])", printable(text)))
+    """A name that may be broken where that reads best, its options set apart."""
+    parts = re.split(r"(\[[^\]]*\])", printable(text))
+    pieces = [Markup("<wbr>").join(re.split(r"(?<=[_,])|(?=[+])", part)) for part in parts]
+    options = Markup('<wbr><span class="options">{}</span>')
+    return Markup("").join(options.format(piece) if place % 2 else piece for place, piece in enumerate(pieces))
 
 
 def _words(cell: Cell) -> str:
