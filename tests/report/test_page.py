@@ -15,10 +15,11 @@ from dsabench.report.page.blocks import Absent, Drawing, Page
 from dsabench.report.page.document import page_of
 from dsabench.report.page.html import html, order, spread
 from dsabench.report.page.material import Material, material_of, read_searches
-from dsabench.report.page.measured import crowding, forest_of, tradeoff_of
+from dsabench.report.page.measured import forest_of
 from dsabench.report.page.opening import failures
 from dsabench.report.page.origin import command
 from dsabench.report.page.tables import as_latex, tables_of
+from dsabench.report.page.tradeoffs import crowding, tradeoff_of
 from dsabench.report.table import Interval, Mean
 from dsabench.tables.criteria import GUARDS, Criteria, parse_guard, parse_primary
 from dsabench.tables.rows import Row, write_csv
@@ -217,6 +218,19 @@ def test_trials_beside_a_table_become_a_budget(tmp_path: Path) -> None:
     # Of two draws from 0.5 and 0, three in four hold 0.5.
     assert first.expected() == {1: 0.25, 2: pytest.approx(0.375)}
     assert read_searches(tmp_path / "nothing") == ()
+    names = [one.name for one in page_of([(material_of(tmp_path / "t.csv", CRITERIA), None)]).drawings()]
+    assert "t-crowding-budget" in names
+    assert "t-crowding-front" not in names
+
+
+def test_trials_whose_crowding_was_measured_become_a_front(tmp_path: Path) -> None:
+    write_csv([*rows_of("simclr", range(2)), *rows_of("simclr+dsa", range(2))], tmp_path / "t.csv")
+    lines = ["arm,trial,value,cdnv", "simclr,0,0.5,0.2", "simclr,1,,", "simclr,2,0.4,0.3", "byol,0,0.75,"]
+    (tmp_path / "t-trials.csv").write_text("\n".join(lines) + "\n")
+    made = material_of(tmp_path / "t.csv", CRITERIA)
+    assert [one.points() for one in made.searches] == [((0.2, 0.5), (0.3, 0.4)), ()]
+    front = next(one for one in page_of([(made, None)]).drawings() if one.name == "t-crowding-front")
+    assert front.alt.endswith("no other of the arm surpasses: simclr (0.2, 50.0%).")
 
 
 def test_latex_escapes_and_bolds_where_a_verdict_allows() -> None:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from dsabench.report.page.blocks import Absent, Block, Chapter, Page, Section
 from dsabench.report.page.material import Material
-from dsabench.report.page.measured import cost, crowding, differences, results
+from dsabench.report.page.measured import cost, differences, results
 from dsabench.report.page.opening import opening, several
 from dsabench.report.page.origin import provenance
 from dsabench.report.page.stored import Stored, stored_sections
+from dsabench.report.page.tradeoffs import crowding
 
 
 def page_of(chapters: Sequence[tuple[Material, Stored | None]]) -> Page:

@@ -27,10 +27,19 @@ Values = Mapping[str, Mapping[MetricKey, Mapping[int, float]]]
 
 
 class Search(NamedTuple):
-    """What a search of one arm came to: the value of every trial in order, None for one that failed."""
+    """What a search of one arm came to: the value of every trial in order, None for one that failed.
+
+    `crowding` is their CDNV on the same split, None where it was not measured.
+    """
 
     arm: str
     values: tuple[float | None, ...]
+    crowding: tuple[float | None, ...]
+
+    def points(self) -> tuple[tuple[float, float], ...]:
+        """(CDNV, value) of the trials that have both."""
+        pairs = zip(self.crowding, self.values, strict=True)
+        return tuple((x, y) for x, y in pairs if x is not None and y is not None)
 
     def expected(self) -> dict[int, float]:
         """The best value to be expected after 1, 2, 4, ... trials; a failed one is worth 0."""
@@ -176,11 +185,18 @@ def read_searches(name: Path) -> tuple[Search, ...]:
         return ()
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            trials = [(line["arm"], float(line["value"]) if line["value"] else None) for line in csv.DictReader(file)]
+            trials = [(line["arm"], _number(line["value"]), _number(line.get("cdnv"))) for line in csv.DictReader(file)]
     except (OSError, UnicodeDecodeError, csv.Error, KeyError, ValueError) as error:
         raise DataError(f"{path} is no table of trials ({error}); move it away, or run tune again") from error
     arms = grouped(trials, lambda trial: trial[0])
-    return tuple(Search(arm, tuple(value for _, value in found)) for arm, found in arms.items())
+    return tuple(
+        Search(arm, tuple(value for _, value, _ in found), tuple(cdnv for _, _, cdnv in found))
+        for arm, found in arms.items()
+    )
+
+
+def _number(cell: str | None) -> float | None:
+    return float(cell) if cell else None
 
 
 def runs_of(rows: Sequence[Row]) -> dict[tuple[str, int], str]:
