@@ -26,6 +26,7 @@ from dsabench.evaluation.encoder import Encoder
 from dsabench.evaluation.preprocessing import prepared_batches
 from dsabench.evaluation.smoothing import smoothed
 from dsabench.files import canonical_json, sha256_bytes, sha256_file, write_atomic
+from dsabench.rng import numpy_generator
 from dsabench.types import Features
 
 BATCH_SIZE = 512
@@ -64,14 +65,12 @@ class FeatureStore:
 
     def _found(self, layer: Part, split_name: str) -> Features:
         split: Split = getattr(self.dataset, split_name)
-        if layer.name == PIXELS:
-            return Features(self._pixels(split), split.labels)
         if layer.name == SMOOTH:
             return smooth(self, layer, split_name)
+        if layer.name == PIXELS or self.encoder.folder is None:
+            return self.of(layer, split)
         if layer.name not in self.encoder.layer_names:
             self.encoder.module(layer.name)
-        if self.encoder.folder is None:
-            return Features(torch.cat(list(self._extracted(layer.name, split))), split.labels)
         name = f"{layer}-{split_name}-{self.identity(layer, split_name)[:16]}.safetensors"
         path = self.encoder.folder / name
         if not is_whole(path):
@@ -79,6 +78,15 @@ class FeatureStore:
             write_atomic(path, stored_form(self._extracted(layer.name, split), split.labels))
             write_atomic(seal(path), sha256_file(path) + "\n")
         return mapped(path, split)
+
+    def of(self, layer: Part, split: Split) -> Features:
+        """Features of a layer of any images, such as are no split of the data set: computed, and not stored."""
+        if layer.name == PIXELS:
+            return Features(self._pixels(split), split.labels)
+        if layer.name == SMOOTH:
+            inner, k, times = smoothing_of(layer)
+            return smoothed(self.of(inner, split), self.get(inner, "train"), k=k, times=times)
+        return Features(torch.cat(list(self._extracted(layer.name, split))), split.labels)
 
     def _extracted(self, layer: str, split: Split) -> Iterator[Tensor]:
         """Features (B, D) float32 of a split, in order."""
@@ -120,14 +128,38 @@ class EmbeddingStore:
 
 def smooth(store: FeatureStore | EmbeddingStore, layer: Part, split_name: str) -> Features:
     """The layer `smooth[...]` of a store on a split."""
+    inner, k, times = smoothing_of(layer)
+    bank = None if split_name == "train" else store.get(inner, "train")
+    return smoothed(store.get(inner, split_name), bank, k=k, times=times)
+
+
+def smoothing_of(layer: Part) -> tuple[Part, int, int]:
+    """The layer that a layer `smooth[...]` averages, over how many neighbours, and how many times."""
     options = {**SMOOTH_OPTIONS, **layer.options}
-    inner = Part(str(options["layer"]))
-    return smoothed(
-        store.get(inner, split_name),
-        None if split_name == "train" else store.get(inner, "train"),
-        k=int(options["k"]),
-        times=int(options["times"]),
-    )
+    return Part(str(options["layer"])), int(options["k"]), int(options["times"])
+
+
+def splits(store: FeatureStore | EmbeddingStore, layer: Part, split: str) -> tuple[Features, Features, Features]:
+    """What to fit on, to choose on and to score on.
+
+    On the validation split a probe chooses on a tenth of the training features: what it is scored on stays unseen.
+    """
+    train = store.get(layer, "train")
+    if split == "test":
+        return train, store.get(layer, "val"), store.get(layer, "test")
+    chosen, fitted = choosing(len(train.y))
+    return take(train, fitted), take(train, chosen), store.get(layer, "val")
+
+
+def choosing(n: int) -> tuple[Tensor, Tensor]:
+    """Positions of a tenth of `n` training samples to choose on where the validation split is scored, and the rest."""
+    order = torch.from_numpy(numpy_generator("choose", "val").permutation(n))
+    return order[: n // 10], order[n // 10 :]
+
+
+def take(features: Features, index: Tensor) -> Features:
+    """The samples at `index` (M,)."""
+    return Features(features.x[index], features.y[index])
 
 
 def seal(path: Path) -> Path:
