@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from dsabench.config.eval_config import EvalConfig
+from dsabench.config.eval_config import ALL, EvalConfig
 from dsabench.config.plan import resolve_device
 from dsabench.config.spec import Part
 from dsabench.data import Datasets
@@ -78,7 +78,22 @@ class Evaluation:
 
     def layers(self) -> Iterator[LayerEvaluation]:
         """The layers that were asked for, one after another."""
-        return (LayerEvaluation(self, layer) for layer in self.config.layers)
+        layers = self.config.layers
+        if Part(ALL) in layers:
+            layers = self._every_layer(layers)
+        return (LayerEvaluation(self, layer) for layer in layers)
+
+    def _every_layer(self, layers: tuple[Part, ...]) -> tuple[Part, ...]:
+        """The layers with all of the encoder's in the place of `all`, each once; read in one forward pass a split."""
+        if not isinstance(self.store, FeatureStore):
+            raise UsageError(
+                f"{self.encoder.name} has no stages; embeddings have {', '.join(self.encoder.layer_names)}"
+            )
+        stages = self.encoder.stages()
+        for split in ("train", "val", "test") if self.config.split == "test" else ("train", "val"):
+            self.store.get_all(stages, split)
+        every = (part for layer in layers for part in (map(Part, stages) if layer == Part(ALL) else (layer,)))
+        return tuple(dict.fromkeys(every))
 
 
 class LayerEvaluation:

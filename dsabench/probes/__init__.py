@@ -148,4 +148,15 @@ PROBES: dict[str, Evaluator] = {
         tier="extra",
         options={"dataset": "synthetic", "k": 50},
     ),
+    "lidar": Evaluator(
+        "dsabench.evaluation.view_features:lidar",
+        "effective rank of what tells images apart beside what tells their views apart",
+        label="LiDAR",
+        higher_is_better=None,
+        source="2312.04000",
+        kind="probe",
+        needs=("encoder", "views"),
+        tier="extra",
+        options={"images": 1000, "views": 50},
+    ),
 }
