@@ -89,7 +89,7 @@ def _tuned(
     dataset = trained_on(subject, images)
     params = {**own, "steps": steps, "batch_size": batch_size}
     best, lr, predicted = -1, LR_GRID[0], None
-    with subject.workplace(name, seed=seed, **params) as folder:
+    with subject.workplace(name, {"seed": seed, **params}) as folder:
         for number, rate in enumerate(LR_GRID):
             config = configured(subject, dataset, rate, seed, steps, batch_size)
             waiting = Waiting(f"{subject.encoder.name}: {name}, learning rate {number + 1} of {len(LR_GRID)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,10 +65,10 @@ class Subject:
         return FeatureStore(self.encoder, dataset, self.device, self.store.precision)
 
     @contextmanager
-    def workplace(self, name: str, **facts: object) -> Iterator[Path]:
+    def workplace(self, name: str, facts: Mapping[str, object], *, keep: bool = False) -> Iterator[Path]:
         """A folder for the checkpoints of what takes long: the same for the same facts, until it is `spent`.
 
-        Where nothing of the encoder is kept it is a temporary one.
+        With `keep` it stays. Where nothing of the encoder is kept it is a temporary one.
         """
         if self.encoder.folder is None:
             with tempfile.TemporaryDirectory() as folder:
@@ -77,7 +77,8 @@ class Subject:
         identity = {"features": self.store.identity(self.layer, self.split), **facts}
         place = self.encoder.folder / f"{name}-{sha256_bytes(canonical_json(identity).encode())[:16]}"
         yield place
-        self.spent.append(place)
+        if not keep:
+            self.spent.append(place)
 
     def tidy(self) -> None:
         """Remove the folders of what is done and stored."""

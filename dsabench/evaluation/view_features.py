@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from dsabench import rng
+from dsabench.config.eval_config import PIXELS, SMOOTH
 from dsabench.data.loader import pretraining_batches
 from dsabench.data.subset import subset
 from dsabench.evaluation.finetune import trained_on
@@ -26,10 +27,10 @@ def lidar(
 
     Thilak et al. 2023, arXiv 2312.04000, with its numbers. The views are those that the encoder was trained on, where
     it is a run, half of them by each view's policy; else crops. Neither direction is better. No feature of a split
-    is read. Raises ValueError as `dsabench.metrics.lidar.lidar` does, and for a layer that is no model's own.
+    is read. Raises ValueError as `dsabench.metrics.lidar.lidar` does, and for the pixels.
     """
-    if subject.layer.name not in subject.encoder.layer_names:
-        raise ValueError(f"views are shown to a model's own layers, and {subject.layer} is none of them")
+    if subject.layer.name in (PIXELS, SMOOTH):
+        raise ValueError(f"views are shown to a model, and the layer {subject.layer} is none of its")
     found = viewed(subject, images, views, seed)
     params = {"images": len(found), "views": found.shape[1]}
     return ProbeResult([Score("lidar", lidar_of(found), params, None)])

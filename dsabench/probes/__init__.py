@@ -159,4 +159,15 @@ PROBES: dict[str, Evaluator] = {
         tier="extra",
         options={"images": 1000, "views": 50},
     ),
+    "detection": Evaluator(
+        "dsabench.evaluation.detection:detection",
+        "Faster R-CNN on the backbone, AP on images in the format of VOC (extra detection)",
+        label="detection",
+        higher_is_better=True,
+        source="1506.01497",
+        kind="probe",
+        needs=("encoder",),
+        tier="extra",
+        options={"data": "VOCdevkit/VOC2007", "backbone": "tuned", "steps": 2000, "batch_size": 4, "size": 320},
+    ),
 }
