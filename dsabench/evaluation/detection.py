@@ -187,6 +187,8 @@ def scored(detector: nn.Module, split: VocImages, subject: Subject) -> dict[str,
         (found,) = detector([shown(split, position, subject)])
         metric.update([{name: values.cpu() for name, values in found.items()}], [target_of(boxes)])
     values = metric.compute()
+    if float(values["map"]) < 0:
+        raise ValueError("the images that detection is scored on have no box to find")
     return {name: float(values[key]) for name, key in (("ap", "map"), ("ap50", "map_50"), ("ap75", "map_75"))}
 
 
