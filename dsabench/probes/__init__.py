@@ -2,7 +2,8 @@
 
 A probe is a function `(train, val, test, *, seed, **options) -> ProbeResult` of three `Features`. It normalises for
 itself, takes the set of classes from `train` and chooses what it chooses on `val`. No answer depends on the
-labels of `test`; accuracy derives from the answers, in `dsabench.probes.base.accuracy_of`.
+labels of `test`; accuracy derives from the answers, in `dsabench.probes.base.accuracy_of`. Those that need an encoder
+or images, and not features alone, are in `dsabench.evaluation`.
 """
 
 from __future__ import annotations
