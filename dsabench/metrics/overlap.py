@@ -5,11 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dsabench.metrics.distances import pairwise
+from dsabench.metrics.distances import ROUNDING, pairwise
 from dsabench.metrics.samples import Metric, Samples
-
-# Two distances that differ by less than this share are equal up to rounding.
-ROUNDING = 1e-12
 
 
 @Metric

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dsabench.metrics.distances import nearly_coincide, squared_distances
+from dsabench.metrics.distances import nearer_and_level, nearly_coincide, squared_distances
 from dsabench.metrics.samples import Metric, Samples
 
 
@@ -28,7 +28,7 @@ def r_precision(samples: Samples) -> float:
     for block, distances in squared_distances(rows, exactly=samples.once(nearly_coincide)):
         same, wanted = codes[block, None] == codes, mates[block].clamp(min=1)
         last = _nth_smallest(distances, wanted)
-        nearer, level = distances < last, distances == last
+        nearer, level = nearer_and_level(distances, last)
         share = (wanted - nearer.sum(dim=1)).double() / level.sum(dim=1)
         hits = (nearer & same).sum(dim=1) + share * (level & same).sum(dim=1)
         total += (hits / wanted)[mates[block] > 0].sum()
@@ -51,7 +51,7 @@ def map_at_k(samples: Samples, k: int = 10) -> float:
         same = codes[block, None] == codes
         found = torch.zeros(len(distances), dtype=torch.float64)
         for rank, at in enumerate(distances.topk(depth, largest=False).values.T[:, :, None], start=1):
-            nearer, level = distances < at, distances == at
+            nearer, level = nearer_and_level(distances, at)
             before, tied = nearer.sum(dim=1), level.sum(dim=1)
             mates_before, mates_tied = (nearer & same).sum(dim=1), (level & same).sum(dim=1)
             # A tied rank holds a mate with probability mates_tied / tied, with this many more before it in the tie.
@@ -75,7 +75,7 @@ def hubness(samples: Samples, k: int = 10) -> float:
     occurrence = torch.zeros(len(rows), dtype=torch.float64)
     for _, distances in squared_distances(rows, exactly=samples.once(nearly_coincide)):
         last = distances.topk(k, largest=False).values[:, -1:]
-        nearer, level = distances < last, distances == last
+        nearer, level = nearer_and_level(distances, last)
         share = (k - nearer.sum(dim=1, keepdim=True)).double() / level.sum(dim=1, keepdim=True)
         occurrence += (nearer + share * level).sum(dim=0)
     apart = occurrence - k
