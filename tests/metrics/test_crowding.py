@@ -143,6 +143,8 @@ def test_a_collapse_never_scores_well(name: str) -> None:
         "kmeans_nmi": 0, "kmeans_ari": 0, "kmeans_accuracy": 1 / 3,
     }  # fmt: skip
     assert metric(name)(x, y) == pytest.approx(collapsed[name], abs=1e-5, nan_ok=True)
+    lengths = np.array([1.0, 3.0, 1e-3])[y, None]
+    assert metric(name)(x * lengths, y) == pytest.approx(collapsed[name], abs=1e-5, nan_ok=True)
     assert metrics.rankme(0 * x, y) == 0
 
 
