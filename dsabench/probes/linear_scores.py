@@ -11,6 +11,7 @@ from dsabench.probes.linear import fit_linear
 from dsabench.types import Features, ProbeResult, Score
 
 BINS = 15
+BLOCK_ROWS = 8192
 
 
 def calibration(train: Features, val: Features, test: Features, *, seed: int) -> ProbeResult:
@@ -42,10 +43,17 @@ def nc4(train: Features, val: Features, test: Features, *, seed: int) -> ProbeRe
     """
     train, val, test = numbered(train, val=val, test=test)
     said = fit_linear(train, val, test).logits.argmax(dim=1)
-    # About the mean, so that features far from the origin keep their digits.
-    centre = train.x.double().mean(dim=0)
+    # About the mean, so that features far from the origin keep their digits; by blocks, for there may be many.
+    centre = torch.stack([part.double().sum(dim=0) for part in torch.split(train.x, BLOCK_ROWS)]).sum(dim=0)
+    centre /= len(train.x)
     counts = torch.bincount(train.y)
     means = torch.zeros(len(counts), len(centre), dtype=torch.float64)
-    means.index_add_(0, train.y, train.x.double() - centre).div_(counts[:, None])
-    nearest = torch.addmm(-means.square().sum(dim=1) / 2, test.x.double() - centre, means.T).argmax(dim=1)
-    return ProbeResult([Score("nc4", float((said == nearest).double().mean()), {}, True)])
+    for part, codes in zip(torch.split(train.x, BLOCK_ROWS), torch.split(train.y, BLOCK_ROWS), strict=True):
+        means.index_add_(0, codes, part.double() - centre)
+    means /= counts[:, None]
+    half = -means.square().sum(dim=1) / 2
+    nearest = [
+        torch.addmm(half, part.double() - centre, means.T).argmax(dim=1) for part in torch.split(test.x, BLOCK_ROWS)
+    ]
+    agreed = said == torch.cat(nearest)
+    return ProbeResult([Score("nc4", float(agreed.double().mean()), {}, True)])
