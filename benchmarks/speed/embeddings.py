@@ -20,17 +20,19 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.speed.measure import Report, arguments, ratio
+
 CLASSES = 10
 PROBES = ("knn", "crowding", "fewshot")
+SMOKE = (300, 60, 8)
 
 
 def main() -> None:
     """Make the embeddings, measure both sides, and print a line each."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = arguments(str(__doc__).splitlines()[0], rounds=1)
     parser.add_argument("--rows", type=int, default=100_000, help="training rows")
     parser.add_argument("--test-rows", type=int, default=10_000)
     parser.add_argument("--dim", type=int, default=256)
-    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--folder", type=Path, help="where the embeddings are written; a temporary folder")
     parser.add_argument("--probes", default=",".join(PROBES), help="what both measure")
     parser.add_argument("--only", choices=("ours", "plain"), help="one of the two")
@@ -39,16 +41,33 @@ def main() -> None:
     if options.side:
         print(json.dumps(measured(options.side, options.folder, options.probes.split(","), options.threads)))
         return
+    rows, test_rows, dim = SMOKE if options.smoke else (options.rows, options.test_rows, options.dim)
+    sides = ("ours", "plain") if options.only is None else (options.only,)
+    settings = {"rows": rows, "test_rows": test_rows, "dim": dim, "probes": options.probes, "threads": options.threads}
+    report = Report("embeddings", settings)
+    seconds: dict[str, list[float]] = {side: [] for side in sides}
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
-        make(folder, options.rows, options.test_rows, options.dim)
-        for side in ("ours", "plain") if options.only is None else (options.only,):
-            command = [sys.executable, "-m", "benchmarks.speed.embeddings", "--side", side, "--folder", str(folder)]
-            command += ["--probes", options.probes, "--threads", str(options.threads)]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            print(
-                f"{side}: {done.stdout.strip() or done.stderr.strip().splitlines()[-1:] or done.returncode}", flush=True
-            )
+        make(folder, rows, test_rows, dim)
+        for _ in range(options.rounds):
+            for side in sides:
+                found = elsewhere(side, folder, options.probes, options.threads)
+                seconds[side].append(found["seconds"])
+                report.figures.append({"side": side, **found})
+    if options.only is None:
+        report.ratios["plain"] = ratio(seconds["plain"], seconds["ours"])
+    report.print(options.json)
+
+
+def elsewhere(side: str, folder: Path, probes: str, threads: int) -> dict[str, Any]:
+    """What `measured` finds in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.speed.embeddings", "--side", side, "--folder", str(folder)]
+    command += ["--probes", probes, "--threads", str(threads)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{side} ended with {done.returncode}:\n{done.stderr}")
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
 
 
 def make(folder: Path, rows: int, test_rows: int, dim: int) -> None:
@@ -67,15 +86,15 @@ def make(folder: Path, rows: int, test_rows: int, dim: int) -> None:
 
 
 def measured(side: str, folder: Path, probes: list[str], threads: int) -> dict[str, Any]:
-    """Seconds, peak memory in MB and the values of one side."""
+    """Seconds on the clock and of the processor, peak memory in MB and the values of one side."""
     from threadpoolctl import threadpool_limits
 
     peak = Peak()
-    start = time.perf_counter()
+    start, start_cpu = time.perf_counter(), time.process_time()
     with threadpool_limits(threads):
         values = (ours if side == "ours" else plain)(folder, probes, threads)
-    seconds = time.perf_counter() - start
-    return {"seconds": round(seconds, 1), **peak.stop(), "values": values}
+    spent = {"seconds": time.perf_counter() - start, "processor_s": time.process_time() - start_cpu}
+    return {**{name: round(value, 2) for name, value in spent.items()}, **peak.stop(), "values": values}
 
 
 class Peak:

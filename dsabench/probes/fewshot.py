@@ -25,12 +25,13 @@ QUERY_ROWS = 16384
 
 
 def fewshot(train: Features, val: Features, test: Features, *, seed: int, draws: int = DRAWS) -> ProbeResult:
-    """Answers after each of `draws` draws of 1, 5 and 10 labels a class, on unit features, by two classifiers.
+    """Answers after each of `draws` draws of 1, 5 and 10 labels a class, on unit features, by two classifiers: after
+    Tian et al. 2020, arXiv 2003.11539.
 
     `centroid` takes the nearest class mean; `logistic` is multinomial logistic regression (L-BFGS, C = 1). A draw is
     made by (seed, shots, its number) from the training labels alone, so that arms with the same labels and seed learn
     from the same samples. Shots that some class cannot provide are left out with a warning. `val` is not used.
-    O(draws M C D) for M test samples and O(draws 10 C^2 D) an iteration of the fits, whatever N; the answers are
+    O(M C D) a draw for M test samples and O(C^2 D) an iteration of its fits, whatever N; the answers are
     8 bytes for each of M samples in each draw. Raises ValueError as `base.numbered` does, and for one class.
     """
     classes = torch.unique(train.y)

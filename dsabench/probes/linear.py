@@ -19,7 +19,7 @@ C_GRID = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 
 
 def linear(train: Features, val: Features, test: Features, *, seed: int) -> ProbeResult:
-    """Logistic regression (L-BFGS) on standardised features, and the `chosen_C` that won on `val`.
+    """Logistic regression (L-BFGS) on standardised features, and the `chosen_C` that won on `val`: arXiv 1805.08974.
 
     Features are standardised with the training mean and standard deviation, a constant dimension only centred: so
     shifts and scales of single dimensions do not matter, while a rotation does, as far as it changes what is

@@ -19,7 +19,8 @@ def calibration(train: Features, val: Features, test: Features, *, seed: int) ->
 
     With p the largest probability of an image, bins of equal width ((b - 1) / 15, b / 15] and N images, ECE = sum_b
     |(correct in b) - (sum of p in b)| / N: Guo et al. 2017, arXiv 1706.04599, equation 3; NLL = -mean log p(class).
-    Lower is better for both; the cost is that of `linear`. `seed` is not used; raises ValueError as `linear` does.
+    Lower is better for both; the cost is that of `linear`, O(N D C) an iteration. `seed` is not used; raises
+    ValueError as `linear` does.
     """
     train, val, test = numbered(train, val=val, test=test)
     logits = fit_linear(train, val, test).logits
@@ -38,8 +39,8 @@ def nc4(train: Features, val: Features, test: Features, *, seed: int) -> ProbeRe
     """Share of test images for which the nearest class mean of the training features is the class `linear` says.
 
     mean_i [argmax_c w_c . x_i + b_c = argmin_c ||x_i - mu_c||], in Euclidean distance on raw features: Papyan et al.
-    2020, arXiv 2008.08186, NC4. Between 0 and 1, higher is nearer to collapse; the cost is that of `linear`. `seed` is
-    not used; raises ValueError as `linear` does.
+    2020, arXiv 2008.08186, NC4. Between 0 and 1, higher is nearer to collapse; the cost is that of `linear`, O(N D C)
+    an iteration. `seed` is not used; raises ValueError as `linear` does.
     """
     train, val, test = numbered(train, val=val, test=test)
     said = fit_linear(train, val, test).logits.argmax(dim=1)

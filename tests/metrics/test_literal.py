@@ -21,8 +21,10 @@ from sklearn.metrics import (
 )
 
 import dsabench.metrics as metrics
+from dsabench.evaluators import Evaluator
 from dsabench.metrics import METRICS, clustering
 from dsabench.metrics.samples import Samples
+from dsabench.probes import PROBES
 from dsabench.registry import load
 
 KINDS = (
@@ -105,6 +107,17 @@ def test_metrics_are_as_their_papers_write_them(name: str, kind: str) -> None:
 
 def test_every_metric_has_a_literal_form() -> None:
     assert set(METRICS) == {*LITERAL, *CLUSTERING}
+
+
+@pytest.mark.parametrize(("name", "entry"), [*METRICS.items(), *PROBES.items()])
+def test_docstrings_say_source_direction_and_cost(name: str, entry: Evaluator) -> None:
+    told = " ".join(str(load(PROBES if entry.kind == "probe" else METRICS, entry.kind, name).__doc__).split())
+    assert entry.source.removeprefix("after ") in told
+    assert entry.cost in told
+    if entry.kind == "metric":
+        better = {True: "higher is", False: "lower is", None: "neither direction is better"}[entry.higher_is_better]
+        assert entry.formula
+        assert better in told.lower()
 
 
 @pytest.mark.parametrize("name", METRICS)
