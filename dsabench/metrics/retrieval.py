@@ -1,9 +1,9 @@
 """What a search among the samples finds, in Euclidean distance on unit rows, which ranks as the cosine does.
 
 Samples that are equally far, up to rounding, count with their share: each value is the mean over all orders of the
-ties (McSherry and Najork 2008), so it does not depend on the order of the samples. Above 10,000 samples on the subsample
-of the package's docstring; O(K^2 D) for K samples in memory bounded by blocks of rows, with 10,000 of 512 dimensions 10
-to 20 s a metric on one core, and a minute where samples nearly coincide.
+ties (McSherry and Najork 2008), so it does not depend on the order of the samples. Above 10,000 samples on the
+subsample of the package's docstring; O(K^2 D) for K samples in memory bounded by blocks of rows, with 10,000 of 512
+dimensions 10 to 20 s a metric on one core, and a minute where samples nearly coincide.
 """
 
 from __future__ import annotations
