@@ -23,6 +23,7 @@ PROBES: dict[str, Evaluator] = {
         kind="probe",
         needs=("train", "test"),
         options={"k": 20, "temperature": 0.07},
+        cost="O(N M D)",
     ),
     "knn5": Evaluator(
         "dsabench.probes.knn:knn5",
@@ -32,6 +33,7 @@ PROBES: dict[str, Evaluator] = {
         source="2407.13541",
         kind="probe",
         needs=("train", "test"),
+        cost="O(N M D)",
     ),
     "linear": Evaluator(
         "dsabench.probes.linear:linear",
@@ -41,6 +43,7 @@ PROBES: dict[str, Evaluator] = {
         source="1805.08974",
         kind="probe",
         needs=("train", "val", "test"),
+        cost="O(N D C)",
     ),
     "fewshot": Evaluator(
         "dsabench.probes.fewshot:fewshot",
@@ -51,6 +54,7 @@ PROBES: dict[str, Evaluator] = {
         kind="probe",
         needs=("train", "test"),
         options={"draws": 50},
+        cost="O(M C D)",
     ),
     "calibration": Evaluator(
         "dsabench.probes.linear_scores:calibration",
@@ -61,6 +65,7 @@ PROBES: dict[str, Evaluator] = {
         kind="probe",
         needs=("train", "val", "test"),
         tier="extra",
+        cost="O(N D C)",
     ),
     "nc4": Evaluator(
         "dsabench.probes.linear_scores:nc4",
@@ -71,6 +76,7 @@ PROBES: dict[str, Evaluator] = {
         kind="probe",
         needs=("train", "val", "test"),
         tier="extra",
+        cost="O(N D C)",
     ),
     "episodes": Evaluator(
         "dsabench.probes.episodes:episodes",
