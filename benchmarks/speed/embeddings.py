@@ -70,7 +70,7 @@ def in_process(side: str, folder: Path, probes: str, threads: int) -> dict[str, 
     command += ["--probes", probes, "--threads", str(threads)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RuntimeError(f"{side}: {(done.stderr.strip().splitlines() or [str(done.returncode)])[-1]}")
+        raise RuntimeError(f"{side}: {done.stderr.strip() or done.returncode}")
     values: dict[str, Any] = json.loads(done.stdout)
     return values
 
