@@ -87,6 +87,7 @@ PROBES: dict[str, Evaluator] = {
         kind="probe",
         needs=("train", "test"),
         tier="extra",
+        cost="O(E W (K + Q) D)",
         options={"ways": 5, "shots": 1, "queries": 15, "episodes": 600},
     ),
     "longtail": Evaluator(
@@ -98,6 +99,7 @@ PROBES: dict[str, Evaluator] = {
         kind="probe",
         needs=("train", "val", "test"),
         tier="extra",
+        cost="O(N M D)",
         options={"ratio": 100},
     ),
     "semi": Evaluator(
@@ -109,6 +111,7 @@ PROBES: dict[str, Evaluator] = {
         kind="probe",
         needs=("encoder", "images"),
         tier="extra",
+        cost="training",
         options={"share": 0.1, "steps": 200, "batch_size": 64},
     ),
     "finetune": Evaluator(
@@ -120,6 +123,7 @@ PROBES: dict[str, Evaluator] = {
         kind="probe",
         needs=("encoder", "images"),
         tier="extra",
+        cost="training",
         options={"steps": 400, "batch_size": 64},
     ),
     "transfer": Evaluator(
@@ -131,6 +135,7 @@ PROBES: dict[str, Evaluator] = {
         kind="probe",
         needs=("encoder",),
         tier="extra",
+        cost="O(N M D)",
         options={"dataset": "synthetic"},
     ),
     "corruptions": Evaluator(
@@ -142,6 +147,7 @@ PROBES: dict[str, Evaluator] = {
         kind="probe",
         needs=("train", "test", "encoder", "images"),
         tier="extra",
+        cost="O(N M D)",
         options={"k": 20},
     ),
     "ood": Evaluator(
@@ -153,6 +159,7 @@ PROBES: dict[str, Evaluator] = {
         kind="probe",
         needs=("train", "test", "encoder"),
         tier="extra",
+        cost="O(N M D)",
         options={"dataset": "synthetic", "k": 50},
     ),
     "lidar": Evaluator(
@@ -164,6 +171,7 @@ PROBES: dict[str, Evaluator] = {
         kind="probe",
         needs=("encoder", "views"),
         tier="extra",
+        cost="O(N V D^2 + D^3)",
         options={"images": 1000, "views": 50},
     ),
     "detection": Evaluator(
@@ -175,6 +183,7 @@ PROBES: dict[str, Evaluator] = {
         kind="probe",
         needs=("encoder",),
         tier="extra",
+        cost="training",
         options={"data": "VOCdevkit/VOC2007", "backbone": "tuned", "steps": 2000, "batch_size": 4, "size": 320},
     ),
 }
