@@ -133,7 +133,7 @@ def test_wrong_batches_and_policies_are_refused_before_the_first_step(dataset: D
     with pytest.raises(UsageError, match="evenly over 3 processes; --batch-size 63 or 66 would do"):
         pretraining_batches(dataset, "asymmetric", **options, world_size=3)
     # All 256 images are one batch, and there are no 258.
-    with pytest.raises(UsageError, match="batch of 256 .* 3 processes; --batch-size 255 would do"):
+    with pytest.raises(UsageError, match=r"batch of 256 .* 3 processes; --batch-size 255 would do"):
         pretraining_batches(dataset, "asymmetric", **options | {"batch_size": 999}, world_size=3)
     with pytest.raises(UsageError, match="did you mean 'symmetric'"):
         pretraining_batches(dataset, "simmetric", **options)
@@ -221,7 +221,10 @@ def test_streamed_crops_are_cut_from_the_images_as_the_files_have_them(
         zip(dataset.train.images.pictures(batch.index), batch.view2, strict=True)
     ):
         assert picture.original.shape == (3, 33, 60)
-        box = [int(side) for side in fit_boxes(drawn.of(slice(position, position + 1)), 33, 60, law.crop_scale, law.crop_ratio)]
+        box = [
+            int(side)
+            for side in fit_boxes(drawn.of(slice(position, position + 1)), 33, 60, law.crop_scale, law.crop_ratio)
+        ]
         expected = resized_crop(picture.original, *box, [12, 12], antialias=True)
         torch.testing.assert_close(view, (expected / 255 - mean) / std, atol=1e-5, rtol=0)
 
