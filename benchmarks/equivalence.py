@@ -18,6 +18,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,6 +40,7 @@ from dsabench.training.step import batches, step
 STEPS = 3
 VARIANTS = {"none": "", "dsa": "+dsa[start=0]", "dsa, queue": "+dsa[start=0,queue=100]", "sigreg": "+sigreg"}
 PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
+SGD = "optimizer=sgd,lr=0.02,momentum=0.9,schedule=constant"
 # What makes a queue fill up, or a batch be cut into several slices, within three steps.
 OPTIONS = {
     "w_mse": "whitening_size=32,output_dim=8",
@@ -58,7 +60,9 @@ class Case(NamedTuple):
 
     @property
     def spec(self) -> str:
-        options = ",".join(filter(None, ["optimizer=sgd,lr=0.02,momentum=0.9,schedule=constant", OPTIONS.get(self.method)]))
+        options = ",".join(
+            filter(None, ["optimizer=sgd,lr=0.02,momentum=0.9,schedule=constant", OPTIONS.get(self.method)])
+        )
         return f"{self.method}[{options}]{VARIANTS[self.variant]}"
 
 
@@ -107,9 +111,13 @@ def trace(case: Case, datasets: Datasets) -> dict[str, Tensor]:
         state = State(config, dataset, fabric)
     state.method.train()
     state.regularizer.train()
-    source = batches(state, 0)
-    views = [next(source) for _ in range(STEPS)]
-    names = {id(p): f"{part}.{name}" for part in ("method", "regularizer") for name, p in getattr(state, part).named_parameters()}
+    views: list[Any] = list(islice(batches(state, 0), STEPS))
+    dtype = PRECISIONS[case.precision]
+    names = {
+        id(p): f"{part}.{name}"
+        for part in ("method", "regularizer")
+        for name, p in getattr(state, part).named_parameters()
+    }
     found: dict[str, Tensor] = {}
 
     def keep(optimizer: torch.optim.Optimizer, *_: Any) -> None:
@@ -119,17 +127,14 @@ def trace(case: Case, datasets: Datasets) -> dict[str, Tensor]:
     for optimizer in state.optimizers.values():
         optimizer.register_step_pre_hook(keep)
     losses = []
-    with default_dtype(PRECISIONS[case.precision]), rng.forked(config.seed, "train"):
+    with default_dtype(dtype), rng.forked(config.seed, "train"):
         for batch in views:
-            wide = batch._replace(**{name: converted(x, case) for name, x in batch._asdict().items() if name not in ("index", "labels")})
+            wide = batch._replace(
+                anchor=batch.anchor.to(dtype), view1=batch.view1.to(dtype), view2=batch.view2.to(dtype)
+            )
             losses.append(state.ranks.mean(step(state, wide)["loss"]))
     weights = {f"weights.{name}": x.clone() for name, x in state.modules().items() if x.is_floating_point()}
     return {"losses": torch.stack(losses), **found, **weights}
-
-
-def converted(x: Tensor | tuple[Tensor, ...], case: Case) -> Any:
-    """Images in the precision of a case."""
-    return tuple(one.to(PRECISIONS[case.precision]) for one in x) if isinstance(x, tuple) else x.to(PRECISIONS[case.precision])
 
 
 def differences(one: Mapping[str, Tensor], several: Mapping[str, Tensor]) -> Difference:

@@ -38,7 +38,7 @@ RECIPES = {
 }
 
 
-class KeyQueue(MemoryBankModule):
+class KeyQueue(MemoryBankModule):  # type: ignore[misc]  # lightly is not typed
     """lightly's queue of keys, which takes those of the global batch in the order of one process: view by view."""
 
     def _dequeue_and_enqueue(self, batch: Tensor) -> None:

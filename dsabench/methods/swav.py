@@ -54,6 +54,7 @@ class SwAV(Method):
     3.1); 0 means no queue. Small crops, where the batch has them, predict and are not predicted (section 3.2).
     """
 
+    rests = True
     queue: Tensor
 
     def __init__(

@@ -22,7 +22,8 @@ def use_global_batch(module: nn.Module) -> None:
     """Let every batch norm in `module` see the batch of all processes; names and values of its state stay."""
     for part in module.modules():
         if isinstance(part, _BatchNorm) and not isinstance(part, GlobalBatchNorm):
-            part.__class__ = _global(type(part))
+            kind: Any = type(part)
+            part.__class__ = _global(kind)
 
 
 class GlobalBatchNorm:
@@ -49,7 +50,7 @@ class GlobalBatchNorm:
 
 
 @cache
-def _global(kind: type[_BatchNorm]) -> type[_BatchNorm]:
+def _global(kind: Any) -> Any:
     return type(kind.__name__, (GlobalBatchNorm, kind), {})
 
 

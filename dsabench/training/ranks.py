@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -13,8 +14,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import torch
 from torch import Tensor, nn
 
+from dsabench.config.options import method_class
 from dsabench.config.run_config import RunConfig
-from dsabench.errors import DsabenchError
+from dsabench.errors import DsabenchError, ProcessLost
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -24,14 +26,16 @@ T = TypeVar("T")
 
 # Within a step no process waits longer than this for another, in seconds: one that hangs ends the run.
 HANG_S = 20.0
+# torch 2.15 has another name for it.
+SYNC_BUFFERS = next(
+    name
+    for name in ("forward_sync_buffers", "broadcast_buffers")
+    if name in inspect.signature(torch.nn.parallel.DistributedDataParallel).parameters
+)
 # Where one process does what the others wait for, they do so for as long as it lives.
-PATIENCE = timedelta(days=7)
+PATIENCE = timedelta(days=1)
 # What collectives say of a process that is gone or silent, which has no class of its own in torch.
 TELL_TALES = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer", "Timed out waiting")
-
-
-class ProcessLost(DsabenchError):
-    """Another process of the run is gone or does not answer, so that this one cannot go on."""
 
 
 class Alone:
@@ -63,8 +67,9 @@ def make_fabric(config: RunConfig) -> Engine:
     if (processes, config.device, config.precision) == (1, "cpu", "fp32"):
         return Alone()
     from lightning_fabric import Fabric
-    from lightning_fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
-    from lightning_fabric.strategies import DDPStrategy
+    from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+    from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+    from lightning_fabric.strategies.ddp import DDPStrategy
 
     # It announces on stderr what the configuration says.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
@@ -73,12 +78,14 @@ def make_fabric(config: RunConfig) -> Engine:
         return Fabric(accelerator=config.device, devices=1, precision=precision)  # type: ignore[arg-type]
     torchrun = "WORLD_SIZE" in os.environ
     here = int(os.environ.get("LOCAL_WORLD_SIZE" if torchrun else "SLURM_NTASKS_PER_NODE", processes))
-    strategy = DDPStrategy(
-        timeout=timedelta(seconds=HANG_S),
-        # Buffers are of the global batch in every process, and prototypes may rest for a while.
-        broadcast_buffers=False,
-        find_unused_parameters=True,
-    )
+    replicated: dict[str, Any] = {
+        # Prototypes may rest for a while.
+        "find_unused_parameters": method_class(config.spec.method.name).rests,
+        # Buffers are of the global batch in every process.
+        SYNC_BUFFERS: False,
+    }
+    # To begin takes as long as the slowest of them.
+    strategy = DDPStrategy(timeout=PATIENCE, **replicated)
     fabric = Fabric(
         accelerator=config.device,
         devices=here,
@@ -88,6 +95,8 @@ def make_fabric(config: RunConfig) -> Engine:
         plugins=[TorchElasticEnvironment() if torchrun else SLURMEnvironment(auto_requeue=False)],
     )
     fabric.launch()
+    patient_group()
+    torch.distributed.distributed_c10d._set_pg_timeout(timedelta(seconds=HANG_S))
     return fabric
 
 
@@ -100,10 +109,9 @@ def processes_around() -> int:
 
 
 @cache
-def patient_group() -> torch.distributed.ProcessGroup:
+def patient_group() -> Any:
     """The same processes, for what one of them may take its time for: a checkpoint, a lock, a measurement."""
-    group: torch.distributed.ProcessGroup = torch.distributed.new_group(backend="gloo", timeout=PATIENCE)
-    return group
+    return torch.distributed.new_group(backend="gloo", timeout=PATIENCE)
 
 
 def is_loss(error: RuntimeError) -> bool:
