@@ -113,11 +113,12 @@ def trace(case: Case, datasets: Datasets) -> dict[str, Tensor]:
     state.regularizer.train()
     views: list[Any] = list(islice(batches(state, 0), STEPS))
     dtype = PRECISIONS[case.precision]
-    names = {
-        id(p): f"{part}.{name}"
-        for part in ("method", "regularizer")
-        for name, p in getattr(state, part).named_parameters()
-    }
+    names: dict[int, str] = {}
+    for kind, module in (("method", state.method), ("regularizer", state.regularizer)):
+        names |= {id(p): f"{kind}.{name}" for name, p in module.named_parameters()}
+        for buffer in filter(torch.is_floating_point, module.buffers()):
+            # lightly asks for float32 by name.
+            buffer.data = buffer.data.to(dtype)
     found: dict[str, Tensor] = {}
 
     def keep(optimizer: torch.optim.Optimizer, *_: Any) -> None:

@@ -130,18 +130,32 @@ def image_batches(
     batch_size: int,
     device: torch.device | str,
     workers: int = 0,
+    rank: int = 0,
+    world_size: int = 1,
 ) -> Iterator[Tensor]:
     """All images of `split` in order, un-augmented, as float32 (B, C, H, W) normalised by `mean` and `std`, (C,) for
-    pixels in [0, 1]; grey images become three equal channels and coloured ones their luminance where C wants that."""
+    pixels in [0, 1]; grey images become three equal channels and coloured ones their luminance where C wants that.
+
+    Each of several ranks has its `batches_of`.
+    """
     device = torch.device(device)
     normalise = _Normaliser(mean, std, device)
-    parts = torch.split(torch.arange(len(split)), batch_size)
+    parts = batches_of(len(split), batch_size, rank, world_size)
     if isinstance(images := split.on(device).images, Tensor):
         for index in parts:
             yield normalise.pixels(with_channels(images[index.to(device)], len(mean)))
         return
     for (pixels,) in in_order(partial(_squares, images), parts, device, workers):
         yield normalise.pixels(with_channels(pixels, len(mean)))
+
+
+def batches_of(n: int, batch_size: int, rank: int = 0, world_size: int = 1) -> Sequence[Tensor]:
+    """The positions (B,) of `n` images in batches, of several ranks those of this one: neighbours, each of one alone.
+
+    A batch is the same however many ranks there are, so that what is computed of it is, too.
+    """
+    parts = torch.split(torch.arange(n), batch_size)
+    return parts[len(parts) * rank // world_size : len(parts) * (rank + 1) // world_size]
 
 
 def with_channels(pixels: Tensor, channels: int) -> Tensor:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from dsabench.config.eval_config import PIXELS, SMOOTH, SMOOTH_OPTIONS
@@ -26,6 +26,7 @@ from dsabench.evaluation.encoder import Encoder
 from dsabench.evaluation.preprocessing import prepared_batches
 from dsabench.evaluation.smoothing import smoothed
 from dsabench.files import canonical_json, sha256_bytes, sha256_file, write_atomic
+from dsabench.training.ranks import Ranks
 from dsabench.types import Features
 
 BATCH_SIZE = 512
@@ -62,6 +63,37 @@ class FeatureStore:
             facts["pooling"] = self.encoder.pooling
         return sha256_bytes(canonical_json(facts).encode())
 
+    def path(self, layer: Part, split_name: str) -> Path:
+        """Where the features of a layer on a split are stored, of an encoder that has a folder."""
+        assert self.encoder.folder is not None
+        return self.encoder.folder / f"{layer}-{split_name}-{self.identity(layer, split_name)[:16]}.safetensors"
+
+    def extract_together(self, layer: Part, split_name: str, ranks: Ranks) -> None:
+        """Store a layer on a split by several processes, every sample by one of them and the bytes those of one.
+
+        Each writes the features of its batches to a file of its own, and the writer joins them. What is not stored, or
+        is made of what is, stays for whoever wants it.
+        """
+        if self.encoder.folder is None or layer.name in (PIXELS, SMOOTH):
+            return
+        path, split = self.path(layer, split_name), getattr(self.dataset, split_name)
+        if ranks.by_writer(lambda: is_whole(path)):
+            return
+        parts = [path.with_suffix(f".part{rank}") for rank in range(ranks.world_size)]
+        own = list(self._extracted(layer.name, split, ranks.rank, ranks.world_size))
+        save_file({str(number): rows for number, rows in enumerate(own)}, parts[ranks.rank])
+        ranks.wait()
+
+        def join() -> None:
+            stored = (load_file(part) for part in parts)
+            rows = (batches[str(number)] for batches in stored for number in range(len(batches)))
+            write_atomic(path, stored_form(rows, split.labels))
+            write_atomic(seal(path), sha256_file(path) + "\n")
+            for part in parts:
+                part.unlink()
+
+        ranks.by_writer(join)
+
     def _found(self, layer: Part, split_name: str) -> Features:
         split: Split = getattr(self.dataset, split_name)
         if layer.name == PIXELS:
@@ -72,19 +104,21 @@ class FeatureStore:
             self.encoder.module(layer.name)
         if self.encoder.folder is None:
             return Features(torch.cat(list(self._extracted(layer.name, split))), split.labels)
-        name = f"{layer}-{split_name}-{self.identity(layer, split_name)[:16]}.safetensors"
-        path = self.encoder.folder / name
+        path = self.path(layer, split_name)
         if not is_whole(path):
             # Not stored yet, or damaged: features are derived, so they are simply made again.
             write_atomic(path, stored_form(self._extracted(layer.name, split), split.labels))
             write_atomic(seal(path), sha256_file(path) + "\n")
         return mapped(path, split)
 
-    def _extracted(self, layer: str, split: Split) -> Iterator[Tensor]:
-        """Features (B, D) float32 of a split, in order."""
+    def _extracted(self, layer: str, split: Split, rank: int = 0, world_size: int = 1) -> Iterator[Tensor]:
+        """Features (B, D) float32 of a split, in order; each of several ranks has its share of the batches."""
         preprocess = self.encoder.preprocess
         assert preprocess is not None, "an encoder of images says what it wants of them"
-        for images in prepared_batches(split, preprocess, batch_size=BATCH_SIZE, device=self.device):
+        batches = prepared_batches(
+            split, preprocess, batch_size=BATCH_SIZE, device=self.device, rank=rank, world_size=world_size
+        )
+        for images in batches:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
                 yield self.encoder.features(layer, images, self.device)
 

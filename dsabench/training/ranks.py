@@ -119,6 +119,24 @@ def is_loss(error: RuntimeError) -> bool:
     return isinstance(error, torch.distributed.DistError) or any(word in str(error) for word in TELL_TALES)
 
 
+@contextmanager
+def beside_others() -> Iterator[Ranks]:
+    """Inside, this process is one of those that torchrun started, for work on the CPU side; alone without it."""
+    if "WORLD_SIZE" not in os.environ:
+        yield Ranks(Alone())
+        return
+    torch.distributed.init_process_group("gloo", timeout=PATIENCE)
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    engine = Alone()
+    engine.global_rank, engine.world_size = torch.distributed.get_rank(), torch.distributed.get_world_size()
+    try:
+        yield Ranks(engine)
+    finally:
+        torch.distributed.destroy_process_group()
+        patient_group.cache_clear()
+
+
 class Ranks:
     """This process among those of a run: `rank` of `world_size`, of which the first alone `is_writer`.
 

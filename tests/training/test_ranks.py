@@ -15,7 +15,13 @@ import pytest
 import torch
 from command import dsabench
 
+from dsabench.config.spec import Part
+from dsabench.data import Datasets
+from dsabench.evaluation import features
+from dsabench.evaluation.encoder import run_encoder
+from dsabench.evaluation.features import FeatureStore, is_whole
 from dsabench.training.checkpoint import read_checkpoint, tensors_sha256
+from dsabench.training.run import Run
 
 # What each of the two processes does, and prints as one line of JSON at its end.
 PROGRAM = """
@@ -26,10 +32,13 @@ from pathlib import Path
 import torch
 from dsabench.config.plan import plan
 from dsabench.config.request import Request
-from dsabench.config.spec import parse_spec
+from dsabench.config.spec import Part, parse_spec
 from dsabench.data import Datasets
 from dsabench.data.data_config import DataConfig
 from dsabench.errors import DataError, Interrupted, ProcessLost, RunFailed
+from dsabench.evaluation import features
+from dsabench.evaluation.encoder import run_encoder
+from dsabench.evaluation.features import FeatureStore
 from dsabench.gather import gather_share, share_of
 from dsabench.launch import work
 from dsabench.signals import Stop
@@ -98,6 +107,14 @@ def train(name, before_step, stop):
     said[name]["batch"] = len(next(iter(loop.batches(states[-1], 0))).index)
 
 
+def extracted(run):
+    features.BATCH_SIZE = 50
+    store = FeatureStore(run_encoder(run, datasets), datasets.load(request.data), torch.device("cpu"))
+    for name in ("train", "test"):
+        store.extract_together(Part("backbone"), name, ranks)
+    return [store.path(Part("backbone"), name).name for name in ("train", "test")]
+
+
 def interrupt(state):
     # The fourth of eight steps is under way.
     if state.position.step == 3 and rank == 1:
@@ -111,6 +128,7 @@ def ruin(state):
 
 
 train("whole", lambda state: None, Stop())
+said["extracted"] = extracted(Store(runs / "whole").run(config))
 loop.CHECKPOINT_S = 0.0 if rank == 0 else 1e9
 stop = Stop()
 train("stopped", interrupt, stop)
@@ -207,12 +225,32 @@ def test_two_processes_train_and_save_one_run(told: list[dict[str, Any]], runs: 
     # The log is of both: it would have DSA's pairs of 64 images, and the mean of both losses.
     assert [row["epoch"] for row in meta["log"]] == [1.0, 2.0]
     assert all(row["similar_precision"] > 0 for row in meta["log"])
-    assert {path.name for path in folder.iterdir()} == {"run.json", "config.toml", "log.csv", "checkpoints", ".lock"}
+    assert {path.name for path in folder.iterdir()} == {
+        *("run.json", "config.toml", "log.csv", "checkpoints", "features", ".lock")
+    }
     # One of them alone tells the user.
     assert told[0]["updates"] > 0
     assert told[1]["updates"] == 0
     evaluated = dsabench("eval", folder, "--probe", "knn5", "--json")
     assert evaluated.code == 0, evaluated.err
+
+
+def test_two_processes_extract_features_as_one_does(
+    told: list[dict[str, Any]], runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(features, "BATCH_SIZE", 50)
+    run = Run.load(folder_of(runs / "whole"))
+    datasets = Datasets(offline=True)
+    store = FeatureStore(run_encoder(run, datasets), datasets.load(run.config.data), torch.device("cpu"))
+    assert store.encoder.folder is not None
+    for name, split in zip(told[0]["extracted"], ("train", "test"), strict=True):
+        path = store.encoder.folder / name
+        assert is_whole(path)
+        together = path.read_bytes()
+        path.unlink()
+        store.get(Part("backbone"), split)
+        assert path.read_bytes() == together
+    assert not list(store.encoder.folder.glob("*.part*"))
 
 
 def test_a_stop_in_one_process_ends_both_after_a_checkpoint_and_the_run_goes_on(
