@@ -23,7 +23,7 @@ STRATEGIES = ("auto", "ddp")
 # How long the others have to end by themselves once one has, in seconds.
 GRACE_S = 5.0
 # In the environment of a process that was started here: the process that started it.
-PARENT = "DSABENCH_STARTED_BY"
+PARENT = "_DSABENCH_STARTED_BY"
 
 
 class Place(NamedTuple):
