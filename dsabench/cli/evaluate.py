@@ -106,17 +106,15 @@ def evaluate(
     encoders += source_encoders(given, datasets, data=other, store=runs)
     rows: list[Row] = []
     classes: list[ByClass] = []
-    evaluations = [Evaluation(encoder, what, datasets) for encoder in encoders]
     with beside_others() as ranks:
         # The costly part; what follows is for one.
         if ranks.world_size > 1:
-            for evaluation in evaluations:
-                evaluation.extract_together(ranks)
+            for encoder in encoders:
+                Evaluation(encoder, what, datasets).extract_together(ranks)
         if not ranks.is_writer:
             return
-    for evaluation in evaluations:
-        encoder = evaluation.encoder
-        for layer in evaluation.layers():
+    for encoder in encoders:
+        for layer in Evaluation(encoder, what, datasets).layers():
             rows += layer.rows(stop)
             if per_class:
                 try:

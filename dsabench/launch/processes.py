@@ -65,10 +65,12 @@ def place(devices: int | None, nodes: int, strategy: str = "auto") -> Place:
 
 def check_devices(devices: int | None, device: str) -> None:
     """Raise UsageError where this machine has fewer devices of that kind; a CPU takes any number of processes."""
+    if devices is None or device == "cpu":
+        return
     import torch
 
-    there = {"cuda": torch.cuda.device_count(), "mps": 1}.get(device)
-    if there is not None and devices is not None and devices > there:
+    there = torch.cuda.device_count() if device == "cuda" else 1
+    if devices > there:
         raise UsageError(f"--devices {devices}: this machine has {there} of {device}")
 
 

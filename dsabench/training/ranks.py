@@ -77,7 +77,9 @@ def make_fabric(config: RunConfig) -> Engine:
     if processes == 1:
         return Fabric(accelerator=config.device, devices=1, precision=precision)  # type: ignore[arg-type]
     torchrun = "WORLD_SIZE" in os.environ
-    here = int(os.environ.get("LOCAL_WORLD_SIZE" if torchrun else "SLURM_NTASKS_PER_NODE", processes))
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", processes))
+    if not torchrun:
+        here = processes // int(os.environ.get("SLURM_STEP_NUM_NODES", "1"))
     replicated: dict[str, Any] = {
         # Prototypes may rest for a while.
         "find_unused_parameters": method_class(config.spec.method.name).rests,
@@ -96,8 +98,16 @@ def make_fabric(config: RunConfig) -> Engine:
     )
     fabric.launch()
     patient_group()
-    torch.distributed.distributed_c10d._set_pg_timeout(timedelta(seconds=HANG_S))
+    wait_at_most(HANG_S)
     return fabric
+
+
+def wait_at_most(seconds: float) -> None:
+    """From now on no process waits longer for another, but in the `patient_group`."""
+    groups = torch.distributed.distributed_c10d
+    # torch 2.15 has another name for it.
+    limit = groups.set_timeout if hasattr(groups, "set_timeout") else groups._set_pg_timeout
+    limit(timedelta(seconds=seconds))
 
 
 def processes_around() -> int:

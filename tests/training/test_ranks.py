@@ -26,7 +26,6 @@ from dsabench.training.run import Run
 # What each of the two processes does, and prints as one line of JSON at its end.
 PROGRAM = """
 import json, os, shutil, sys, time
-from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -44,7 +43,7 @@ from dsabench.launch import work
 from dsabench.signals import Stop
 from dsabench.training import loop
 from dsabench.training.checkpoint import tensors_sha256
-from dsabench.training.ranks import Ranks, make_fabric
+from dsabench.training.ranks import Ranks, make_fabric, wait_at_most
 from dsabench.training.store import Store
 
 runs, said, updates = Path(sys.argv[1]), {}, []
@@ -148,7 +147,7 @@ def hang(state):
 
 
 # All that is left waits no longer than this.
-torch.distributed.distributed_c10d._set_pg_timeout(timedelta(seconds=4))
+wait_at_most(4)
 begun = time.monotonic()
 train("hanging", hang, Stop())
 said["lost_s"] = time.monotonic() - begun
