@@ -2,7 +2,8 @@
 
 A probe is a function `(train, val, test, *, seed, **options) -> ProbeResult` of three `Features`. It normalises for
 itself, takes the set of classes from `train` and chooses what it chooses on `val`. No answer depends on the
-labels of `test`; accuracy derives from the answers, in `dsabench.probes.base.accuracy_of`.
+labels of `test`; accuracy derives from the answers, in `dsabench.probes.base.accuracy_of`. Those that need an encoder
+or images, and not features alone, are in `dsabench.evaluation`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ PROBES: dict[str, Evaluator] = {
         kind="probe",
         needs=("train", "test"),
         options={"k": 20, "temperature": 0.07},
+        cost="O(N M D)",
     ),
     "knn5": Evaluator(
         "dsabench.probes.knn:knn5",
@@ -31,6 +33,7 @@ PROBES: dict[str, Evaluator] = {
         source="2407.13541",
         kind="probe",
         needs=("train", "test"),
+        cost="O(N M D)",
     ),
     "linear": Evaluator(
         "dsabench.probes.linear:linear",
@@ -40,6 +43,7 @@ PROBES: dict[str, Evaluator] = {
         source="1805.08974",
         kind="probe",
         needs=("train", "val", "test"),
+        cost="O(N D C)",
     ),
     "fewshot": Evaluator(
         "dsabench.probes.fewshot:fewshot",
@@ -50,6 +54,7 @@ PROBES: dict[str, Evaluator] = {
         kind="probe",
         needs=("train", "test"),
         options={"draws": 50},
+        cost="O(M C D)",
     ),
     "calibration": Evaluator(
         "dsabench.probes.linear_scores:calibration",
@@ -60,6 +65,7 @@ PROBES: dict[str, Evaluator] = {
         kind="probe",
         needs=("train", "val", "test"),
         tier="extra",
+        cost="O(N D C)",
     ),
     "nc4": Evaluator(
         "dsabench.probes.linear_scores:nc4",
@@ -70,5 +76,105 @@ PROBES: dict[str, Evaluator] = {
         kind="probe",
         needs=("train", "val", "test"),
         tier="extra",
+        cost="O(N D C)",
+    ),
+    "episodes": Evaluator(
+        "dsabench.probes.episodes:episodes",
+        "few-shot episodes of 5 classes, with the 95% interval of their mean",
+        label="episodes",
+        higher_is_better=True,
+        source="1703.05175",
+        kind="probe",
+        needs=("train", "test"),
+        tier="extra",
+        options={"ways": 5, "shots": 1, "queries": 15, "episodes": 600},
+    ),
+    "longtail": Evaluator(
+        "dsabench.probes.longtail:longtail",
+        "linear and kNN from an exponentially unbalanced subset, balanced accuracy",
+        label="long tail",
+        higher_is_better=True,
+        source="1906.07413",
+        kind="probe",
+        needs=("train", "val", "test"),
+        tier="extra",
+        options={"ratio": 100},
+    ),
+    "semi": Evaluator(
+        "dsabench.evaluation.finetune:semi",
+        "fine-tuning on a share of the labels, learning rate chosen on val",
+        label="fine-tuned on a share",
+        higher_is_better=True,
+        source="2002.05709",
+        kind="probe",
+        needs=("encoder", "images"),
+        tier="extra",
+        options={"share": 0.1, "steps": 200, "batch_size": 64},
+    ),
+    "finetune": Evaluator(
+        "dsabench.evaluation.finetune:finetune",
+        "fine-tuning on all labels, learning rate chosen on val",
+        label="fine-tuned",
+        higher_is_better=True,
+        source="1805.08974",
+        kind="probe",
+        needs=("encoder", "images"),
+        tier="extra",
+        options={"steps": 400, "batch_size": 64},
+    ),
+    "transfer": Evaluator(
+        "dsabench.evaluation.outside:transfer",
+        "linear and kNN on the images of another data set",
+        label="transfer",
+        higher_is_better=True,
+        source="1805.08974",
+        kind="probe",
+        needs=("encoder",),
+        tier="extra",
+        options={"dataset": "synthetic"},
+    ),
+    "corruptions": Evaluator(
+        "dsabench.evaluation.corruptions:corruptions",
+        "kNN on corrupted test images: six corruptions, five severities",
+        label="corrupted",
+        higher_is_better=True,
+        source="1903.12261",
+        kind="probe",
+        needs=("train", "test", "encoder", "images"),
+        tier="extra",
+        options={"k": 20},
+    ),
+    "ood": Evaluator(
+        "dsabench.evaluation.outside:ood",
+        "another data set told apart by the distance to the k-th neighbour",
+        label="OOD",
+        higher_is_better=True,
+        source="2204.06507",
+        kind="probe",
+        needs=("train", "test", "encoder"),
+        tier="extra",
+        options={"dataset": "synthetic", "k": 50},
+    ),
+    "lidar": Evaluator(
+        "dsabench.evaluation.view_features:lidar",
+        "effective rank of what tells images apart beside what tells their views apart",
+        label="LiDAR",
+        higher_is_better=None,
+        source="2312.04000",
+        kind="probe",
+        needs=("encoder", "views"),
+        tier="extra",
+        options={"images": 1000, "views": 50},
+    ),
+    "detection": Evaluator(
+        "dsabench.evaluation.detection:detection",
+        "Faster R-CNN on the backbone, AP on images in the format of VOC (extra detection)",
+        label="detection",
+        higher_is_better=True,
+        source="1506.01497",
+        kind="probe",
+        needs=("encoder",),
+        tier="extra",
+        options={"data": "VOCdevkit/VOC2007", "backbone": "tuned", "steps": 2000, "batch_size": 4, "size": 320},
     ),
 }

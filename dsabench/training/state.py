@@ -28,13 +28,14 @@ class State:
     """Everything that training changes, at its beginning.
 
     `method` and `regularizer` are the modules, `forward_method` and `forward_regularizer` the same as several processes
-    call them. Raises UsageError for options that the modules refuse.
+    call them. A `backbone` that is given is trained on from where it stands. Raises UsageError for options that the
+    modules refuse.
     """
 
-    def __init__(self, config: RunConfig, dataset: Dataset, fabric: Engine) -> None:
+    def __init__(self, config: RunConfig, dataset: Dataset, fabric: Engine, backbone: Backbone | None = None) -> None:
         self.config, self.dataset, self.fabric = config, dataset, fabric
         self.ranks = Ranks(fabric)
-        self.method = build_method(config, dataset.facts)
+        self.method = build_method(config, dataset.facts, backbone)
         self.feature_dim: int = self.method.backbone.feature_dim  # type: ignore[assignment]
         self.regularizer = build_regularizer(config, self.method, self.feature_dim, dataset.facts)
         if self.ranks.world_size > 1:

@@ -111,7 +111,7 @@ def extracted(run):
     store = FeatureStore(run_encoder(run, datasets), datasets.load(request.data), torch.device("cpu"))
     for name in ("train", "test"):
         store.extract_together(Part("backbone"), name, ranks)
-    return [store.path(Part("backbone"), name).name for name in ("train", "test")]
+    return [str(store.path(Part("backbone"), name).name) for name in ("train", "test")]
 
 
 def interrupt(state):
