@@ -51,16 +51,19 @@ def test_two_devices_train_one_run_and_one_speaks(tmp_path: Path) -> None:
 
 def test_a_process_that_is_killed_ends_the_run_with_one_line(tmp_path: Path) -> None:
     process = start("pretrain", *TINY, "--devices", 2, "--epochs", 5000, "-q", cwd=tmp_path)
-    until = time.monotonic() + 200
-    while not list(tmp_path.rglob("step-*.safetensors")):
-        assert process.poll() is None, end(process).err
-        assert time.monotonic() < until
-        time.sleep(0.2)
-    (child,) = (int(word) for word in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split())
-    os.kill(child, signal.SIGKILL)
-    begun = time.monotonic()
-    lost = end(process)
-    assert time.monotonic() - begun < 30
+    try:
+        until = time.monotonic() + 200
+        while not list(tmp_path.rglob("step-*.safetensors")):
+            assert process.poll() is None, end(process).err
+            assert time.monotonic() < until
+            time.sleep(0.2)
+        (child,) = map(int, Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split())
+        os.kill(child, signal.SIGKILL)
+        begun = time.monotonic()
+        lost = end(process)
+        assert time.monotonic() - begun < 30
+    finally:
+        process.kill()
     assert lost.code == 1
     assert lost.err.splitlines() == [
         "dsabench: another process of this run ended or did not answer for 20 s; "
