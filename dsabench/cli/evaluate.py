@@ -100,6 +100,7 @@ def evaluate(
     from dsabench.signals import Stop
     from dsabench.tables.replacing import Contents, check_replaceable
     from dsabench.tables.rows import check_unique, record, write_csv
+    from dsabench.training.ranks import beside_others
 
     stop, datasets = Stop().listen(), Datasets(offline=offline)
     moved = (
@@ -110,6 +111,13 @@ def evaluate(
     encoders += source_encoders(given, datasets, data=other, store=runs)
     rows: list[Row] = []
     classes: list[ByClass] = []
+    with beside_others() as ranks:
+        # The costly part; what follows is for one.
+        if ranks.world_size > 1:
+            for encoder in encoders:
+                Evaluation(encoder, what, datasets).extract_together(ranks)
+        if not ranks.is_writer:
+            return
     for encoder in encoders:
         for layer in Evaluation(encoder, what, datasets).layers():
             rows += layer.rows(stop)

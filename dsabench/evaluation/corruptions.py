@@ -40,6 +40,7 @@ def corruptions(
     pixelation are here one each. Noise is drawn by corruption, severity and position, so that all arms see the same
     images. The training features are those of clean images. `val` and `seed` are not used. Raises ValueError as `knn`
     does, for images of other than 1 or 3 channels, and where no clean answer is right.
+    Cost: O(N M D) thirty times, and the features of thirty test splits.
     """
     (clean,) = knn(train, val, test, seed=seed, k=k).answers
     before = accuracy_of(clean, test.y)

@@ -51,6 +51,7 @@ def detection(
     stopped, with the same bits, and its weights stay beside the features. Needs the extra `detection`. No feature of a
     split is read. Raises ValueError for a backbone that gives no map of an image and for weights that are not finite,
     UsageError without the extra, DataError as `read_voc` does.
+    Cost: training, `steps` steps.
     """
     average_precision()
     if backbone not in ("tuned", "frozen"):

@@ -27,6 +27,7 @@ from dsabench.tables.answers import Answers, read_answers, write_answers
 from dsabench.tables.rows import SCHEMA_VERSION, Row
 from dsabench.training.machine import prepare
 from dsabench.training.provenance import device_name
+from dsabench.training.ranks import Ranks
 from dsabench.types import Answer, Features, ProbeResult, Score
 
 
@@ -62,6 +63,13 @@ class Evaluation:
         narrow = "" if config.precision == "fp32" else f", {config.precision}"
         self.datasets = datasets
         self.where = f"{device_name(device)}, {threads} thread{'s' if threads > 1 else ''}{narrow}"
+
+    def extract_together(self, ranks: Ranks) -> None:
+        """Store the features of all layers that were asked for, each of several processes its share of them."""
+        if isinstance(self.store, FeatureStore):
+            for layer in self.config.layers:
+                for name in ("train", "val", "test") if self.config.split == "test" else ("train", "val"):
+                    self.store.extract_together(layer, name, ranks)
 
     def subject(self, layer: Part) -> Subject | None:
         """A layer with its encoder and its images; None for embeddings, which have neither."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from dsabench.config.eval_config import PIXELS, SMOOTH, SMOOTH_OPTIONS
@@ -27,6 +27,7 @@ from dsabench.evaluation.preprocessing import prepared_batches
 from dsabench.evaluation.smoothing import smoothed
 from dsabench.files import canonical_json, sha256_bytes, sha256_file, write_atomic
 from dsabench.rng import numpy_generator
+from dsabench.training.ranks import Ranks
 from dsabench.types import Features
 
 BATCH_SIZE = 512
@@ -63,11 +64,36 @@ class FeatureStore:
             facts["pooling"] = self.encoder.pooling
         return sha256_bytes(canonical_json(facts).encode())
 
+    def extract_together(self, layer: Part, split_name: str, ranks: Ranks) -> None:
+        """Store a layer on a split by several processes, every sample by one of them and the bytes those of one.
+
+        Each writes the features of its batches to a file of its own, and the writer joins them. What is not stored, or
+        is made of what is, stays for whoever wants it.
+        """
+        path, split = self.path(layer, split_name), getattr(self.dataset, split_name)
+        if path is None or layer.name in (PIXELS, SMOOTH):
+            return
+        if ranks.by_writer(lambda: is_whole(path)):
+            return
+        parts = [path.with_suffix(f".part{rank}") for rank in range(ranks.world_size)]
+        own = list(self._extracted(layer.name, split, ranks.rank, ranks.world_size))
+        save_file({str(number): rows for number, rows in enumerate(own)}, parts[ranks.rank])
+        ranks.wait()
+
+        def join() -> None:
+            stored = (load_file(part) for part in parts)
+            rows = (batches[str(number)] for batches in stored for number in range(len(batches)))
+            keep(path, rows, split)
+            for part in parts:
+                part.unlink()
+
+        ranks.by_writer(join)
+
     def _found(self, layer: Part, split_name: str) -> Features:
         split: Split = getattr(self.dataset, split_name)
         if layer.name == SMOOTH:
             return smooth(self, layer, split_name)
-        path = self._path(layer, split_name)
+        path = self.path(layer, split_name)
         if layer.name == PIXELS or path is None:
             return self.of(layer, split)
         if layer.name not in self.encoder.layer_names:
@@ -83,7 +109,7 @@ class FeatureStore:
         They are in memory together, until all are written.
         """
         split: Split = getattr(self.dataset, split_name)
-        paths = {layer: self._path(Part(layer), split_name) for layer in layers}
+        paths = {layer: self.path(Part(layer), split_name) for layer in layers}
         wanted = [layer for layer, path in paths.items() if path is None or not is_whole(path)]
         rows: dict[str, list[Tensor]] = {layer: [] for layer in wanted}
         if wanted:
@@ -99,7 +125,7 @@ class FeatureStore:
             else:
                 keep(path, batches, split)
 
-    def _path(self, layer: Part, split_name: str) -> Path | None:
+    def path(self, layer: Part, split_name: str) -> Path | None:
         """Where the features of a layer on a split are kept; None where they are not."""
         if self.encoder.folder is None:
             return None
@@ -114,17 +140,19 @@ class FeatureStore:
             return smoothed(self.of(inner, split), self.get(inner, "train"), k=k, times=times)
         return Features(torch.cat(list(self._extracted(layer.name, split))), split.labels)
 
-    def _extracted(self, layer: str, split: Split) -> Iterator[Tensor]:
-        """Features (B, D) float32 of a split, in order."""
-        for images in self._prepared(split):
+    def _extracted(self, layer: str, split: Split, rank: int = 0, world_size: int = 1) -> Iterator[Tensor]:
+        """Features (B, D) float32 of a split, in order; each of several ranks has its share of the batches."""
+        for images in self._prepared(split, rank, world_size):
             with self._precise():
                 yield self.encoder.features(layer, images, self.device)
 
-    def _prepared(self, split: Split) -> Iterator[Tensor]:
+    def _prepared(self, split: Split, rank: int = 0, world_size: int = 1) -> Iterator[Tensor]:
         """The images of a split as the encoder wants them."""
         preprocess = self.encoder.preprocess
         assert preprocess is not None, "an encoder of images says what it wants of them"
-        return prepared_batches(split, preprocess, batch_size=BATCH_SIZE, device=self.device)
+        return prepared_batches(
+            split, preprocess, batch_size=BATCH_SIZE, device=self.device, rank=rank, world_size=world_size
+        )
 
     def _precise(self) -> torch.autocast:
         """A context in which the forward pass is as precise as was asked for."""

@@ -50,6 +50,7 @@ def semi(
     The subset is stratified, with one image of every class at least, and drawn by `seed`: arms with one seed learn from
     the same images. The protocol of 1% and 10% of the labels: Chen et al. 2020, arXiv 2002.05709, section 4.2. Raises
     ValueError as `finetune` does, and for a share above 1.
+    Cost: training, `steps` steps a learning rate.
     """
     if share > 1:
         raise ValueError(f"a share of the labels is at most 1, got {share:g}")
@@ -76,6 +77,7 @@ def finetune(
     3e-4, 1e-3 and 3e-3 the best accuracy on the validation images wins, ties to the smaller: Kornblith et al. 2019,
     arXiv 1805.08974. It is the loop of `pretrain`, so it goes on where it was stopped, with the same bits. No feature
     is read. Raises ValueError for a layer that is no model's own, and where no learning rate gives finite weights.
+    Cost: training, `steps` steps a learning rate.
     """
     return _tuned(subject, "finetune", subject.images()[0], seed, {}, steps, batch_size)
 

@@ -31,6 +31,7 @@ def ood(
     Sun et al. 2022, arXiv 2204.06507. The other images are brought to the encoder's size and channels. `val` and `seed`
     are not used. Raises ValueError as `base.numbered` does and where there are fewer than `k` training features, and
     what loading the data set raises.
+    Cost: O(N M D), and the features of the other images.
     """
     numbered(train, test=test)
     if len(train.y) < k:
@@ -48,6 +49,7 @@ def transfer(
 
     Kornblith et al. 2019, arXiv 1805.08974, of frozen features: what `eval --dataset` gives rows of their own for. The
     features of the evaluated data set are not used. Raises ValueError as `linear` does, and what loading raises.
+    Cost: O(N M D) of the other images, and their features.
     """
     there = subject.at(subject.elsewhere(dataset))
     fitted, chosen, scored = splits(there, subject.layer, subject.split)

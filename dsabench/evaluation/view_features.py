@@ -28,6 +28,7 @@ def lidar(
     Thilak et al. 2023, arXiv 2312.04000, with its numbers. The views are those that the encoder was trained on, where
     it is a run, half of them by each view's policy; else crops. Neither direction is better. No feature of a split
     is read. Raises ValueError as `dsabench.metrics.lidar.lidar` does, and for the pixels.
+    Cost: O(N V D^2 + D^3) for V views of N images, and their features.
     """
     if subject.layer.name in (PIXELS, SMOOTH):
         raise ValueError(f"views are shown to a model, and the layer {subject.layer} is none of its")

@@ -96,10 +96,11 @@ def train(
     check_same_data(run, dataset, overwrite)
     fabric = make_fabric(config)
     ranks = Ranks(fabric)
-    if not overwrite and ranks.by_writer(run.is_complete):
-        return run, True
-    state = State(config, dataset, fabric)
-    with shop.stop.deferred(), run.locked(shop.stop, ranks):
+    with ranks.together():
+        if not overwrite and ranks.by_writer(run.is_complete):
+            return run, True
+        state = State(config, dataset, fabric)
+    with ranks.together(), shop.stop.deferred(), run.locked(shop.stop, ranks):
         # Another process may have trained it while this one waited.
         run.written_by(ranks, run.reload)
         if overwrite:

@@ -23,6 +23,7 @@ PROBES: dict[str, Evaluator] = {
         kind="probe",
         needs=("train", "test"),
         options={"k": 20, "temperature": 0.07},
+        cost="O(N M D)",
     ),
     "knn5": Evaluator(
         "dsabench.probes.knn:knn5",
@@ -32,6 +33,7 @@ PROBES: dict[str, Evaluator] = {
         source="2407.13541",
         kind="probe",
         needs=("train", "test"),
+        cost="O(N M D)",
     ),
     "linear": Evaluator(
         "dsabench.probes.linear:linear",
@@ -41,6 +43,7 @@ PROBES: dict[str, Evaluator] = {
         source="1805.08974",
         kind="probe",
         needs=("train", "val", "test"),
+        cost="O(N D C)",
     ),
     "fewshot": Evaluator(
         "dsabench.probes.fewshot:fewshot",
@@ -51,6 +54,7 @@ PROBES: dict[str, Evaluator] = {
         kind="probe",
         needs=("train", "test"),
         options={"draws": 50},
+        cost="O(M C D)",
     ),
     "calibration": Evaluator(
         "dsabench.probes.linear_scores:calibration",
@@ -61,6 +65,7 @@ PROBES: dict[str, Evaluator] = {
         kind="probe",
         needs=("train", "val", "test"),
         tier="extra",
+        cost="O(N D C)",
     ),
     "nc4": Evaluator(
         "dsabench.probes.linear_scores:nc4",
@@ -71,6 +76,7 @@ PROBES: dict[str, Evaluator] = {
         kind="probe",
         needs=("train", "val", "test"),
         tier="extra",
+        cost="O(N D C)",
     ),
     "episodes": Evaluator(
         "dsabench.probes.episodes:episodes",
@@ -81,6 +87,7 @@ PROBES: dict[str, Evaluator] = {
         kind="probe",
         needs=("train", "test"),
         tier="extra",
+        cost="O(E W (K + Q) D)",
         options={"ways": 5, "shots": 1, "queries": 15, "episodes": 600},
     ),
     "longtail": Evaluator(
@@ -92,6 +99,7 @@ PROBES: dict[str, Evaluator] = {
         kind="probe",
         needs=("train", "val", "test"),
         tier="extra",
+        cost="O(N M D)",
         options={"ratio": 100},
     ),
     "semi": Evaluator(
@@ -103,6 +111,7 @@ PROBES: dict[str, Evaluator] = {
         kind="probe",
         needs=("encoder", "images"),
         tier="extra",
+        cost="training",
         options={"share": 0.1, "steps": 200, "batch_size": 64},
     ),
     "finetune": Evaluator(
@@ -114,6 +123,7 @@ PROBES: dict[str, Evaluator] = {
         kind="probe",
         needs=("encoder", "images"),
         tier="extra",
+        cost="training",
         options={"steps": 400, "batch_size": 64},
     ),
     "transfer": Evaluator(
@@ -125,6 +135,7 @@ PROBES: dict[str, Evaluator] = {
         kind="probe",
         needs=("encoder",),
         tier="extra",
+        cost="O(N M D)",
         options={"dataset": "synthetic"},
     ),
     "corruptions": Evaluator(
@@ -136,6 +147,7 @@ PROBES: dict[str, Evaluator] = {
         kind="probe",
         needs=("train", "test", "encoder", "images"),
         tier="extra",
+        cost="O(N M D)",
         options={"k": 20},
     ),
     "ood": Evaluator(
@@ -147,6 +159,7 @@ PROBES: dict[str, Evaluator] = {
         kind="probe",
         needs=("train", "test", "encoder"),
         tier="extra",
+        cost="O(N M D)",
         options={"dataset": "synthetic", "k": 50},
     ),
     "lidar": Evaluator(
@@ -158,6 +171,7 @@ PROBES: dict[str, Evaluator] = {
         kind="probe",
         needs=("encoder", "views"),
         tier="extra",
+        cost="O(N V D^2 + D^3)",
         options={"images": 1000, "views": 50},
     ),
     "detection": Evaluator(
@@ -169,6 +183,7 @@ PROBES: dict[str, Evaluator] = {
         kind="probe",
         needs=("encoder",),
         tier="extra",
+        cost="training",
         options={"data": "VOCdevkit/VOC2007", "backbone": "tuned", "steps": 2000, "batch_size": 4, "size": 320},
     ),
 }

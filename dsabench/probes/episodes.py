@@ -29,6 +29,7 @@ def episodes(
     1.96 std / sqrt(episodes) that the field reports. Drawn by (seed, ways, shots, number) from labels alone, so that
     arms with one seed meet the same episodes. `val` is not used. Raises ValueError as `base.numbered` does, where fewer
     than `ways` classes have as many samples, and for one way or one episode.
+    Cost: O(E W (K + Q) D) for E episodes of W ways, K shots and Q queries.
     """
     train, test = numbered(train, test=test)
     if ways < 2 or episodes < 2:
