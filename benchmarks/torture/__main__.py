@@ -15,6 +15,9 @@ import numpy
 import torch
 
 import dsabench
+from benchmarks.torture.concurrency import concurrency
+from benchmarks.torture.corruption import corruption
+from benchmarks.torture.disk import disk
 from benchmarks.torture.kill import kill, kill_workers
 from benchmarks.torture.outcome import Outcome
 from benchmarks.torture.process import warm
@@ -24,6 +27,9 @@ Kind = Callable[[Outcome, Path, bool], None]
 KINDS: dict[str, Kind] = {
     "kill": kill,
     "kill-workers": kill_workers,
+    "corruption": corruption,
+    "disk": disk,
+    "concurrency": concurrency,
 }
 
 

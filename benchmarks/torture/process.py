@@ -19,6 +19,8 @@ import dsabench
 from benchmarks.torture.outcome import DEFECTS, LISTED
 
 MOST_S, MOST_BYTES = 30.0, 2**30
+# What has not ended by then hangs.
+PATIENCE_S = 180.0
 
 Before = Callable[[], None]
 
@@ -31,12 +33,16 @@ def warm() -> None:
 
 
 class Ended(NamedTuple):
-    """How a process ended: its exit code (minus the signal that killed it), its streams, seconds and memory."""
+    """How a process ended: its exit code (minus the signal that killed it), its streams, seconds and memory.
+
+    `cpu_s` is what it worked, which other work on the machine does not change.
+    """
 
     code: int
     out: str
     err: str
     seconds: float
+    cpu_s: float
     grown: int
 
     def wrong(self, *codes: int) -> list[str]:
@@ -45,7 +51,7 @@ class Ended(NamedTuple):
         last = self.err.strip().splitlines()[-1:]
         found = [] if self.code in known else [f"exit code {self.code} {last}"]
         found += [f"{word}: {last}" for word in DEFECTS if word in self.err]
-        found += [f"took {self.seconds:.0f} s"] if self.seconds > MOST_S else []
+        found += [f"took {self.cpu_s:.0f} s"] if self.cpu_s > MOST_S else []
         found += [f"grew by {self.grown / 2**20:.0f} MiB"] if self.grown > MOST_BYTES else []
         return found
 
@@ -65,7 +71,7 @@ class Running:
         except ProcessLookupError:
             return
 
-    def end(self, patience: float = 90.0) -> Ended:
+    def end(self, patience: float = PATIENCE_S) -> Ended:
         """Wait for the end; what does not end in time is killed, with all that it started."""
         while True:
             pid, status, usage = os.wait4(self.pid, os.WNOHANG)
@@ -78,7 +84,7 @@ class Running:
         seconds = time.monotonic() - self.began
         out, err = (self._text(stream) for stream in self.streams)
         grown = 1024 * (usage.ru_maxrss - resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-        return Ended(os.waitstatus_to_exitcode(status), out, err, seconds, grown)
+        return Ended(os.waitstatus_to_exitcode(status), out, err, seconds, usage.ru_utime + usage.ru_stime, grown)
 
     @staticmethod
     def _text(stream: IO[bytes]) -> str:

@@ -63,11 +63,15 @@ class Scene:
                 raise RuntimeError(f"{words}: {done}")
         return folder
 
-    @cached_property
+    def said(self, words: tuple[str, ...]) -> list[str]:
+        """These words, with the id of the first run that is there."""
+        runs = sorted(self.template.glob("runs/*/*/*/run.json"))
+        return [runs[0].parent.name.rpartition("-")[2] if word == RUN else word for word in words]
+
+    @property
     def spoken(self) -> list[str]:
-        """The words, with the id of the run that is there."""
-        runs = sorted(path.parent.name for path in self.template.glob("runs/*/*/*/run.json"))
-        return [runs[0].rpartition("-")[2] if word == RUN else word for word in self.words]
+        """Its own words, as they are said."""
+        return self.said(self.words)
 
     def restore(self) -> None:
         """Put the folder back to what it was."""
