@@ -119,7 +119,7 @@ def compare(
     from dsabench.tables.declaration import declaration_of, declare
     from dsabench.tables.replacing import Contents, check_replaceable
     from dsabench.tables.rows import check_unique, write_csv
-    from dsabench.training.curves import read_curves
+    from dsabench.training.history import read_curves
     from dsabench.training.run import say
     from dsabench.training.store import Store
 

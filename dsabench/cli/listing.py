@@ -147,7 +147,7 @@ def show(
     if sys.stdout.isatty():
         # Not where TOML is piped on; NO_COLOR and TERM=dumb have nothing against it.
         from dsabench.report import print_log
-        from dsabench.training.curves import read_curves
+        from dsabench.training.history import read_curves
 
         print_log(console(), read_curves(found.folder), f"\n{found.folder / 'log.csv'}")
 

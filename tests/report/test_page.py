@@ -175,7 +175,8 @@ def test_arrows_lead_from_a_plain_method_to_its_regularized_arms() -> None:
     content = drawing.draw.args[0]  # type: ignore[attr-defined]
     pairs = [(name, f"{name}+dsa") for name in ("simclr", "byol", "barlow_twins")]
     assert list(content.arrows) == pairs
-    assert [point.spec for point in content.points][:2] == ["random", "simclr"]
+    assert [point.spec for point in content.points][:2] == ["simclr", "simclr+dsa"]
+    assert [point.spec for point in content.outside] == ["random"]
 
 
 def test_the_command_makes_the_same_comparison_again() -> None:

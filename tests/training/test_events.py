@@ -8,8 +8,8 @@ import pytest
 from command import TINY, dsabench
 
 from dsabench.training import events
-from dsabench.training.curves import read_curves
 from dsabench.training.events import event_files
+from dsabench.training.history import read_curves
 
 
 def scalars(folder: Path) -> dict[str, dict[int, float]]:

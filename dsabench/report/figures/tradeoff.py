@@ -24,13 +24,17 @@ class Point:
 
 @dataclass(frozen=True)
 class Tradeoff:
-    """Points, and `arrows` (from, to) between their specs; `better` is where the good corner lies."""
+    """Points, and `arrows` (from, to) between their specs; `better` is where the good corner lies.
+
+    Those `outside` are floors, which would crush the others into a corner: they are told in words.
+    """
 
     x_axis: str
     y_axis: str
     points: tuple[Point, ...]
     arrows: tuple[tuple[str, str], ...] = ()
     better: str = ""
+    outside: tuple[Point, ...] = ()
 
 
 def tradeoff(content: Tradeoff, style: Style = PAGE) -> Figure:
@@ -39,7 +43,7 @@ def tradeoff(content: Tradeoff, style: Style = PAGE) -> Figure:
     at = {point.spec: (point.x, point.y) for point in content.points}
     many = len(content.points) > 20
     with styled(style):
-        figure = new_figure(style, 5.6 if many else 4.4)
+        figure = new_figure(style, 5.8, 1.7) if many else new_figure(style, 4.4)
         axes = figure.add_subplot()
         xs = [point.x for point in content.points]
         if min(xs, default=0.0) > 0 and max(xs) > 12 * min(xs):

@@ -168,14 +168,18 @@ def crowding(material: Material) -> Section:
         blocks.append(Absent(f"{missing} was not measured.", "dsabench compare … --probe crowding --probe knn"))
     else:
         content = tradeoff_of(material, x, y)
-        told = ", ".join(f"{one.spec} ({one.x:.3g}, {one.y:.1f}%)" for one in content.points)
+        told, far = (
+            ", ".join(f"{one.spec} ({one.x:.3g}, {one.y:.1f}%)" for one in points)
+            for points in (content.points, content.outside)
+        )
         blocks.append(
             Drawing(
                 name,
                 partial(tradeoff, content),
                 f"Scatter plot of {content.x_axis} against {content.y_axis}, a point an arm: {told}.",
                 "Each point is an arm's mean, its cross one standard deviation over seeds. Hollow: plain; filled: "
-                "regularized; arrows lead from a plain method to its regularized arms; a ring: chosen by search.",
+                "regularized; arrows lead from a plain method to its regularized arms; a ring: chosen by search."
+                + (f" Outside of the view: {far}." if far else ""),
             )
         )
     if material.searches:
@@ -221,7 +225,9 @@ def tradeoff_of(material: Material, x: MetricKey, y: MetricKey) -> Tradeoff:
     named = [(material.names[against], material.names[spec]) for spec, against in material.own_pairs]
     arrows = tuple(pair for pair in named if there >= set(pair))
     axes = [label(key.probe, key.params, key.metric) for key in (x, y)]
-    return Tradeoff(f"{axes[0]} (less is less crowded)", f"{axes[1]}, %", tuple(points), arrows, "↖ better")
+    inside = tuple(point for point in points if point.spec not in _FLOORS)
+    outside = tuple(point for point in points if point.spec in _FLOORS)
+    return Tradeoff(f"{axes[0]} (less is less crowded)", f"{axes[1]}, %", inside, arrows, "↖ better", outside)
 
 
 _COSTS = (

@@ -78,7 +78,8 @@ def _tunings(rows: Sequence[Row]) -> list[str]:
 
 def failures(material: Material) -> str:
     """Which runs failed, and which seeds an arm lacks: none is ever dropped."""
-    failed = Counter(spec for spec, _ in {(r.spec, r.run_id) for r in material.rows if r.status == "failed"})
+    runs = dict.fromkeys((row.spec, row.run_id) for row in material.rows if row.status == "failed")
+    failed = Counter(spec for spec, _ in runs)
     words = [f"{spec}: {counted(count, 'run')} failed" for spec, count in failed.items()]
     for spec in material.specs:
         missing = sorted(set(material.seeds) - {row.seed for row in material.rows if row.spec == spec})
