@@ -1,1 +1,1 @@
-"""Harm done on purpose: `python -m benchmarks.torture` kills, damages, fills, crowds and deceives, and counts what is lost."""
+"""Harm done on purpose: what kills, damages, fills, crowds and deceives, and what is lost by it."""

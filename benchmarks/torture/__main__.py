@@ -18,9 +18,14 @@ import dsabench
 from benchmarks.torture.concurrency import concurrency
 from benchmarks.torture.corruption import corruption
 from benchmarks.torture.disk import disk
+from benchmarks.torture.downloads import downloads
+from benchmarks.torture.hostile import hostile
 from benchmarks.torture.kill import kill, kill_workers
+from benchmarks.torture.old_stores import old_stores
 from benchmarks.torture.outcome import Outcome
 from benchmarks.torture.process import warm
+from benchmarks.torture.signals import signals
+from benchmarks.torture.suites import fuzz, numerics
 
 Kind = Callable[[Outcome, Path, bool], None]
 
@@ -30,6 +35,12 @@ KINDS: dict[str, Kind] = {
     "corruption": corruption,
     "disk": disk,
     "concurrency": concurrency,
+    "signals": signals,
+    "hostile": hostile,
+    "downloads": downloads,
+    "numerics": numerics,
+    "old-stores": old_stores,
+    "fuzz": fuzz,
 }
 
 

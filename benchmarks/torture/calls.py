@@ -37,7 +37,7 @@ def failing(code: int) -> Act:
 
 
 class Calls:
-    """The calls of a child on what lies below `folder`; at number `at` it comes to `act(path)`, from there on if `on`."""
+    """The calls of a child on what lies below `folder`; number `at` comes to `act(path)`, those after it too if `on`."""
 
     def __init__(self, folder: Path, at: int = 0, act: Act = kill, *, reads: bool = False, on: bool = False) -> None:
         self.folder, self.at, self.act, self.reads, self.on = str(folder.resolve()), at, act, reads, on
@@ -54,10 +54,9 @@ class Calls:
         sys.addaudithook(self._hear)
         sync, opened = os.fsync, io.open
 
-        def fsync(descriptor: Any) -> None:
-            number = descriptor if isinstance(descriptor, int) else descriptor.fileno()
-            self._meet(os.readlink(f"/proc/self/fd/{number}"))
-            sync(descriptor)
+        def fsync(fd: Any) -> None:
+            self._meet(os.readlink(f"/proc/self/fd/{fd if isinstance(fd, int) else fd.fileno()}"))
+            sync(fd)
 
         def hooked(file: Any, mode: str = "r", *more: Any, **named: Any) -> Any:
             result = opened(file, mode, *more, **named)
@@ -65,7 +64,8 @@ class Calls:
                 result = Torn(result.detach(), self._meet)
             return result
 
-        os.fsync, io.open, builtins.open = fsync, hooked, hooked
+        for owner, name, ours in ((os, "fsync", fsync), (io, "open", hooked), (builtins, "open", hooked)):
+            setattr(owner, name, ours)
 
     def _is_ours(self, path: str) -> bool:
         return os.path.abspath(path).startswith(self.folder)

@@ -22,8 +22,9 @@ from dsabench.training.run import Run
 Fingerprint = dict[str, str]
 
 TIMES = ("wall_s", "images_per_s", "peak_mem_mb")
-# Facts of the record that are times, or hashes of files that hold times.
+# Facts of the record that are times, hashes of files that hold times, or where the code was when it ran.
 INCIDENTAL = frozenset((*TIMES, "started_utc", "finished_utc", "checksum", "log_sha256", "checkpoints"))
+INCIDENTAL |= {"git_sha", "git_dirty"}
 # What the scene of `export` writes.
 EXPORTED = "b.safetensors"
 # Who works on what, which is no content.
@@ -34,7 +35,7 @@ def fingerprint(folder: Path) -> Fingerprint:
     """A text for every file below `folder`, by its path; a file that cannot be read says so."""
     found = {}
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.name not in IGNORED and path.suffix != ".lock":
+        if path.is_file() and path.name not in IGNORED and path.suffix != ".lock" and not is_older(path):
             found[str(path.relative_to(folder))] = _content(path)
     return found
 
@@ -47,6 +48,18 @@ def differences(found: Mapping[str, str], expected: Mapping[str, str]) -> list[s
         for name in names
         if found.get(name) != expected.get(name)
     ]
+
+
+def is_older(path: Path) -> bool:
+    """Whether this is the checkpoint before the last of a finished run: which step it is of depends on the time."""
+    if path.parent.name != "checkpoints" or not (path.parents[1] / "run.json").exists():
+        return False
+    try:
+        run = Run.load(path.parents[1])
+    except DsabenchError:
+        return False
+    older = [saved["file"] for saved in run.state["checkpoints"][:-1]]
+    return run.state["status"] == "finished" and path.name in older
 
 
 def _content(path: Path) -> str:
@@ -78,7 +91,9 @@ def _table(path: Path) -> str:
     text = path.read_text(encoding="utf-8")
     if text.startswith("schema_version,run_id"):
         return _hash({"rows": list(map(comparable, read_csv(path)))})
-    rows = [{name: cell for name, cell in row.items() if name not in TIMES} for row in csv.DictReader(io.StringIO(text))]
+    rows = [
+        {name: cell for name, cell in row.items() if name not in TIMES} for row in csv.DictReader(io.StringIO(text))
+    ]
     return _hash({"rows": rows})
 
 

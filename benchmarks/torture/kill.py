@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.torture.calls import Calls
 from benchmarks.torture.outcome import Outcome, spread
-from benchmarks.torture.process import descendants, is_alive
+from benchmarks.torture.process import descendants, is_alive, run
 from benchmarks.torture.scenes import ALONE, COMPARE, Scene, scenes
 from dsabench.errors import DsabenchError
 from dsabench.files import read_json
@@ -24,6 +24,8 @@ AT_CALLS = {"pretrain": 40, "resume": 26, "again": 12, "eval": 26, "compare": 16
 AT_CALLS |= {"export": 8, "features": 8, "report": 8, "remove": 10}
 AT_RANDOM = 3
 OF_EACH = 5
+# A worker that is still importing looks for its parent when it has done so, which on a busy machine takes long.
+TEAM_ENDS_S = 120.0
 
 
 def kill(outcome: Outcome, root: Path, small: bool) -> None:
@@ -81,14 +83,13 @@ def side_by_side(root: Path) -> Scene:
 
 def after_team(scene: Scene, team: list[int], err: str) -> list[str]:
     """What is wrong after a command with workers has ended: one that lives on, a traceback, other results."""
-    until = time.monotonic() + 20
+    until = time.monotonic() + TEAM_ENDS_S
     while any(map(is_alive, team[1:])) and time.monotonic() < until:
         time.sleep(0.05)
     wrong = [f"process {pid} lives on" for pid in team[1:] if is_alive(pid)]
     wrong += ["a traceback"] if "Traceback" in err else []
     # The rows are the same in one process, and that is sooner done.
-    again = Scene(scene.name, (*COMPARE, *ALONE), scene.root)
-    done = again.run()
+    done = run(scene.said((*COMPARE, *ALONE)), scene.place)
     return wrong or unreadable(scene.place) or done.wrong(0) or scene.wrong_after(again=False)
 
 
@@ -108,10 +109,9 @@ def unreadable(folder: Path) -> list[str]:
             continue
         try:
             if path.name == "run.json":
-                run = Run.load(path.parent)
-                missing = [path for path in [run.checkpoint] if path and not path.exists()]
-                # `remove` deletes the record last of all, or first: never may it name what is not there.
-                wrong += [f"{path} names {missing[0].name}, which is not there"] if missing else []
+                newest = Run.load(path.parent).checkpoint
+                if newest is not None and not newest.exists():
+                    wrong.append(f"{path} names {newest.name}, which is not there")
             elif path.suffix == ".json":
                 read_json(path)
             elif path.parent.name == "checkpoints":

@@ -108,7 +108,7 @@ def start(words: Sequence[object], cwd: Path, before: Before | None = None) -> R
 
 def start_call(body: Callable[[], int], cwd: Path, before: Before | None = None) -> Running:
     """The same for a function that returns an exit code."""
-    streams = (tempfile.TemporaryFile(), tempfile.TemporaryFile())
+    streams = (tempfile.TemporaryFile(), tempfile.TemporaryFile())  # noqa: SIM115  (`Running.end` closes them)
     sys.stdout.flush()
     sys.stderr.flush()
     began = time.monotonic()

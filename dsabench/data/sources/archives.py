@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import lzma
 import shutil
 import sys
 import tarfile
 import time
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.client import HTTPException
@@ -28,6 +30,10 @@ MOST_MEMBERS = 3_000_000
 MOST_TIMES_LARGER = 200
 """Images hardly shrink in an archive; one that grows further when unpacked was made to fill the disk."""
 _SMALL = 2**24
+
+# What the readers of archives raise for content that is no archive, or that they cannot read: encrypted, of another
+# method of compression, cut short.
+DAMAGE = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, RuntimeError, ValueError)
 
 NETWORK_ERRORS = (URLError, HTTPException, TimeoutError, ConnectionError)
 
@@ -109,7 +115,12 @@ def unpack(path: Path, folder: Path) -> None:
         else:
             with tarfile.open(path) as archive:
                 _unpack_tar(archive, path, folder)
-    except (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, EOFError) as error:
+    except DAMAGE as error:
+        raise DataError(f"{path} is damaged: {error}; remove it") from error
+    except OSError as error:
+        # Decompressors raise it too, and the system alone gives it a number.
+        if error.errno is not None:
+            raise
         raise DataError(f"{path} is damaged: {error}; remove it") from error
 
 
