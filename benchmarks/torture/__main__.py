@@ -19,13 +19,15 @@ from benchmarks.torture.concurrency import concurrency
 from benchmarks.torture.corruption import corruption
 from benchmarks.torture.disk import disk
 from benchmarks.torture.downloads import downloads
-from benchmarks.torture.hostile import hostile
 from benchmarks.torture.kill import kill, kill_workers
+from benchmarks.torture.names import names
 from benchmarks.torture.old_stores import old_stores
 from benchmarks.torture.outcome import Outcome
+from benchmarks.torture.pickles import pickles
 from benchmarks.torture.process import warm
 from benchmarks.torture.signals import signals
 from benchmarks.torture.suites import fuzz, numerics
+from benchmarks.torture.traps import traps
 
 Kind = Callable[[Outcome, Path, bool], None]
 
@@ -36,7 +38,9 @@ KINDS: dict[str, Kind] = {
     "disk": disk,
     "concurrency": concurrency,
     "signals": signals,
-    "hostile": hostile,
+    "pickles": pickles,
+    "archives": traps,
+    "names": names,
     "downloads": downloads,
     "numerics": numerics,
     "old-stores": old_stores,

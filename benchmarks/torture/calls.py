@@ -37,7 +37,7 @@ def failing(code: int) -> Act:
 
 
 class Calls:
-    """The calls of a child on what lies below `folder`; number `at` comes to `act(path)`, those after it too if `on`."""
+    """The calls of a child on what is in `folder`; number `at` comes to `act(path)`, those after it too if `on`."""
 
     def __init__(self, folder: Path, at: int = 0, act: Act = kill, *, reads: bool = False, on: bool = False) -> None:
         self.folder, self.at, self.act, self.reads, self.on = str(folder.resolve()), at, act, reads, on

@@ -111,7 +111,7 @@ def unpack(path: Path, folder: Path) -> None:
                 _unpack_zip(archive, path, folder)
         elif path.suffix == ".gz" and not path.name.endswith(".tar.gz"):
             with gzip.open(path) as content:
-                _write(folder / path.stem, content)
+                _write(folder / path.stem, Bounded(content, path))
         else:
             with tarfile.open(path) as archive:
                 _unpack_tar(archive, path, folder)
@@ -145,11 +145,34 @@ def _unpack_tar(archive: tarfile.TarFile, path: Path, folder: Path) -> None:
         assert content is not None
         with content:
             _write(folder / member.name, content)
+    # What compresses a tar has its checksum at the end, which nobody else reads.
+    while archive.fileobj.read(_CHUNK):  # type: ignore[union-attr]
+        pass
+
+
+class Bounded:
+    """A file that no index gives the size of; raises DataError where it grows too large when it is unpacked."""
+
+    def __init__(self, content: Readable, path: Path) -> None:
+        self.content, self.path, self.left = content, path, _most(path)
+
+    def read(self, size: int = -1, /) -> bytes:
+        """The next bytes."""
+        data = self.content.read(size)
+        self.left -= len(data)
+        if self.left < 0:
+            raise DataError(f"{self.path} holds a file of far more bytes than it has, too many to be images")
+        return data
+
+
+def _most(path: Path) -> int:
+    """The most bytes that an archive may unpack to."""
+    return max(_SMALL, path.stat().st_size * MOST_TIMES_LARGER)
 
 
 def _checker(path: Path) -> Callable[..., None]:
     """What refuses the members of one archive: counts and sizes add up over its calls."""
-    most = max(_SMALL, path.stat().st_size * MOST_TIMES_LARGER)
+    most = _most(path)
     total = count = 0
 
     def check(name: str, size: int, *, plain: bool) -> None:
