@@ -146,8 +146,10 @@ def _unpack_tar(archive: tarfile.TarFile, path: Path, folder: Path) -> None:
         with content:
             _write(folder / member.name, content)
     # What compresses a tar has its checksum at the end, which nobody else reads.
-    while archive.fileobj.read(_CHUNK):  # type: ignore[union-attr]
-        pass
+    assert archive.fileobj is not None
+    left = b"more"
+    while left:
+        left = archive.fileobj.read(_CHUNK)
 
 
 class Bounded:

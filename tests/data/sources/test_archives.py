@@ -120,3 +120,13 @@ def test_an_encrypted_zip_is_one_error_and_a_disk_that_fails_is_none_of_the_arch
     with pytest.raises(OSError, match="No space left") as caught:
         unpack(tmp_path / "a.zip", tmp_path / "out")
     assert caught.value.errno == errno.ENOSPC
+
+
+def test_a_folder_in_an_archive_is_no_file(tmp_path: Path) -> None:
+    inner = tarfile.TarInfo("inner")
+    inner.type = tarfile.DIRTYPE
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        archive.addfile(inner)
+        archive.addfile(tarfile.TarInfo("inner/empty.png"))
+    unpack(tmp_path / "a.tar", tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").rglob("*") if path.is_file()] == ["empty.png"]
