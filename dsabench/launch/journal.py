@@ -69,6 +69,9 @@ class Journal:
         with FileLock(self.path.with_suffix(".lock")):
             self._mend()
             try:
+                # optuna takes a last line that it cannot read for one that is still being written.
+                for line in self.path.read_text().splitlines() if self.path.exists() else ():
+                    json.loads(line)
                 storage = JournalStorage(JournalFileBackend(str(self.path), lock_obj=Unlocked()))  # type: ignore[arg-type]
                 known = {study.study_name for study in storage.get_all_studies()}
                 if self.name in known:
@@ -137,5 +140,5 @@ def as_trial(frozen: FrozenTrial) -> Trial:
     """What `as_frozen` was given."""
     facts: dict[str, Any] = {name: value for name, value in frozen.user_attrs.items() if name != CHECKSUM}
     # JSON has lists alone.
-    facts |= {"values": tuple(facts["values"]), "run_ids": tuple(facts["run_ids"])}
+    facts |= {name: tuple(facts.get(name, ())) for name in ("values", "run_ids", "cdnv")}
     return Trial(number=frozen.number, options=frozen.params, **facts)

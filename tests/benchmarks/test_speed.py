@@ -18,8 +18,8 @@ ROOT = Path(__file__).resolve().parents[2]
 MODULES = [
     path.stem for path in sorted((ROOT / "benchmarks" / "speed").glob("*.py")) if "def main(" in path.read_text("utf-8")
 ]
-# A page has no peer to be measured beside.
-WITHOUT_PEER = {"report"}
+# A page has no peer to be measured beside, and what something grows by none.
+WITHOUT_PEER = {"report", "growth"}
 KEYS = {"benchmark", "machine", "versions", "settings", "ratios", "overhead", "ranges", "figures"}
 
 

@@ -10,13 +10,24 @@ import pytest
 from dsabench.config.spaces import Choice, Range
 from dsabench.errors import DataError, Interrupted
 from dsabench.launch import journal as launch_journal
-from dsabench.launch.journal import Journal
+from dsabench.launch.journal import Journal, as_frozen, as_trial
 from dsabench.launch.proposals import distribution
 from dsabench.tables.trials import Trial
 
 SPACE = {"method.lr": distribution(Range(0.1, 1.0)), "regularizer.m": distribution(Choice(("learned", "prior")))}
 TRIALS = [
-    Trial(0, "default", "a+b", {"method.lr": 0.5, "regularizer.m": "prior"}, (0.5, 0.75), ("aa", "bb"), 2.5, "ok"),
+    Trial(
+        0,
+        "default",
+        "a+b",
+        {"method.lr": 0.5, "regularizer.m": "prior"},
+        (0.5, 0.75),
+        ("aa", "bb"),
+        2.5,
+        "ok",
+        "",
+        (0.3, None),
+    ),
     Trial(
         1,
         "tpe",
@@ -63,6 +74,14 @@ def test_a_damaged_journal_is_named(journal: Journal) -> None:
         journal.trials()
 
 
+def test_a_last_line_that_is_no_json_is_named_before_another_follows_it(journal: Journal) -> None:
+    content = bytearray(journal.path.read_bytes())
+    content[content.rindex(b'":')] ^= 64
+    journal.path.write_bytes(content)
+    with pytest.raises(DataError, match=r"the journal .*0123\.log is damaged"):
+        journal.add(replace(TRIALS[0], number=2), SPACE)
+
+
 def test_a_lock_of_optuna_that_a_killed_process_left_keeps_nobody_waiting(tmp_path: Path) -> None:
     path = tmp_path / "x.log"
     Path(f"{path}.lock").symlink_to(path)
@@ -81,11 +100,7 @@ def test_a_trial_that_was_changed_is_named(said: str, instead: str, tmp_path: Pa
     journal = Journal(path, "x")
     journal.add(TRIALS[0], SPACE)
     text = path.read_text()
-    changed = (
-        text.replace(said, instead)
-        if said in text
-        else text.replace(said.replace('"', '\\"'), instead.replace('"', '\\"'))
-    )
+    changed = text.replace(said, instead)
     assert changed != text
     path.write_text(changed)
     with pytest.raises(DataError, match=r"x\.log is damaged .*trial 0"):
@@ -114,3 +129,10 @@ def test_what_is_no_fault_of_the_journal_is_not_called_one(
     assert caught.value is error
     journal.erase()
     assert journal.trials() == []
+
+
+def test_a_trial_of_before_crowding_was_measured_is_read() -> None:
+    frozen = as_frozen(TRIALS[0], SPACE)
+    assert frozen.user_attrs.pop("cdnv") == (0.3, None)
+    assert as_trial(frozen) == replace(TRIALS[0], number=frozen.number, cdnv=())
+    assert as_trial(frozen).crowding is None
