@@ -61,7 +61,9 @@ def remove(run: Run) -> None:
     gone = run.folder.with_name(f"{GONE}{run.folder.name}-{secrets.token_hex(4)}")
     try:
         run.folder.rename(gone)
-        shutil.rmtree(gone)
+        with suppress(FileNotFoundError):
+            # Another `remove` may be finishing it.
+            shutil.rmtree(gone)
     except OSError as error:
         raise StorageError(f"cannot remove {run.folder}: {error.strerror or error}; check its permissions") from error
     remove_empty(run.folder.parent)
@@ -69,7 +71,7 @@ def remove(run: Run) -> None:
 
 def finish_removals(store: Path) -> None:
     """Delete what a `remove` that was killed had begun to delete."""
-    for gone in store.glob(f"*/*/{GONE}*"):
+    for gone in sorted(store.glob(f"*/*/{GONE}*")):
         shutil.rmtree(gone, ignore_errors=True)
         remove_empty(gone.parent)
 
