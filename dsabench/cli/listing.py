@@ -159,7 +159,7 @@ def show(
     saved = content.pop("checkpoints")
     content["checkpoints"] = [entry["file"] for entry in saved]
     print(to_toml(content), end="")
-    say(f"its curves: {found.folder / 'log.csv'}; its values: dsabench eval {found.config.run_id}")
+    say(f"its curves: {found.folder / 'log.csv'}; its values: dsabench eval {found.folder}")
     if sys.stdout.isatty():
         # Not where TOML is piped on; NO_COLOR and TERM=dumb have nothing against it.
         from dsabench.report import print_log
