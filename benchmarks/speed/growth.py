@@ -28,7 +28,7 @@ from dsabench.registry import load
 from dsabench.types import Features
 
 SIZES, DIM, CLASSES, QUERIES = (50_000, 100_000, 200_000), 128, 10, 1000
-SMOKE_SIZES, SMOKE_DIM, SMOKE_QUERIES = (300, 600), 8, 50
+SMOKE_SIZES, SMOKE_DIM, SMOKE_QUERIES = (300, 600), 8, 250
 SEED = 0
 # What grows with the rows of features; a task that shows images to a model does not.
 READ = frozenset({"train", "val", "test"})
