@@ -60,9 +60,7 @@ class Case(NamedTuple):
 
     @property
     def spec(self) -> str:
-        options = ",".join(
-            filter(None, ["optimizer=sgd,lr=0.02,momentum=0.9,schedule=constant", OPTIONS.get(self.method)])
-        )
+        options = ",".join(filter(None, [SGD, OPTIONS.get(self.method)]))
         return f"{self.method}[{options}]{VARIANTS[self.variant]}"
 
 

@@ -19,13 +19,13 @@ from dsabench.cli.flags import (
     Common,
     Deciding,
     Measuring,
-    Sources,
     Tensorboard,
     Training,
     option,
 )
 from dsabench.cli.groups import grouped
 from dsabench.cli.output import console, limit, print_configs, print_plan, progress, say_read, warn
+from dsabench.cli.source_flags import Sources
 from dsabench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -93,6 +93,8 @@ def compare(
     criteria = deciding.criteria()
     what = measuring.config(leading=criteria.layer).also(*criteria.probes)
     overwrite = common.always
+    if overwrite and choosing.no_train:
+        raise UsageError("--overwrite always trains finished runs again, and --no-train trains nothing; leave one out")
     if tensorboard:
         from dsabench.training.events import check_tensorboard
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dsabench.cli import completion, flags
-from dsabench.cli.flags import FILES, MACHINE, OUTPUT, OVERWRITE, SOURCES, WHAT, Measuring, Sources, option
+from dsabench.cli.flags import FILES, MACHINE, OUTPUT, OVERWRITE, SOURCES, WHAT, Measuring, option
 from dsabench.cli.groups import grouped
 from dsabench.cli.output import console, limit
+from dsabench.cli.source_flags import Sources
 from dsabench.errors import unknown
 
 if TYPE_CHECKING:
-    from dsabench.data.data_config import DataConfig
     from dsabench.evaluation.classes import ByClass
     from dsabench.tables.rows import Row
 
@@ -96,6 +96,7 @@ def evaluate(
     from dsabench.evaluation.encoder import run_encoder
     from dsabench.evaluation.encoders import source_encoders
     from dsabench.evaluation.evaluate import Evaluation
+    from dsabench.launch.existing import moved
     from dsabench.report import print_by_class, print_values
     from dsabench.signals import Stop
     from dsabench.tables.replacing import Contents, check_replaceable
@@ -103,11 +104,8 @@ def evaluate(
     from dsabench.training.ranks import beside_others
 
     stop, datasets = Stop().listen(), Datasets(offline=offline)
-    moved = (
-        one.asked_as(one.config.model_copy(update={"data": moved_data(one.config.data, data_dir, other)}))
-        for one in found
-    )
-    encoders = [run_encoder(one, datasets) for one in moved]
+    # Where other data are named, the folder is theirs.
+    encoders = [run_encoder(moved(one, None if other else data_dir), datasets) for one in found]
     encoders += source_encoders(given, datasets, data=other, store=runs)
     rows: list[Row] = []
     classes: list[ByClass] = []
@@ -146,8 +144,3 @@ def evaluate(
         write_csv(rows, output)
         written = [output, *(write_by_class(classes, output) if per_class else ())]
         say(f"wrote {', '.join(map(str, written))}")
-
-
-def moved_data(data: DataConfig, folder: Path | None, other: DataConfig | None) -> DataConfig:
-    """The data of a run where --data-dir says they lie now; where other data are named, the flag is about those."""
-    return data if folder is None or other is not None else data.model_copy(update={"folder": str(folder)})

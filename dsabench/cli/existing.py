@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dsabench.cli import flags
-from dsabench.cli.flags import SOURCES, Common, Deciding, Measuring, Sources, Training, option
+from dsabench.cli.flags import SOURCES, Common, Deciding, Measuring, Training, option
 from dsabench.cli.output import console, limit
+from dsabench.cli.source_flags import Sources
 from dsabench.errors import UsageError, unknown
 
 if TYPE_CHECKING:

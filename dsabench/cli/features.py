@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from dsabench.cli import flags
-from dsabench.cli.flags import MACHINE, OUTPUT, SOURCES, WHAT, Sources, option
+from dsabench.cli.flags import MACHINE, OUTPUT, SOURCES, WHAT, option
 from dsabench.cli.groups import grouped
 from dsabench.cli.output import limit
+from dsabench.cli.source_flags import Sources
 from dsabench.errors import UsageError
 
 

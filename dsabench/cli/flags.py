@@ -1,24 +1,21 @@
-"""The flags of the commands, in groups that several share, and the file that may hold them: words, nothing heavy."""
+"""The flags of the commands, in groups that several share: words, nothing heavy."""
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from dsabench.cli import completion
-from dsabench.cli.mistakes import flag_name
-from dsabench.errors import DataError, UsageError, unknown
+from dsabench.cli.config_file import read_config
+from dsabench.errors import unknown
 
 if TYPE_CHECKING:
     from dsabench.config.eval_config import EvalConfig
     from dsabench.config.request import Request
-    from dsabench.config.source import Source
     from dsabench.data.data_config import DataConfig
     from dsabench.tables.criteria import Criteria
 
@@ -34,42 +31,6 @@ def option(panel: str, help: str, *names: str, env: str | None = None, **more: A
     # Brackets are rich's markup there, and the options of a probe would vanish.
     plain = help.replace("[", r"\[")
     return typer.Option(*names, help=plain, rich_help_panel=panel, envvar=env, **more)
-
-
-def read_config(context: typer.Context, path: Path | None) -> Path | None:
-    """Make a TOML file's values the defaults of a command: below flags and the environment, above the built-in ones."""
-    if path is None:
-        return None
-    try:
-        content = path.read_bytes()
-        values = tomllib.loads(content.decode())
-    except OSError as error:
-        raise DataError(f"cannot read the configuration {path}: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"the configuration {path} is not valid TOML: {error}") from error
-    if (path.parent / "run.json").exists():
-        from dsabench.training.run import check_own_config
-
-        check_own_config(path, content)
-    flags = {flag_name(parameter): parameter for parameter in context.command.params}
-    defaults: dict[str, Any] = {}
-    for key, value in values.items():
-        flag = key.replace("_", "-")
-        if flag not in flags or flag == "config":
-            near = get_close_matches(flag, flags, n=1, cutoff=0.5)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(sorted(flags))}"
-            raise UsageError(f"unknown key {key!r} in {path}{hint}")
-        if isinstance(value, dict):
-            raise UsageError(f"{key!r} in {path} is a table; a flag has a value, or a list of them")
-        takes_list = flags[flag].multiple or flags[flag].nargs != 1
-        if isinstance(value, list) and not takes_list:
-            value = ",".join(map(str, value))
-        elif takes_list and not isinstance(value, list):
-            value = [value]
-        defaults[str(flags[flag].name)] = value
-    context.default_map = {**(context.default_map or {}), **defaults}
-    context.meta["config"] = str(path)
-    return path
 
 
 Specs = Annotated[
@@ -278,64 +239,6 @@ class Measuring:
         config.check()
         asked(config.probes)
         return config if leading is None else replace(config, layers=led_by(layers, *parse_parts((leading,))))
-
-
-@dataclass(frozen=True)
-class Sources:
-    """Models and embeddings that no run here made: each flag repeatable, `VALUE` for all or `NAME=VALUE` for one."""
-
-    timm: Annotated[
-        list[str] | None,
-        option(SOURCES, "A trained model of timm, hf-hub:ID or local-dir:FOLDER.", "--timm", metavar="[NAME=]MODEL"),
-    ] = None
-    checkpoint: Annotated[
-        list[str] | None,
-        option(SOURCES, "Weights: safetensors or PyTorch, any wrapper.", "--checkpoint", metavar="[NAME=]FILE"),
-    ] = None
-    features: Annotated[
-        list[str] | None,
-        option(
-            SOURCES, "Embeddings: npz, safetensors, parquet or a folder of npy.", "--features", metavar="[NAME=]FILE"
-        ),
-    ] = None
-    preprocess: Annotated[
-        list[str] | None,
-        option(
-            SOURCES,
-            "What images are brought to: imagenet, with options in brackets as image_size=224, or JSON.",
-            "--preprocess",
-            metavar="[NAME=]PRESET",
-            show_default="the model's own",
-        ),
-    ] = None
-    pooling: Annotated[
-        list[str] | None,
-        option(SOURCES, "model, cls, mean or cls+mean.", "--pooling", metavar="[NAME=]HOW", show_default="model"),
-    ] = None
-    weights: Annotated[
-        list[str] | None,
-        option(SOURCES, "Which weights of a checkpoint, where several fit.", "--weights", metavar="[NAME=]PREFIX"),
-    ] = None
-    labels: Annotated[
-        list[str] | None,
-        option(SOURCES, "Labels of embeddings by file name.", "--labels", metavar="[NAME=]FILE.csv"),
-    ] = None
-
-    def parsed(self, backbone: Sequence[str] = ()) -> tuple[Source, ...]:
-        """The checked sources, of checkpoints with these architectures (`--backbone`); raises UsageError or DataError
-        before anything heavy is imported."""
-        from dsabench.config.source import parse_sources
-
-        return parse_sources(
-            timm=self.timm or (),
-            checkpoint=self.checkpoint or (),
-            features=self.features or (),
-            backbone=backbone,
-            preprocess=self.preprocess or (),
-            pooling=self.pooling or (),
-            weights=self.weights or (),
-            labels=self.labels or (),
-        )
 
 
 @dataclass(frozen=True)

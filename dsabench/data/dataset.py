@@ -154,6 +154,10 @@ class Split:
         """The names of the images (N,) in their source; empty where they were not read from files."""
         return tuple(map(self.files.encoded.name, range(len(self.files)))) if self.files else ()
 
+    def pixels(self, index: Tensor) -> Tensor:
+        """The images at `index` (B,) as uint8 (B, C, H, W)."""
+        return self.images[index] if isinstance(self.images, Tensor) else self.images.read(index)
+
     def on(self, device: torch.device | str) -> Split:
         """The split with its tensors on `device`: copied the first time, and kept as long as this split."""
         device = torch.device(device)

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from dsabench import rng
 from dsabench.data.dataset import Dataset, Split
@@ -84,7 +83,7 @@ def _keys(split: Split, name: str) -> tuple[list[bytes], list[bytes]]:
     exact: list[bytes] = []
     perceptual: list[bytes] = []
     for index in blocks(len(split)):
-        images = split.images[index] if isinstance(split.images, Tensor) else split.images.read(index)
+        images = split.pixels(index)
         exact += pixel_keys(images)
         keys = perceptual_keys(images)
         # An image of one colour looks like every other one; it says nothing.
@@ -114,7 +113,7 @@ def _moments(split: Split, channels: int) -> tuple[tuple[float, ...], tuple[floa
     squares = torch.zeros_like(total)
     count = 0
     for index in blocks(len(split)):
-        images = split.images[index] if isinstance(split.images, Tensor) else split.images.read(index)
+        images = split.pixels(index)
         pixels = images.double().div(255).transpose(0, 1).flatten(1)
         total += pixels.sum(1)
         squares += pixels.square().sum(1)
@@ -129,7 +128,7 @@ def _pixels(dataset: Dataset, name: str, most: int) -> Features:
     order = torch.randperm(len(split), generator=rng.generator("doctor", name))[:most].sort().values
     parts = []
     for index in torch.split(order, 512):
-        images = split.images[index] if isinstance(split.images, Tensor) else split.images.read(index)
+        images = split.pixels(index)
         part = Split(split.labels[index], images)
         for batch in image_batches(part, dataset.mean, dataset.std, batch_size=len(index), device="cpu"):
             if dataset.image_size > FLOOR_SIDE:

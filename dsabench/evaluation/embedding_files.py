@@ -183,13 +183,14 @@ def read_labels(path: Path) -> dict[str, str]:
     try:
         with path.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file, strict=True)
-            columns = {kind: next((c for c in reader.fieldnames or () if _meaning(c) == kind), None) for kind in "y"}
-            names = next((c for c in reader.fieldnames or () if _meaning(c) == "name"), None)
-            if names is None or columns["y"] is None:
+            names, labels = (
+                next((c for c in reader.fieldnames or () if _meaning(c) == kind), None) for kind in ("name", "y")
+            )
+            if names is None or labels is None:
                 raise DataError(f"{path} has no columns filename and label, but {', '.join(reader.fieldnames or ())}")
             found: dict[str, str] = {}
             for row in reader:
-                if found.setdefault(row[names], row[columns["y"]]) != row[columns["y"]]:
+                if found.setdefault(row[names], row[labels]) != row[labels]:
                     raise DataError(f"{path} gives {row[names]!r} two labels")
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"cannot read the labels {path}: {error}") from error

@@ -184,7 +184,4 @@ def check_ending(path: Path) -> None:
 def names_of(dataset: Dataset, split_name: str) -> list[str]:
     """The file names of a split's images in their order, or their positions where there are no files."""
     split: Split = getattr(dataset, split_name)
-    listing = getattr(split.files or split.images, "listing", None)
-    if listing is None:
-        return [f"{split_name}/{position}" for position in range(len(split))]
-    return [name for name, _ in listing()]
+    return list(split.paths) or [f"{split_name}/{position}" for position in range(len(split))]

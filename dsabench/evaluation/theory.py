@@ -166,5 +166,5 @@ def of_few_images(dataset: Dataset, split: str) -> Dataset:
 
 def taken(split: Split, index: Tensor) -> Split:
     """The images of a split at `index` (M,), in memory."""
-    images = split.images[index] if isinstance(split.images, Tensor) else split.images.read(index)
+    images = split.pixels(index)
     return Split(split.labels[index], images)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from dsabench.probes.base import numbered, unit_rows
+from dsabench.probes.fewshot import members_of
 from dsabench.rng import numpy_generator
 from dsabench.types import Features, ProbeResult, Score
 
@@ -35,7 +36,7 @@ def episodes(
     if ways < 2 or episodes < 2:
         raise ValueError(f"the episodes need at least 2 ways, and 2 of them; got {ways} and {episodes}")
     classes = int(train.y.max()) + 1
-    supports, targets = (_members(y, classes) for y in (train.y, test.y))
+    supports, targets = (members_of(y, classes) for y in (train.y, test.y))
     usable = [c for c in range(classes) if len(supports[c]) >= shots and len(targets[c]) >= queries]
     if len(usable) < ways:
         raise ValueError(
@@ -51,10 +52,6 @@ def episodes(
     params = {"ways": ways, "shots": shots, "queries": queries, "episodes": episodes}
     half = float(1.96 * accuracies.std(ddof=1) / np.sqrt(episodes))
     return ProbeResult([Score("accuracy", float(accuracies.mean()), params), Score("ci95", half, params, None)])
-
-
-def _members(y: Tensor, classes: int) -> list[np.ndarray[tuple[int], np.dtype[np.int64]]]:
-    return [np.flatnonzero(y.numpy() == label) for label in range(classes)]
 
 
 def _units(x: Tensor, index: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> Tensor:

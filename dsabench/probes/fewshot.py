@@ -59,9 +59,9 @@ def fewshot(train: Features, val: Features, test: Features, *, seed: int, draws:
     return ProbeResult(answers=answers)
 
 
-def members_of(y: Tensor) -> list[np.ndarray[Any, Any]]:
-    """The positions of each class 0..C-1 in `y` (N,), ascending."""
-    return np.split(y.argsort(stable=True).numpy(), torch.bincount(y).cumsum(dim=0)[:-1].numpy())
+def members_of(y: Tensor, classes: int = 0) -> list[np.ndarray[Any, Any]]:
+    """The positions of each class 0..C-1 in `y` (N,), ascending; C is `classes`, or more where `y` has more."""
+    return np.split(y.argsort(stable=True).numpy(), torch.bincount(y, minlength=classes).cumsum(dim=0)[:-1].numpy())
 
 
 def draw(members: Sequence[np.ndarray[Any, Any]], shots: int, seed: int, number: int) -> Tensor:

@@ -74,11 +74,12 @@ class Total:
 def estimates(planned: Sequence[RunConfig], store: Store, datasets: Datasets) -> list[Estimate]:
     """What each run takes from where it stands; runs of one spec cost the same and are measured once."""
     sizes: dict[str, Estimate] = {}
+    there = store.runs(warn=False)
     found = []
     for config in planned:
         run = store.run(config)
         if str(config.spec) not in sizes:
-            sizes[str(config.spec)] = measured(config, store, datasets)
+            sizes[str(config.spec)] = measured(config, there, datasets)
             # Not two models at a time in memory.
             gc.collect()
         size = sizes[str(config.spec)]
@@ -131,7 +132,7 @@ def total(found: Sequence[Estimate], jobs: int, room: int, runs: Path, device: s
     )
 
 
-def measured(config: RunConfig, store: Store, datasets: Datasets) -> Estimate:
+def measured(config: RunConfig, there: Sequence[Run], datasets: Datasets) -> Estimate:
     """A run of this configuration as far as its size goes, and what a step of it costs."""
     dataset = datasets.load(config.data)
     prepare(config.threads, deterministic=config.deterministic and config.device == "cuda")
@@ -141,7 +142,7 @@ def measured(config: RunConfig, store: Store, datasets: Datasets) -> Estimate:
     moments = 2 * parameters * BYTES
     splits = (dataset.train, dataset.val, dataset.test)
     features = sum(len(split) for split in splits) * state.feature_dim * BYTES
-    price = from_store(config, store, state.images_per_step) or taken(state)
+    price = from_store(config, there, state.images_per_step) or taken(state)
     return Estimate(
         run=config.label,
         run_id=config.run_id,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,9 +15,9 @@ from dsabench.config.run_config import RunConfig
 from dsabench.data.dataset import Dataset
 from dsabench.errors import RunFailed
 from dsabench.training.cost import freed_memory_kept, peak_memory_mb, reset_peak_memory
+from dsabench.training.run import Run
 from dsabench.training.state import State
 from dsabench.training.step import batches, step
-from dsabench.training.store import Store
 
 # Shares of training at which steps are timed: what is switched on later costs from then on.
 PLACES = (0.0, 0.5, 0.95)
@@ -41,9 +41,9 @@ class Price(NamedTuple):
     known_by: str
 
 
-def from_store(config: RunConfig, store: Store, images: int) -> Price | None:
-    """What finished runs cost that are this one but for seed and epochs; None where there are none."""
-    for run in reversed(store.runs(warn=False)):
+def from_store(config: RunConfig, runs: Sequence[Run], images: int) -> Price | None:
+    """What finished runs, oldest first, cost that are this one but for seed and epochs; None where there are none."""
+    for run in reversed(runs):
         rate, memory = run.state.get("images_per_s"), run.state.get("peak_mem_mb")
         if run.state["status"] == "finished" and rate and memory and cost_identity(run.config) == cost_identity(config):
             return Price(images / rate, memory, "the store")

@@ -247,7 +247,7 @@ def shots_of(split: Split, places: list[int]) -> list[Array]:
     if not places:
         return []
     index = torch.tensor(places)
-    raw = split.images[index] if isinstance(split.images, Tensor) else split.images.read(index)
+    raw = split.pixels(index)
     found = raw.permute(0, 2, 3, 1).float().div(255).numpy()
     return [image[..., 0] if image.shape[-1] == 1 else image for image in found]
 
