@@ -10,8 +10,15 @@ from types import FrameType
 
 from dsabench.errors import Interrupted
 
-# Slurm sends SIGUSR1 before it takes a node away, a terminal that closes SIGHUP; scripts expect the code of SIGTERM.
-EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 143, signal.SIGHUP: 143}
+# Slurm sends SIGUSR1 or SIGUSR2 before it takes a node away, a terminal that closes SIGHUP; scripts expect the code of
+# SIGTERM.
+EXIT_CODES = {
+    signal.SIGINT: 130,
+    signal.SIGTERM: 143,
+    signal.SIGUSR1: 143,
+    signal.SIGUSR2: 143,
+    signal.SIGHUP: 143,
+}
 
 
 class Stop:
@@ -23,6 +30,8 @@ class Stop:
 
     def __init__(self) -> None:
         self.exit_code = 0
+        # The first signal that this process got.
+        self.number: signal.Signals | None = None
         self.ends_at_once = False
         # What a second SIGINT still does, from within the handler.
         self.before_exit: Callable[[], None] = lambda: None
@@ -39,6 +48,7 @@ class Stop:
 
     def request(self, number: signal.Signals) -> None:
         """Stop as if that signal had come."""
+        self.number = self.number or number
         self.exit_code = EXIT_CODES[number]
 
     def listen(self, *, ends_at_once: bool = True) -> Stop:

@@ -217,7 +217,7 @@ class Run:
         """Forget what was trained, but keep the folder and its lock."""
         self.state = {"spec": str(self.config.spec), "status": "new", "checkpoints": []}
         (self.folder / "run.json").unlink(missing_ok=True)
-        for name in ("checkpoints", "features", "tensorboard"):
+        for name in ("checkpoints", "features", "rows", "tensorboard"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
 
 
