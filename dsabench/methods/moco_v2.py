@@ -11,6 +11,7 @@ from dsabench.checks import require_positive, require_share
 from dsabench.methods.base import Method, Recipe, tiny
 from dsabench.methods.embedding import embed, full_precision
 from dsabench.teachers import cosine_momentum, make_teacher, move_teachers
+from dsabench.transfer import send
 from dsabench.types import MethodOutput, Views
 
 RECIPES = {
@@ -86,7 +87,7 @@ class MoCoV2(Method):
     @torch.no_grad()
     def keys(self, images: Tensor) -> Tensor:
         """The teacher's embeddings (N, P), in float32 and in the order of the images (N, C, H, W)."""
-        order = torch.randperm(len(images)).to(images.device)
+        order = send(torch.randperm(len(images)), images.device)
         # One image alone has no batch statistics.
         parts = images[order].chunk(max(1, min(self.key_splits, len(images) // 2)))
         keys = torch.cat([self.teacher_projector(self.teacher_backbone(part)) for part in parts])

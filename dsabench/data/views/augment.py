@@ -20,6 +20,7 @@ from dsabench.data.views.resampling import (
     resize_weights,
     rotate,
 )
+from dsabench.transfer import send
 
 _JITTER: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (
     colour.brightness,
@@ -59,7 +60,7 @@ def augment(images: Tensor, policy: ViewPolicy, generator: torch.Generator, size
 def augment_crops(crops: Tensor, policy: ViewPolicy, generator: torch.Generator) -> Tensor:
     """`augment` of images whose crops were cut before, uint8 (B, C, size, size), by `draw_boxes` of the same draws."""
     draw_boxes(len(crops), generator)
-    flips = (torch.rand(len(crops), generator=generator) < policy.flip_p).to(crops.device)
+    flips = send(torch.rand(len(crops), generator=generator) < policy.flip_p, crops.device)
     views = torch.where(flips[:, None, None, None], crops.flip(3), crops).float().div_(255.0)
     return _after_flip(views, policy, generator)
 
@@ -69,28 +70,28 @@ def _after_flip(views: Tensor, policy: ViewPolicy, generator: torch.Generator) -
     device = views.device
     if policy.rotate_degrees > 0:
         degrees = _uniform(batch, -policy.rotate_degrees, policy.rotate_degrees, generator)
-        views = rotate(views, degrees.to(device))
+        views = rotate(views, send(degrees, device))
     if policy.jitter_p > 0 and any(policy.jitter):
         _jitter(views, policy, generator)
     if policy.grey_p > 0 and channels == 3:
-        chosen = _chosen(batch, policy.grey_p, generator).to(device)
+        chosen = send(_chosen(batch, policy.grey_p, generator), device)
         views[chosen] = colour.luminance(views[chosen])
     if policy.blur_p > 0:
         chosen = _chosen(batch, policy.blur_p, generator)
-        weights = blur_weights(_uniform(batch, *policy.blur_sigma, generator)[chosen].to(device), size)
-        chosen = chosen.to(device)
+        weights = blur_weights(send(_uniform(batch, *policy.blur_sigma, generator)[chosen], device), size)
+        chosen = send(chosen, device)
         views[chosen] = resample(views[chosen], weights, weights)
     if policy.solarize_p > 0:
-        chosen = _chosen(batch, policy.solarize_p, generator).to(device)
+        chosen = send(_chosen(batch, policy.solarize_p, generator), device)
         views[chosen] = colour.solarize(views[chosen])
     if policy.noise_std > 0:
-        views.add_(torch.randn(views.shape, generator=generator).to(device), alpha=policy.noise_std)
+        views.add_(send(torch.randn(views.shape, generator=generator), device), alpha=policy.noise_std)
     return views.clamp_(0.0, 1.0)
 
 
 def _crop(images: Tensor, boxes: Boxes, flips: Tensor, size: int) -> Tensor:
     # One small transfer: on a GPU each costs more than the arithmetic it feeds.
-    top, left, height, width, flip = torch.stack((*boxes, flips.float())).to(images.device)
+    top, left, height, width, flip = send(torch.stack((*boxes, flips.float())), images.device)
     rows = resize_weights(top, height, images.shape[2], size)
     columns = resize_weights(left, width, images.shape[3], size, reverse=flip > 0)
     if images.dtype == torch.uint8:
@@ -102,8 +103,8 @@ def _jitter(views: Tensor, policy: ViewPolicy, generator: torch.Generator) -> No
     """Brightness, contrast, saturation and hue of the images that `jitter_p` selects, in one drawn order."""
     chosen = _chosen(len(views), policy.jitter_p, generator)
     order = torch.randperm(len(_JITTER), generator=generator).tolist()
-    draws = torch.rand(len(_JITTER), len(views), generator=generator)[:, chosen].to(views.device)
-    chosen = chosen.to(views.device)
+    draws = send(torch.rand(len(_JITTER), len(views), generator=generator)[:, chosen], views.device)
+    chosen = send(chosen, views.device)
     subset = views[chosen]
     for which in order:
         operation, strength = _JITTER[which], policy.jitter[which]

@@ -25,6 +25,7 @@ from dsabench.regularizers.dsa.neighbourhoods import (
 from dsabench.regularizers.dsa.pairs import PairNetwork
 from dsabench.regularizers.dsa.priors import build_prior, count_nonfinite, prior_facts
 from dsabench.regularizers.dsa.queue import FeatureQueue
+from dsabench.transfer import send
 from dsabench.types import LabelledViews, MethodOutput, Views
 
 # What `adjust` leaves of M: all of it, only what pulls, only what pushes.
@@ -185,7 +186,7 @@ class DSA(Regularizer):
                 inner = similarity_of_neighbours(near[:images, : max(1, k // 2)], len(bank))
                 prior = prior.add_(inner).mul_(0.5)
         if self.shuffle:
-            order = torch.randperm(images).to(u.device)
+            order = send(torch.randperm(images), u.device)
             prior = prior[order][:, order]
         if self.scores:
             assert near is not None
