@@ -30,8 +30,6 @@ class Stop:
 
     def __init__(self) -> None:
         self.exit_code = 0
-        # The first signal that this process got.
-        self.number: signal.Signals | None = None
         self.ends_at_once = False
         # What a second SIGINT still does, from within the handler.
         self.before_exit: Callable[[], None] = lambda: None
@@ -48,7 +46,6 @@ class Stop:
 
     def request(self, number: signal.Signals) -> None:
         """Stop as if that signal had come."""
-        self.number = self.number or number
         self.exit_code = EXIT_CODES[number]
 
     def listen(self, *, ends_at_once: bool = True) -> Stop:

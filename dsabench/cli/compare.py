@@ -159,7 +159,7 @@ def compare(
         if cluster is not None:
             rows = run_on(cluster, work, shop)
         else:
-            rows = run_all(work, launching.count or default_jobs(training.threads, planned[0].device), shop)
+            rows = run_all(work, launching.side_by_side(planned, store, training), shop)
     for one in planned:
         if one not in to_do:
             say(f"not there, and --no-train: {one.label}")

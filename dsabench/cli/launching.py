@@ -13,8 +13,10 @@ from dsabench.errors import UsageError, unknown
 
 if TYPE_CHECKING:
     from dsabench.config.request import Request
+    from dsabench.config.run_config import RunConfig
     from dsabench.launch.submission import Cluster
     from dsabench.launch.work import Job
+    from dsabench.training.store import Store
 
 LAUNCHERS = ("local", "slurm")
 
@@ -82,6 +84,16 @@ class Launching:
         if device == "auto":
             device = "cuda" if wants_gpu(parse_options(self.slurm or ())) else "cpu"
         return replace(request, device=device, elsewhere=True)
+
+    def side_by_side(self, planned: Sequence[RunConfig], store: Store, training: Training) -> int:
+        """How many runs are done at a time here."""
+        from dsabench.launch.jobs import default_jobs
+        from dsabench.launch.sharing import jobs_for
+        from dsabench.training.run import say
+
+        if self.jobs == "auto":
+            return jobs_for(planned[-1], len(planned), store, training.offline, say)
+        return self.count or default_jobs(training.threads, planned[0].device)
 
     def cluster(self, store: Path, training: Training) -> Cluster:
         """Where and how runs are submitted."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,16 +20,15 @@ from dsabench.training.store import Store
 
 @dataclass(frozen=True)
 class Task:
-    """A job, where its run is kept, and the name of the signal that comes before the end of the time."""
+    """A job, and where its run is kept."""
 
     job: Job
     store: Path
     offline: bool
-    signal: str
 
 
 def work(task: Task) -> None:
-    """Do a task; at a warning that its time is over save, go back into the queue and exit.
+    """Do a task; told that its time is over, it saves, goes back into the queue and exits.
 
     It goes back only where it trained at least a step: what cannot get on would be in the queue forever.
     """
@@ -43,11 +41,10 @@ def work(task: Task) -> None:
             rows = task.job.rows(Workshop(store, Datasets(offline=task.offline), stop, display))
     except Interrupted as error:
         run.reload()
-        if stop.number == signal.Signals[f"SIG{task.signal}"]:
-            if steps_of(run) <= before:
-                say("the time ended before a step: not requeued; ask for more with --slurm time=HH:MM:SS")
-            elif not requeue():
-                say("scontrol could not requeue it; the compare command submits it again")
+        if steps_of(run) <= before:
+            say("the time ended before a step: not requeued; ask for more with --slurm time=HH:MM:SS")
+        elif not requeue():
+            say("cancelled, or scontrol could not requeue it; the compare command submits it again")
         # Nothing went wrong, and submitit would take an exception for that.
         raise SystemExit(error.exit_code) from error
     except DsabenchError as error:

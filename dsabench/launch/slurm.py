@@ -154,11 +154,15 @@ def in_queue() -> dict[str, str] | None:
 def requeue() -> bool:
     """Put the task that this process is back into the queue, from where it begins again; False where it cannot be.
 
-    There may be no scontrol on a node, and a site may forbid it.
+    Slurm takes a task that ends when it is preempted for one that is done, so the task says it itself, unless it was
+    cancelled: that comes by the same signal. There may be no scontrol on a node, and a site may forbid it.
     """
     array, place = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
     job = f"{array}_{place}" if array and place else os.environ.get("SLURM_JOB_ID", "")
     try:
+        known = subprocess.run(["scontrol", "show", "job", job], capture_output=True, text=True, timeout=PATIENCE_S)
+        if not re.search(r"JobState=(RUNNING|PREEMPTED)\b", known.stdout):
+            return False
         subprocess.run(["scontrol", "requeue", job], capture_output=True, timeout=PATIENCE_S, check=True)
     except (OSError, subprocess.SubprocessError):
         return False

@@ -137,8 +137,7 @@ def submit(cluster: Cluster, missing: Sequence[Submitted]) -> None:
             raise RunFailed(
                 f"{place.job.config.label}: {MOST_TRIES} tasks ended without a result; the last one: {logs}"
             )
-    signal = slurm.signal_of(cluster.options)
-    tasks = [Task(place.job, cluster.store.absolute(), cluster.offline, signal) for place in missing]
+    tasks = [Task(place.job, cluster.store.absolute(), cluster.offline) for place in missing]
     ids = slurm.submit(work, tasks, cluster.options, cluster.folder, cluster.threads, cluster.at_once)
     names = {key(place.run, place.job): one for place, one in zip(missing, ids, strict=True)}
     write_atomic(cluster.folder / f"{ids[0].partition('_')[0]}.json", to_json(names))

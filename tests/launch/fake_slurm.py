@@ -73,11 +73,15 @@ def squeue(folder: Path) -> None:
             print(path.name, path.read_text())
 
 
-def scontrol(folder: Path, verb: str, name: str) -> None:
-    """Put a running task back into the queue."""
-    if verb != "requeue" or not (folder / name).exists():
+def scontrol(folder: Path, verb: str, *rest: str) -> None:
+    """Say how a task is (`show job ID`), or put it back into the queue (`requeue ID`)."""
+    name = rest[-1]
+    if not (folder / name).exists():
         sys.exit(1)
-    (folder / f"{name}.requeue").touch()
+    if verb == "show":
+        print(f"   JobState={(folder / name).read_text()} Reason=None")
+    else:
+        (folder / f"{name}.requeue").touch()
 
 
 if __name__ == "__main__":

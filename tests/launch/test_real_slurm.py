@@ -70,7 +70,7 @@ def test_eight_runs_one_killed_one_preempted(environment: dict[str, str], tmp_pa
     assert process.returncode == 0, said
     print(said)
     assert "8 runs on Slurm: 8 done" in said
-    # The killed one was claimed anew, and another one was when it came back.
+    # The killed one was claimed anew, and so was the preempted one when it came back.
     again = [path for path in (tmp_path / "runs").glob("*/*/*") if newest_number(path) > 1]
     assert killed in again
     assert len(again) >= 2

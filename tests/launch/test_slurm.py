@@ -264,12 +264,33 @@ def test_a_task_goes_back_into_the_queue_where_it_got_on(
     monkeypatch.setattr("dsabench.launch.array_task.requeue", requeue)
     monkeypatch.setattr(Stop, "listen", lambda self, **_: self)
     with pytest.raises(SystemExit, match="143"):
-        work(Task(job, tmp_path, False, "USR1"))
-    with pytest.raises(SystemExit, match="143"):
-        # Of another signal it was told by someone who does not want it back.
-        work(Task(job, tmp_path, False, "USR2"))
+        work(Task(job, tmp_path, False))
     assert len(asked) == (1 if saved else 0)
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("state", "array", "back"),
+    [
+        ("RUNNING", True, True),
+        ("RUNNING", False, True),
+        ("CANCELLED", True, False),
+        ("TIMEOUT", True, False),
+        ("", True, False),
+    ],
+)
+def test_what_was_cancelled_does_not_come_back(
+    state: str, array: bool, back: bool, queue: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "12")
+    name = "7_3" if array else "12"
+    if array:
+        monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "7")
+        monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
+    if state:
+        (queue / name).write_text(state)
+    assert slurm.requeue() is back
+    assert (queue / f"{name}.requeue").exists() is back
 
 
 def test_rows_belong_to_what_was_measured(tmp_path: Path) -> None:
