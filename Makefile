@@ -29,7 +29,7 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Tables of README.md and results/, from the committed rows; nothing is trained.
+# Tables and figures of README.md and results/, and the pages beside each table, from the committed rows; nothing is trained.
 results: $(VENV)/.dev
 	$(ONE_THREAD) $(BIN)/python -m benchmarks.results
 

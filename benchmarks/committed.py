@@ -92,6 +92,16 @@ def committed(name: str) -> Committed:
     return Committed(name)
 
 
+def tables() -> Sequence[str]:
+    """The tidy tables of rows."""
+    return [path.stem for path in sorted(RESULTS.glob("*.csv")) if _of_rows(path)]
+
+
+def _of_rows(path: Path) -> bool:
+    with path.open(encoding="utf-8", newline="") as file:
+        return {"run_id", "probe", "metric", "value"} <= {*next(csv.reader(file), ())}
+
+
 def summarised() -> Sequence[str]:
     """The tables that have a summary."""
     return sorted(path.name.removesuffix("-summary.csv") for path in RESULTS.glob("*-summary.csv"))

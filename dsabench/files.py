@@ -6,17 +6,25 @@ import errno
 import fcntl
 import hashlib
 import json
+import math
 import os
 import re
 import secrets
 import stat
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from dsabench.errors import DataError, StorageError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+# Arrays that are made of a file's rows, and larger than this, are in a file of their own.
+RESIDENT_BYTES = 2**29
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -52,6 +60,25 @@ def write_atomic(path: Path, data: bytes | str | Iterable[bytes]) -> None:
         if temporary is not None:
             with suppress(OSError):
                 temporary.unlink()
+
+
+def room(shape: tuple[int, ...], dtype: str) -> np.ndarray[Any, Any]:
+    """An empty array: in memory, or, above `RESIDENT_BYTES`, mapped from a temporary file that ends with its last use.
+
+    Pages of a mapped file are given back where memory is short. Raises StorageError where the disk is full.
+    """
+    import numpy as np
+
+    n_bytes = np.dtype(dtype).itemsize * math.prod(shape)
+    if n_bytes <= RESIDENT_BYTES:
+        return np.empty(shape, dtype)
+    with tempfile.TemporaryFile(prefix="dsabench-") as file:
+        try:
+            # A full disk is an error here, where a page that finds no place later would end the process.
+            os.posix_fallocate(file.fileno(), 0, n_bytes)
+        except OSError as error:
+            raise StorageError(_explain(Path(tempfile.gettempdir()), error)) from error
+        return np.memmap(file, dtype, mode="r+", shape=shape)
 
 
 def sweep(folder: Path) -> None:

@@ -20,35 +20,59 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.speed.measure import Report, arguments, ratio, spread
+
 CLASSES = 10
 PROBES = ("knn", "crowding", "fewshot")
+SIDES = ("ours", "plain")
+# Processor time, of all threads, is what a busy machine does not lengthen much.
+MEASURED = ("seconds", "processor_s", "anonymous_mb", "resident_mb")
 
 
 def main() -> None:
-    """Make the embeddings, measure both sides, and print a line each."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Make the embeddings, measure both sides in turns, and print what was found."""
+    parser = arguments(__doc__.splitlines()[0], rounds=1)
     parser.add_argument("--rows", type=int, default=100_000, help="training rows")
     parser.add_argument("--test-rows", type=int, default=10_000)
     parser.add_argument("--dim", type=int, default=256)
-    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--folder", type=Path, help="where the embeddings are written; a temporary folder")
     parser.add_argument("--probes", default=",".join(PROBES), help="what both measure")
-    parser.add_argument("--only", choices=("ours", "plain"), help="one of the two")
-    parser.add_argument("--side", choices=("ours", "plain"), help=argparse.SUPPRESS)
+    parser.add_argument("--only", choices=SIDES, help="one of the two")
+    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.side:
         print(json.dumps(measured(options.side, options.folder, options.probes.split(","), options.threads)))
         return
+    if options.smoke:
+        options.rows, options.test_rows, options.dim, options.rounds = 600, 200, 8, 1
+    settings = {name: getattr(options, name) for name in ("rows", "test_rows", "dim", "probes", "threads", "rounds")}
+    report = Report("embeddings", settings)
+    sides = SIDES if options.only is None else (options.only,)
+    found: dict[str, list[dict[str, Any]]] = {side: [] for side in sides}
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
         make(folder, options.rows, options.test_rows, options.dim)
-        for side in ("ours", "plain") if options.only is None else (options.only,):
-            command = [sys.executable, "-m", "benchmarks.speed.embeddings", "--side", side, "--folder", str(folder)]
-            command += ["--probes", options.probes, "--threads", str(options.threads)]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            print(
-                f"{side}: {done.stdout.strip() or done.stderr.strip().splitlines()[-1:] or done.returncode}", flush=True
-            )
+        for _ in range(options.rounds):
+            for side in sides:
+                found[side].append(in_process(side, folder, options.probes, options.threads))
+    for side, rounds in found.items():
+        spreads = {name: spread([one[name] for one in rounds]) for name in MEASURED}
+        report.figures.append({"side": side, **spreads, **rounds[0]["values"]})
+    if options.only is None:
+        seconds = {side: [one["seconds"] for one in rounds] for side, rounds in found.items()}
+        report.ratios["a plain script"] = ratio(seconds["plain"], seconds["ours"])
+    report.print(options.json)
+
+
+def in_process(side: str, folder: Path, probes: str, threads: int) -> dict[str, Any]:
+    """`measured` in a process of its own; RuntimeError with its last line where it fails."""
+    command = [sys.executable, "-m", "benchmarks.speed.embeddings", "--side", side, "--folder", str(folder)]
+    command += ["--probes", probes, "--threads", str(threads)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{side}: {done.stderr.strip() or done.returncode}")
+    values: dict[str, Any] = json.loads(done.stdout)
+    return values
 
 
 def make(folder: Path, rows: int, test_rows: int, dim: int) -> None:
@@ -67,15 +91,15 @@ def make(folder: Path, rows: int, test_rows: int, dim: int) -> None:
 
 
 def measured(side: str, folder: Path, probes: list[str], threads: int) -> dict[str, Any]:
-    """Seconds, peak memory in MB and the values of one side."""
+    """Seconds on the clock and of the processor, peak memory in MB and the values of one side."""
     from threadpoolctl import threadpool_limits
 
     peak = Peak()
-    start = time.perf_counter()
+    start, start_cpu = time.perf_counter(), time.process_time()
     with threadpool_limits(threads):
         values = (ours if side == "ours" else plain)(folder, probes, threads)
-    seconds = time.perf_counter() - start
-    return {"seconds": round(seconds, 1), **peak.stop(), "values": values}
+    spent = {"seconds": time.perf_counter() - start, "processor_s": time.process_time() - start_cpu}
+    return {**spent, **peak.stop(), "values": values}
 
 
 class Peak:

@@ -68,11 +68,16 @@ class CifarResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, images: Tensor) -> Tensor:
+        features: Tensor = self.forward_features(images).mean((2, 3))
+        return features
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        """The last map (B, D, h, w), which `forward` averages; timm's models call it so, too."""
         # Pixel-major activations make a step on the CPU up to a fifth faster; the weights keep their usual layout.
         x = self.stem(images).contiguous(memory_format=torch.channels_last)
         x = relu(self.bn(x), inplace=True)
-        features: Tensor = self.stages(x).mean((2, 3))
-        return features
+        last: Tensor = self.stages(x)
+        return last
 
 
 def build(name: str, *, channels: int, image_size: int) -> Backbone:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dsabench.cli import completion, flags
-from dsabench.cli.flags import MACHINE, OUTPUT, SOURCES, WHAT, Measuring, Sources, option
+from dsabench.cli.flags import FILES, MACHINE, OUTPUT, OVERWRITE, SOURCES, WHAT, Measuring, Sources, option
 from dsabench.cli.groups import grouped
 from dsabench.cli.output import console, limit
+from dsabench.errors import unknown
 
 if TYPE_CHECKING:
     from dsabench.data.data_config import DataConfig
@@ -54,6 +55,7 @@ def evaluate(
     offline: flags.Offline = False,
     runs: flags.Runs = Path("runs"),
     output: Annotated[Path | None, option(OUTPUT, "Write the rows to FILE.csv.")] = None,
+    overwrite: Annotated[str, option(FILES, "never; tables (or always): also one of something else.")] = "never",
     per_class: Annotated[
         bool, option(OUTPUT, "Each class, who crowds whom, the worst placed images; files too.", "--per-class")
     ] = False,
@@ -66,6 +68,8 @@ def evaluate(
     Any other model: dsabench eval --timm vit_small_patch14_dinov2.lvd142m --dataset cifar10
     Embeddings of anything: dsabench eval --features mine=embeddings.npz
     """
+    if overwrite not in OVERWRITE:
+        raise unknown("value of --overwrite", overwrite, OVERWRITE)
     from dsabench.data.data_config import DataConfig, located
     from dsabench.files import check_writable
     from dsabench.training.run import Run, say
@@ -94,7 +98,9 @@ def evaluate(
     from dsabench.evaluation.evaluate import Evaluation
     from dsabench.report import print_by_class, print_values
     from dsabench.signals import Stop
+    from dsabench.tables.replacing import Contents, check_replaceable
     from dsabench.tables.rows import check_unique, record, write_csv
+    from dsabench.training.ranks import beside_others
 
     stop, datasets = Stop().listen(), Datasets(offline=offline)
     moved = (
@@ -105,6 +111,13 @@ def evaluate(
     encoders += source_encoders(given, datasets, data=other, store=runs)
     rows: list[Row] = []
     classes: list[ByClass] = []
+    with beside_others() as ranks:
+        # The costly part; what follows is for one.
+        if ranks.world_size > 1:
+            for encoder in encoders:
+                Evaluation(encoder, what, datasets).extract_together(ranks)
+        if not ranks.is_writer:
+            return
     for encoder in encoders:
         for layer in Evaluation(encoder, what, datasets).layers():
             rows += layer.rows(stop)
@@ -117,16 +130,19 @@ def evaluate(
     for row in rows:
         if row.status != "ok":
             say(f"{row.spec} s{row.seed}, {row.layer}: no value for {row.probe} {row.metric}: {row.note}")
-    if output:
-        write_csv(rows, output)
-        written = [output, *(write_by_class(classes, output) if per_class else ())]
-        say(f"wrote {', '.join(map(str, written))}")
     if as_json:
         print(json.dumps([record(row) for row in rows]))
     else:
         print_values(console(), rows)
         for one_layer in classes:
             print_by_class(console(), one_layer)
+    # After what was measured is printed: a table that is kept costs none of it.
+    if output:
+        if overwrite == "never":
+            check_replaceable(output, Contents.of(rows))
+        write_csv(rows, output)
+        written = [output, *(write_by_class(classes, output) if per_class else ())]
+        say(f"wrote {', '.join(map(str, written))}")
 
 
 def moved_data(data: DataConfig, folder: Path | None, other: DataConfig | None) -> DataConfig:

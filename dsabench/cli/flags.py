@@ -258,7 +258,7 @@ class Measuring:
         list[str] | None,
         option(
             WHAT,
-            "backbone, projector, pixels, smooth[k=20], or a module such as blocks.8; repeatable.",
+            "backbone, projector, pixels, smooth[k=20], a module such as blocks.8, or with eval all; repeatable.",
             show_default="backbone",
         ),
     ] = None

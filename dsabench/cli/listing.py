@@ -96,10 +96,24 @@ def listing(kind: str, everything: bool) -> list[dict[str, str]]:
     }
     if kind not in registries:
         raise unknown("kind", kind, KINDS)
-    entries = [{"name": name, "summary": entry.summary} for name, entry in registries[kind].items()]
+    entries = [{"name": name, "summary": entry.summary, **facts(entry)} for name, entry in registries[kind].items()]
     if kind == "backbones" and everything:
         entries += [{"name": name, "summary": "timm"} for name in timm_names() if name not in BACKBONES]
     return entries
+
+
+def facts(entry: Entry | Evaluator) -> dict[str, str]:
+    """What is told of a probe or a metric beside its summary."""
+    if not isinstance(entry, Evaluator):
+        return {}
+    direction = {True: "higher", False: "lower", None: "neither"}[entry.higher_is_better]
+    return {
+        "formula": entry.formula,
+        "direction": direction,
+        "cost": entry.cost,
+        "source": entry.source,
+        "tier": entry.tier,
+    }
 
 
 @grouped

@@ -156,6 +156,8 @@ def describe_evaluator(name: str, entry: Evaluator, function: object) -> Descrip
             "direction": better[entry.higher_is_better],
             "tier": f"{entry.tier} ({'measured by default' if entry.tier == 'core' else 'on request'})",
             "reads": ", ".join(entry.needs),
+            "cost": entry.cost,
+            **({"formula": entry.formula} if entry.formula else {}),
         },
         options=tuple(
             Option(option, word(type(value)), dict.fromkeys(SCALES, value)) for option, value in entry.options.items()

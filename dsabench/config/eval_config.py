@@ -16,6 +16,8 @@ SPLITS = ("test", "val")
 # averaged with its nearest training neighbours, which is what aggregation gives without training.
 PIXELS = "pixels"
 SMOOTH = "smooth"
+# Every stage of the backbone and what is behind it, read in one forward pass: a layer each.
+ALL = "all"
 # What a method has: its backbone, and the projector on top of it.
 RUN_LAYERS = ("backbone", "projector")
 
@@ -46,7 +48,8 @@ class EvalConfig:
         The names of probes are checked where they are looked up, by `dsabench.evaluation.words.asked`.
         """
         for layer in self.layers:
-            check_layer(layer, modules=self.modules)
+            if layer != Part(ALL):
+                check_layer(layer, modules=self.modules)
         for kind, value, known in (("split", self.split, SPLITS), ("precision", self.precision, ("fp32", "bf16"))):
             if value not in known:
                 raise unknown(kind, value, known)
@@ -80,6 +83,8 @@ def check_layer(layer: Part, *, modules: bool = False) -> None:
 
 def led_by(layers: tuple[Part, ...], leading: Part) -> tuple[Part, ...]:
     """The layers with the one that carries a verdict first; raises UsageError where it is not among them."""
+    if Part(ALL) in layers:
+        raise UsageError("--layer all is for eval; a comparison names its layers")
     if leading not in layers:
         named = ", ".join(map(str, layers))
         raise UsageError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,13 +16,12 @@ from dsabench.data.dataset import Dataset
 from dsabench.data.splits import held_out_count, stratified
 from dsabench.errors import DataError
 from dsabench.evaluation.embedding_files import LAYOUT, SPLITS, content_sha256, read_embeddings, read_labels
+from dsabench.files import room
 from dsabench.types import Features
 
 Array = np.ndarray[Any, Any]
 
 VAL_SHARE, TEST_SHARE = 0.1, 0.2
-# Rows that are picked out of a file and are more than this are written to one of their own, which is mapped.
-RESIDENT_BYTES = 2**29
 _BLOCK_BYTES = 2**25
 
 
@@ -98,7 +96,7 @@ def _rows(where: str, array: Array) -> Tensor:
     block = max(1, _BLOCK_BYTES // (4 * array.shape[1]))
     # Another type or byte order is brought to float32 by blocks, too.
     rows = array if array.dtype == np.float32 and array.flags.c_contiguous else None
-    made = array if rows is not None else _room(len(array), array.shape[1])
+    made = array if rows is not None else room(array.shape, "float32")
     for start in range(0, len(array), block):
         part = array[start : start + block]
         with np.errstate(over="ignore"):
@@ -187,19 +185,11 @@ def _parted(
 
 def picked(x: Tensor, index: Tensor) -> Tensor:
     """The rows of `x` (N, D) float32 at `index` (M,); many of them in a file without a name, mapped into memory."""
-    made = _room(len(index), x.shape[1])
+    made = room((len(index), x.shape[1]), "float32")
     block = max(1, _BLOCK_BYTES // (4 * x.shape[1]))
     for start in range(0, len(index), block):
         made[start : start + block] = x[index[start : start + block]].numpy()
     return torch.from_numpy(made)
-
-
-def _room(n: int, dim: int) -> Array:
-    """An empty float32 array: in memory, or, where it is large, in a temporary file that ends with its last use."""
-    if 4 * n * dim <= RESIDENT_BYTES:
-        return np.empty((n, dim), dtype=np.float32)
-    with tempfile.TemporaryFile(prefix="dsabench-") as file:
-        return np.memmap(file, dtype=np.float32, mode="w+", shape=(n, dim))
 
 
 def _check_rows(path: Path, splits: Mapping[str, Features], dataset: Dataset) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,7 @@ from dsabench.data.data_config import DataConfig
 from dsabench.data.dataset import DataFacts
 from dsabench.errors import DataError
 from dsabench.evaluation.embeddings import Embeddings
-from dsabench.evaluation.pooling import ModuleOutput, find_module
+from dsabench.evaluation.pooling import ModuleOutput, find_module, network_of, outputs, pooled, stage_names
 from dsabench.training.build import build_method
 from dsabench.training.checkpoint import module_state, read_checkpoint, restore_module, tensors_sha256
 from dsabench.training.provenance import device_name, source_revision
@@ -35,7 +35,8 @@ class Encoder:
     `weights_sha256` says which weights they are; `labels_used` is `none`, `prior` or `training`; `provenance` holds
     what else the tidy table says of the encoder, by column. `data` is what it was trained on and has the hash
     `data_sha256`; `folder`, where there is one, is where its features are kept. Probes draw by `seed`. An encoder
-    with `embeddings` has these and no model, and wants nothing of an image.
+    with `embeddings` has these and no model, and wants nothing of an image. `views` names the policy that it was
+    trained on, where that is known.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Encoder:
     threads: int = 1
     embeddings: Embeddings | None = None
     pooling: str = "model"
+    views: str | None = None
 
     @cached_property
     def layers(self) -> Mapping[str, nn.Module]:
@@ -66,6 +68,28 @@ class Encoder:
         with torch.no_grad():
             rows: Tensor = module(images.to(device)).float().cpu()
         return rows
+
+    def all_features(self, layers: Sequence[str], images: Tensor, device: torch.device) -> dict[str, Tensor]:
+        """What `features` gives of each of `layers`, of one forward pass."""
+        # The last layer's forward pass goes through all others.
+        last = self.layers[self.layer_names[-1]].to(device)
+        assert not last.training, "features are read in eval mode"
+        backbone = self.layers["backbone"]
+        modules = {
+            layer: self.layers[layer]
+            if layer in self.layers
+            else find_module(backbone, layer, self.name, self.layer_names)
+            for layer in layers
+        }
+        with torch.no_grad():
+            caught = outputs(last, modules, images.to(device))
+        for layer in caught.keys() - self.layers.keys():
+            caught[layer] = pooled(caught[layer], network_of(backbone), self.pooling)
+        return {layer: caught[layer].float().cpu() for layer in layers}
+
+    def stages(self) -> tuple[str, ...]:
+        """The names of the backbone's stages, in their order, each of which is a layer, and then its own layers."""
+        return (*stage_names(self.layers["backbone"]), *self.layer_names)
 
     def module(self, layer: str) -> nn.Module:
         """A layer by its name, or what a module of the backbone gives, such as `blocks.8`, pooled.
@@ -108,6 +132,7 @@ def run_encoder(run: Run, datasets: Datasets) -> Encoder:
         data=config.data,
         data_sha256=state["dataset_sha256"],
         folder=run.folder / "features",
+        views=config.resolved.views,
         device=config.device,
         threads=config.threads,
     )

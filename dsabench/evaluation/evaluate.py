@@ -7,26 +7,27 @@ from pathlib import Path
 
 import torch
 
-from dsabench.config.eval_config import EvalConfig
+from dsabench.config.eval_config import ALL, EvalConfig
 from dsabench.config.plan import resolve_device
 from dsabench.config.spec import Part
 from dsabench.data import Datasets
-from dsabench.data.data_config import DataConfig
+from dsabench.data.data_config import DataConfig, located
 from dsabench.data.dataset import Dataset
 from dsabench.errors import DataError, UsageError
 from dsabench.evaluation.encoder import Encoder
-from dsabench.evaluation.features import EmbeddingStore, FeatureStore, is_whole, seal
+from dsabench.evaluation.features import EmbeddingStore, FeatureStore, is_whole, seal, splits
 from dsabench.evaluation.inputs import Inputs
+from dsabench.evaluation.subject import Subject
 from dsabench.evaluation.words import EVALUATORS, asked
 from dsabench.files import canonical_json, sha256_bytes, sha256_file, write_atomic
 from dsabench.probes import PROBE_VERSION
 from dsabench.probes.base import scores_of
-from dsabench.rng import numpy_generator
 from dsabench.signals import Stop
 from dsabench.tables.answers import Answers, read_answers, write_answers
 from dsabench.tables.rows import SCHEMA_VERSION, Row
 from dsabench.training.machine import prepare
 from dsabench.training.provenance import device_name
+from dsabench.training.ranks import Ranks
 from dsabench.types import Answer, Features, ProbeResult, Score
 
 
@@ -60,11 +61,47 @@ class Evaluation:
             self.data_sha256 = dataset.sha256
             self.store = FeatureStore(encoder, dataset, torch.device(device), config.precision)
         narrow = "" if config.precision == "fp32" else f", {config.precision}"
+        self.datasets = datasets
         self.where = f"{device_name(device)}, {threads} thread{'s' if threads > 1 else ''}{narrow}"
+
+    def extract_together(self, ranks: Ranks) -> None:
+        """Store the features of all layers that were asked for, each of several processes its share of them."""
+        if isinstance(self.store, FeatureStore):
+            for layer in self.config.layers:
+                for name in ("train", "val", "test") if self.config.split == "test" else ("train", "val"):
+                    self.store.extract_together(layer, name, ranks)
+
+    def subject(self, layer: Part) -> Subject | None:
+        """A layer with its encoder and its images; None for embeddings, which have neither."""
+        if not isinstance(self.store, FeatureStore):
+            return None
+        encoder, data = self.encoder, self.config.data or self.encoder.data or DataConfig(name=self.title)
+
+        def elsewhere(name: str) -> Dataset:
+            # Downloads lie together; a loader of its own, for that of this evaluation keeps one data set.
+            there = DataConfig(name=located(name), folder=data.folder)
+            return evaluated_data(encoder, there, Datasets(offline=self.datasets.offline))
+
+        return Subject(self.store, layer, self.config.split, data, elsewhere)
 
     def layers(self) -> Iterator[LayerEvaluation]:
         """The layers that were asked for, one after another."""
-        return (LayerEvaluation(self, layer) for layer in self.config.layers)
+        layers = self.config.layers
+        if Part(ALL) in layers:
+            layers = self._every_layer(layers)
+        return (LayerEvaluation(self, layer) for layer in layers)
+
+    def _every_layer(self, layers: tuple[Part, ...]) -> tuple[Part, ...]:
+        """The layers with all of the encoder's in the place of `all`, each once; read in one forward pass a split."""
+        if not isinstance(self.store, FeatureStore):
+            raise UsageError(
+                f"{self.encoder.name} has no stages; embeddings have {', '.join(self.encoder.layer_names)}"
+            )
+        stages = self.encoder.stages()
+        for split in ("train", "val", "test") if self.config.split == "test" else ("train", "val"):
+            self.store.get_all(stages, split)
+        every = (part for layer in layers for part in (map(Part, stages) if layer == Part(ALL) else (layer,)))
+        return tuple(dict.fromkeys(every))
 
 
 class LayerEvaluation:
@@ -72,10 +109,13 @@ class LayerEvaluation:
 
     def __init__(self, evaluation: Evaluation, layer: Part) -> None:
         self.evaluation, self.layer = evaluation, layer
-        self.inputs = Inputs(*splits(evaluation.store, layer, evaluation.config.split))
+        found = splits(evaluation.store, layer, evaluation.config.split)
+        self.inputs = Inputs(*found, evaluation.subject(layer))
 
     def rows(self, stop: Stop) -> Iterator[Row]:
         """A row for every value of every evaluator."""
+        if self.inputs.subject is not None:
+            self.inputs.subject.stop = stop
         for part in self.evaluation.parts:
             stop.check()
             try:
@@ -97,6 +137,8 @@ class LayerEvaluation:
         if path is not None and result.answers:
             write_answers(path, as_answers(part.name, result, self.inputs.test))
             write_atomic(seal(path), sha256_file(path) + "\n")
+            if self.inputs.subject is not None:
+                self.inputs.subject.tidy()
         return result
 
     def answers(self, part: Part) -> Answers:
@@ -172,24 +214,6 @@ def evaluated_data(encoder: Encoder, config: DataConfig | None, datasets: Datase
             "and, to tell them apart in tables, --data-name"
         )
     return dataset
-
-
-def splits(store: FeatureStore | EmbeddingStore, layer: Part, split: str) -> tuple[Features, Features, Features]:
-    """What to fit on, to choose on and to score on.
-
-    On the validation split a probe chooses on a tenth of the training features: what it is scored on stays unseen.
-    """
-    train = store.get(layer, "train")
-    if split == "test":
-        return train, store.get(layer, "val"), store.get(layer, "test")
-    order = torch.from_numpy(numpy_generator("choose", "val").permutation(len(train.y)))
-    chosen, fitted = order[: len(order) // 10], order[len(order) // 10 :]
-    return take(train, fitted), take(train, chosen), store.get(layer, "val")
-
-
-def take(features: Features, index: torch.Tensor) -> Features:
-    """The samples at `index` (M,)."""
-    return Features(features.x[index], features.y[index])
 
 
 def as_answers(probe: str, result: ProbeResult, test: Features) -> Answers:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -38,17 +38,43 @@ class ModuleOutput(nn.Module):
         self.backbone, self.module, self.pooling = backbone, module, pooling
 
     def forward(self, images: Tensor) -> Tensor:
-        caught: list[Any] = []
-        hook = self.module.register_forward_hook(lambda module, inputs, output: caught.append(output))
-        try:
-            self.backbone(images)
-        finally:
+        caught = outputs(self.backbone, {"layer": self.module}, images)["layer"]
+        return pooled(caught, network_of(self.backbone), self.pooling)
+
+
+def outputs(model: nn.Module, modules: Mapping[str, nn.Module], images: Tensor) -> dict[str, Tensor]:
+    """What each of `modules`, inside `model` or the model itself, gives in one forward pass of `images`, by its name.
+
+    Raises UsageError for a module that gives no tensor, or more than one.
+    """
+    caught: dict[str, list[Any]] = {name: [] for name in modules}
+    hooks = [
+        module.register_forward_hook(lambda module, inputs, output, name=name: caught[name].append(output))
+        for name, module in modules.items()
+    ]
+    try:
+        model(images)
+    finally:
+        for hook in hooks:
             hook.remove()
-        if len(caught) != 1 or not isinstance(caught[0], Tensor):
+    for name, found in caught.items():
+        if len(found) != 1 or not isinstance(found[0], Tensor):
             raise UsageError(
-                f"the layer gives {len(caught)} outputs an image, or none that is a tensor; choose another"
+                f"the layer {name} gives {len(found)} outputs an image, or none that is a tensor; choose another"
             )
-        return pooled(caught[0], network_of(self.backbone), self.pooling)
+    return {name: found[0] for name, found in caught.items()}
+
+
+def stage_names(backbone: nn.Module) -> tuple[str, ...]:
+    """The names of the stages of a backbone's network: those that timm names, else blocks, else parts."""
+    network = network_of(backbone)
+    told = getattr(network, "feature_info", None)
+    if told is not None:
+        return tuple(str(one["module"]) for one in told)
+    stages = getattr(network, "stages", None)
+    if stages is not None:
+        return tuple(f"stages.{name}" for name, _ in stages.named_children())
+    return tuple(name for name, _ in network.named_children())
 
 
 def network_of(backbone: nn.Module) -> nn.Module:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dsabench.config.preprocess import Preprocess
 from dsabench.data.dataset import ImageSource, Split
-from dsabench.data.loader import image_batches, reading_workers
+from dsabench.data.loader import batches_of, image_batches, reading_workers
 from dsabench.data.reading import in_order, pictures
 from dsabench.errors import UsageError
 
@@ -19,9 +19,17 @@ BATCH_PIXELS = 64 * 224 * 224
 
 
 def prepared_batches(
-    split: Split, preprocess: Preprocess, *, batch_size: int, device: torch.device
+    split: Split,
+    preprocess: Preprocess,
+    *,
+    batch_size: int,
+    device: torch.device,
+    rank: int = 0,
+    world_size: int = 1,
 ) -> Iterator[Tensor]:
     """All images of `split` in order, float32 (B, C, H, W) as `preprocess` says, at most `batch_size` at a time.
+
+    Each of several ranks has its share of the batches.
 
     Raises UsageError for images whose channels cannot be the model's.
     """
@@ -33,11 +41,13 @@ def prepared_batches(
             batch_size=batch_size,
             device=device,
             workers=reading_workers(split),
+            rank=rank,
+            world_size=world_size,
         )
         return
     images = split.files or split.images
     together = max(1, min(batch_size, BATCH_PIXELS // preprocess.image_size**2))
-    parts = torch.split(torch.arange(len(split)), together)
+    parts = batches_of(len(split), together, rank, world_size)
     workers = 0 if isinstance(split.images, Tensor) else reading_workers(split)
     for (batch,) in in_order(partial(transformed, images, preprocess), parts, device, workers):
         yield batch

@@ -11,8 +11,7 @@ from torch import nn
 
 from dsabench.config.spec import Part
 from dsabench.evaluation.encoder import module_encoder
-from dsabench.evaluation.evaluate import splits
-from dsabench.evaluation.features import FeatureStore
+from dsabench.evaluation.features import FeatureStore, splits
 from dsabench.evaluation.inputs import Inputs
 from dsabench.evaluation.words import asked
 from dsabench.probes.base import scores_of

@@ -89,5 +89,5 @@ def as_trial(frozen: FrozenTrial) -> Trial:
     """What `as_frozen` was given."""
     facts: dict[str, Any] = dict(frozen.user_attrs)
     # JSON has lists alone.
-    facts |= {"values": tuple(facts["values"]), "run_ids": tuple(facts["run_ids"])}
+    facts |= {name: tuple(facts.get(name, ())) for name in ("values", "run_ids", "cdnv")}
     return Trial(number=frozen.number, options=frozen.params, **facts)

@@ -7,9 +7,6 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
-import torch
-
-from dsabench import __version__
 from dsabench.config.eval_config import EvalConfig
 from dsabench.config.run_config import RunConfig
 from dsabench.data import Datasets
@@ -20,14 +17,13 @@ from dsabench.evaluation.evaluate import evaluate
 from dsabench.progress import Update
 from dsabench.signals import Stop
 from dsabench.tables.rows import SCHEMA_VERSION, Row
-from dsabench.training.build import facts_of
+from dsabench.training.beginning import facts
 from dsabench.training.cost import freed_memory_kept
 from dsabench.training.events import event_files, unheard
 from dsabench.training.loop import Track, fit
 from dsabench.training.machine import prepare
-from dsabench.training.provenance import blas_version, device_name, processor_capability, source_revision
 from dsabench.training.ranks import Ranks, make_fabric
-from dsabench.training.run import Run, utc_now
+from dsabench.training.run import Run
 from dsabench.training.state import State
 from dsabench.training.store import Store
 
@@ -105,10 +101,11 @@ def train(
     check_same_data(run, dataset, overwrite)
     fabric = make_fabric(config)
     ranks = Ranks(fabric)
-    if not overwrite and ranks.by_writer(run.is_complete):
-        return run, True
-    state = State(config, dataset, fabric)
-    with shop.stop.deferred(), run.locked(shop.stop, ranks):
+    with ranks.together():
+        if not overwrite and ranks.by_writer(run.is_complete):
+            return run, True
+        state = State(config, dataset, fabric)
+    with ranks.together(), shop.stop.deferred(), run.locked(shop.stop, ranks):
         # Another process may have trained it while this one waited.
         run.written_by(ranks, run.reload)
         if overwrite:
@@ -139,25 +136,6 @@ def check_same_data(run: Run, dataset: Dataset, overwrite: bool) -> None:
             f"the run {run.folder} was trained on other data (hash {known[:12]}, {dataset.name} now has "
             f"{dataset.sha256[:12]}); use another --runs folder, or --overwrite always to train it again"
         )
-
-
-def facts(config: RunConfig, dataset: Dataset, n_devices: int, started_utc: str | None) -> dict[str, object]:
-    """Where a run's numbers come from."""
-    sha, dirty = source_revision()
-    return {
-        "dataset_sha256": dataset.sha256,
-        "data_facts": dataset.facts._asdict(),
-        **facts_of(config)._asdict(),
-        "git_sha": sha,
-        "git_dirty": dirty,
-        "dsabench_version": __version__,
-        "torch_version": torch.__version__,
-        "device": device_name(config.device),
-        "capability": processor_capability(config.device),
-        "blas": blas_version(),
-        "n_devices": n_devices,
-        "started_utc": started_utc or utc_now(),
-    }
 
 
 def failed_row(run: Run, what: EvalConfig, note: str, tuning: str) -> Row:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from dsabench.checks import require_positive
 from dsabench.errors import UsageError
+from dsabench.gather import gather_rows
 from dsabench.methods.base import Method, Recipe, tiny
 from dsabench.methods.embedding import embed, full_precision
 from dsabench.transfer import send
@@ -75,7 +76,7 @@ class WMSE(Method):
     def forward(self, views: Views) -> MethodOutput:
         out = embed(self.backbone, self.projector, views)
         with full_precision(out.z1):
-            return MethodOutput(self.loss(torch.stack([out.z1, out.z2])), *out)
+            return MethodOutput(self.loss(torch.stack([gather_rows(out.z1), gather_rows(out.z2)])), *out)
 
     def loss(self, z: Tensor) -> Tensor:
         """The loss of both views' embeddings (2, B, D), each view whitened by itself, both sliced alike."""

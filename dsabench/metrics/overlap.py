@@ -5,11 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dsabench.metrics.distances import pairwise
+from dsabench.metrics.distances import ROUNDING, pairwise
 from dsabench.metrics.samples import Metric, Samples
-
-# Two distances that differ by less than this share are equal up to rounding.
-ROUNDING = 1e-12
 
 
 @Metric
@@ -18,7 +15,10 @@ def directional_cdnv(samples: Samples) -> float:
 
     The mean over ordered pairs c != c' of mean_{i in c} ((x_i - mu_c) . (mu_c - mu_c'))^2 / ||mu_c - mu_c'||^4, of
     features (N, D) and classes (N,): Luthra et al. 2025, arXiv 2506.04411, and arXiv 2603.03530. At most `cdnv`, and D
-    times smaller where classes are round. Lower is better; takes O(N C D) in a second pass.
+    times smaller where classes are round: spread across the line of two means costs a linear or nearest-mean classifier
+    nothing. 2603.03530 reports that it falls under self-supervised training while `cdnv` stays large, and bounds the
+    few-shot error by it; `cdnv` is what the paper of DSA argues with, so it is the primary. Lower is better; takes
+    O(N C D) in a second pass.
     """
     ratios = pairwise_directional_cdnv(samples)
     return float(ratios[~torch.eye(len(ratios), dtype=torch.bool)].mean())
@@ -41,8 +41,8 @@ def pairwise_directional_cdnv(samples: Samples) -> Tensor:
 def nearest_class_gap(samples: Samples) -> float:
     """Mean over classes of the squared distance from the mean of features (N, D) to the nearest other class mean.
 
-    What `inter_class_separation` is for the nearest class instead of for all. Higher is better; no pass of its own,
-    O(C^2 D).
+    What `inter_class_separation` (arXiv 2407.13541) is for the nearest class instead of for all. Higher is better;
+    O(N D), in the pass that most metrics share, and O(C^2 D).
     """
     return float(class_gaps(samples).mean())
 
@@ -92,7 +92,7 @@ def calinski_harabasz(samples: Samples) -> float:
     """Variance ratio of features (N, D) and classes (N,): (between / (C - 1)) / (within / (N - C)), in traces.
 
     Calinski and Harabasz 1974: `fisher_ratio` with degrees of freedom, so comparable at equal N and C alone. Higher is
-    better; no pass of its own. Raises ValueError where every sample is a class of its own.
+    better; O(N D), in the pass that most metrics share. Raises ValueError where every sample is a class of its own.
     """
     moments, (n, classes) = samples.compared().moments, (len(samples), samples.n_classes)
     if classes == n:

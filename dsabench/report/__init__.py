@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from dsabench.report.chart import Log, chart_table, log_table
 from dsabench.report.datasets import dataset_table
 from dsabench.report.differences import paired_tables
-from dsabench.report.entries import listing_table, run_table
+from dsabench.report.entries import evaluator_table, listing_table, run_table
 from dsabench.report.over_images import model_findings, model_tables
 from dsabench.report.overview import overview_tables
 from dsabench.report.sentences import declared, finding, per_image
@@ -120,8 +120,8 @@ def print_by_class(console: Console, found: ByClass) -> None:
 
 
 def print_listing(console: Console, kind: str, entries: Sequence[Mapping[str, str]]) -> None:
-    """Draw `listing_table`."""
-    _draw(console, [listing_table(kind, entries)])
+    """Draw `listing_table`, of probes and metrics `evaluator_table`."""
+    _draw(console, [evaluator_table(entries) if entries and "cost" in entries[0] else listing_table(kind, entries)])
 
 
 def print_runs(console: Console, store: str, runs: Sequence[Mapping[str, object]], *, of: int) -> None:

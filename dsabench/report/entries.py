@@ -20,6 +20,8 @@ _RUNS = {
     "started_utc": Column("when (UTC)", "text"),
 }
 
+_ARROWS = {"higher": "↑", "lower": "↓", "neither": ""}
+
 
 def listing_table(kind: str, entries: Sequence[Mapping[str, str]]) -> Table:
     """What exists of a kind (`methods`, `runs`): one line an entry, one column a key, the first its name."""
@@ -28,6 +30,20 @@ def listing_table(kind: str, entries: Sequence[Mapping[str, str]]) -> Table:
     keys = list(dict.fromkeys(key for entry in entries for key in entry))
     columns = tuple(Column(key, "text" if place else "name") for place, key in enumerate(keys))
     return Table("", columns, (Section(tuple(tuple(entry.get(key) for key in keys) for entry in entries)),))
+
+
+def evaluator_table(entries: Sequence[Mapping[str, str]]) -> Table:
+    """Probes or metrics, two lines each: what it is, then its formula, its cost and its source."""
+    lines = []
+    for entry in entries:
+        facts = "; ".join(filter(None, (entry["formula"], entry["cost"], entry["source"])))
+        lines += [(entry["name"], _ARROWS[entry["direction"]], entry["summary"]), (None, None, facts)]
+    columns = (Column("name", "name"), Column("", "text"), Column("what; formula; cost; source", "text"))
+    notes = (
+        "↑ higher, ↓ lower is better; N samples, K at most 10,000 of them, M test samples, D dimensions, C classes",
+        "x unit rows, m_c and V_c mean and variance of class c, n_c its size; in full: dsabench show NAME",
+    )
+    return Table("", columns, (Section(tuple(lines)),), notes)
 
 
 def run_table(store: str, runs: Sequence[Mapping[str, object]], *, of: int) -> Table:

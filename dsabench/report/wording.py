@@ -52,7 +52,7 @@ def label(probe: str, probe_params: str, metric: str) -> str:
     options = {option: value for option, value in parameters(probe_params).items() if option not in unsaid}
     words = [f"{options.pop('shots')}-shot" if "shots" in options else name]
     if metric != "accuracy":
-        words = words if probe != "crowding" else []
+        words = words if probe not in ("crowding", metric) else []
         words.append(_METRICS.get(metric, metric.replace("_", " ")))
     details = ", ".join(value if isinstance(value, str) else f"{option}={value}" for option, value in options.items())
     return " ".join([*words, f"({details})"] if details else words)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from dsabench import rng
-from dsabench.errors import Interrupted, RunFailed
+from dsabench.errors import Interrupted, ProcessLost, RunFailed
 from dsabench.signals import Stop
 from dsabench.training.checkpoint import module_state, read_checkpoint, tensors_sha256, write_checkpoint
 from dsabench.training.cost import peak_memory_mb, reset_peak_memory
@@ -38,14 +38,21 @@ def fit(state: State, run: Run, stop: Stop, watch: Watch, told: Told = unheard, 
     `watch(step, total, loss, images_per_s)` is called after every step, with the last loss that is known, and
     `told(row)` with each row of the log, on every rank; what `track(state)` returns at the end of an epoch is entered
     in that row. Raises RunFailed for a loss or a weight that is not finite, with nothing after it saved (on the CPU
-    with nothing updated either), and Interrupted, after a checkpoint, when `stop` was requested.
+    with nothing updated either), Interrupted, after a checkpoint, when `stop` was requested, and ProcessLost where
+    another process of the run is gone.
     """
     reset_peak_memory(state.fabric.device)
     try:
-        resume(state, run)
-        tally = Tally(state.position, state.fabric.device, state.ranks.mean)
-        train(state, run, tally, stop, watch, told, track)
-        finish(state, run, tally)
+        with state.ranks.together():
+            resume(state, run)
+            tally = Tally(state.position, state.fabric.device, state.ranks.mean)
+            train(state, run, tally, stop, watch, told, track)
+            finish(state, run, tally)
+    except ProcessLost:
+        # Nothing can be agreed on any more.
+        if state.ranks.is_writer:
+            run.update(status="interrupted")
+        raise
     except RunFailed as error:
         failed = {"status": "failed", "error": str(error), "finished_utc": utc_now()}
         run.written_by(state.ranks, lambda: run.update(**failed))
@@ -79,7 +86,12 @@ def train(
     with rng.forked(state.config.seed, "train"):
         while position.step < state.total:
             epoch, start = divmod(position.step, state.steps_per_epoch)
+            begun = False
             for views in batches(state, epoch, start):
+                if not begun:
+                    # What reads ahead takes its time to begin.
+                    ranks.wait()
+                    begun = True
                 number, lr = position.step, state.lr
                 try:
                     tally.add(number, step(state, views), lr)
@@ -97,8 +109,10 @@ def train(
                 watch(position.step, state.total, tally.last_loss, state.images_per_s)
                 if ends:
                     close_epoch(state, tally)
-                    if track is not None and ranks.is_writer:
-                        position.log[-1] |= track(state)
+                    if track is not None:
+                        if ranks.is_writer:
+                            position.log[-1] |= track(state)
+                        ranks.wait()
                         # Measuring is no training either.
                         clock = time.monotonic()
                     told(position.log[-1])
@@ -163,5 +177,7 @@ def finish(state: State, run: Run, tally: Tally) -> None:
     if bad:
         raise RunFailed(f"{state.config.label}: {bad[0]} is not finite after the last step; try a smaller lr")
     sha256 = tensors_sha256(module_state(state.method, "method"))
+    if not state.ranks.are_equal(int(sha256[:12], 16)):
+        raise RunFailed(f"{state.config.label}: its processes ended with different weights; are they of one kind?")
     changes = {"status": "finished", "weights_sha256": sha256, "finished_utc": utc_now()}
     save(state, run, tally, **changes, **cost(state, run))

@@ -11,7 +11,7 @@ from torch import Tensor
 from dsabench import rng
 from dsabench.data.loader import labelled_batches, pretraining_batches, reading_workers, unlabelled
 from dsabench.errors import RunFailed
-from dsabench.gather import gather_rows
+from dsabench.gather import gather_rows, own_rows, sum_over_processes
 from dsabench.training.state import State
 from dsabench.transfer import send
 from dsabench.types import LabelledViews, Views
@@ -54,8 +54,6 @@ def step(state: State, views: Views | LabelledViews) -> dict[str, Tensor]:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     state.position.step += 1
-    # Before teachers copy them.
-    state.ranks.align(state.buffers())
     state.method.after_step(state.progress)
     state.regularizer.after_step(state.progress)
     return {name: term.detach() for name, term in terms.items()}
@@ -89,12 +87,12 @@ def precision(state: State, views: Views) -> dict[str, Tensor]:
     if pairs is None:
         return {}
     index = gather_rows(views.index)
-    if len(pairs) != len(index):
+    if pairs.shape != (len(views.index), len(index)):
         return {}
     # Nothing that trains reads these labels.
     labels = state.dataset.train.on(state.fabric.device).labels[index]
-    count = pairs.sum()
-    hits = ((labels[:, None] == labels) & pairs).sum()
+    own = labels[own_rows(len(views.index))]
+    hits, count = sum_over_processes(torch.stack([((own[:, None] == labels) & pairs).sum(), pairs.sum()]))
     return {"similar_precision": hits / count.clamp(min=1), "similar_steps": (count > 0).float()}
 
 

@@ -94,7 +94,7 @@ def test_labels_lie_in_a_table_beside_file_names(tmp_path: Path) -> None:
 def test_many_rows_are_mapped_and_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     np.savez(tmp_path / "a.npz", x=X, y=Y)
     held = load_embeddings(tmp_path / "a.npz")
-    monkeypatch.setattr(module, "RESIDENT_BYTES", 0)
+    monkeypatch.setattr("dsabench.files.RESIDENT_BYTES", 0)
     monkeypatch.setattr(module, "_BLOCK_BYTES", 500)
     mapped = load_embeddings(tmp_path / "a.npz")
     for split in ("train", "val", "test"):

@@ -7,13 +7,24 @@ import pytest
 
 from dsabench.config.spaces import Choice, Range
 from dsabench.errors import DataError
-from dsabench.launch.journal import Journal
+from dsabench.launch.journal import Journal, as_frozen, as_trial
 from dsabench.launch.proposals import distribution
 from dsabench.tables.trials import Trial
 
 SPACE = {"method.lr": distribution(Range(0.1, 1.0)), "regularizer.m": distribution(Choice(("learned", "prior")))}
 TRIALS = [
-    Trial(0, "default", "a+b", {"method.lr": 0.5, "regularizer.m": "prior"}, (0.5, 0.75), ("aa", "bb"), 2.5, "ok"),
+    Trial(
+        0,
+        "default",
+        "a+b",
+        {"method.lr": 0.5, "regularizer.m": "prior"},
+        (0.5, 0.75),
+        ("aa", "bb"),
+        2.5,
+        "ok",
+        "",
+        (0.3, None),
+    ),
     Trial(
         1,
         "tpe",
@@ -58,3 +69,10 @@ def test_a_damaged_journal_is_named(journal: Journal) -> None:
     journal.path.write_text("nonsense\n" + journal.path.read_text())
     with pytest.raises(DataError, match=r"the journal .*0123\.log is damaged"):
         journal.trials()
+
+
+def test_a_trial_of_before_crowding_was_measured_is_read() -> None:
+    frozen = as_frozen(TRIALS[0], SPACE)
+    assert frozen.user_attrs.pop("cdnv") == (0.3, None)
+    assert as_trial(frozen) == replace(TRIALS[0], number=frozen.number, cdnv=())
+    assert as_trial(frozen).crowding is None

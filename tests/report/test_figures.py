@@ -14,6 +14,7 @@ from dsabench.report.figures.budgets import Budget, budgets_figure
 from dsabench.report.figures.costs import Cost, costs
 from dsabench.report.figures.drawing import STYLES, inline, looks, save, svg
 from dsabench.report.figures.forest import Forest, ForestLine, forest
+from dsabench.report.figures.fronts import Trials, fronts
 from dsabench.report.figures.labels import Box, beside
 from dsabench.report.figures.learning import Curve, Curves, curves
 from dsabench.report.figures.matrices import Matrix, matrix
@@ -177,3 +178,24 @@ def test_names_stay_text(name: str) -> None:
     assert "<script" not in text
     assert "\x1b" not in text
     assert "…" in text or len(name) < 60
+
+
+def test_labels_keep_off_lines_where_there_is_room() -> None:
+    way = ((100.0, 150.0), (300.0, 150.0))
+    free, kept = (beside(["an arm"], [way[0]], 10.0, Box(0, 0, 400, 300), lines)[0] for lines in ((), [way]))
+    crossed = Box(100, 149, 300, 151)
+    assert free.overlap(crossed) > 0
+    assert kept.overlap(crossed) == 0
+
+
+def test_a_front_is_what_no_other_trial_beats_in_both() -> None:
+    points = ((0.3, 90.0), (0.2, 80.0), (0.25, 70.0), (0.3, 85.0), (0.4, 90.0), (0.2, 79.0))
+    arm, plain = Trials("simclr+dsa", points), Trials("simclr", ((0.5, 50.0),))
+    assert arm.front == ((0.2, 80.0), (0.3, 90.0))
+    lines = axes_of(fronts((plain, arm), "CDNV", "kNN, %")).get_lines()
+    drawn = {
+        str(line.get_label()): line.get_xydata().tolist() for line in lines if not str(line.get_label()).startswith("_")
+    }
+    assert drawn == {"simclr": [[0.5, 50.0]], "simclr+dsa": [[0.2, 80.0], [0.3, 90.0]]}
+    # The other four are there too.
+    assert len(lines) == len(drawn) + 4

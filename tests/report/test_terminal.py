@@ -233,6 +233,13 @@ def test_listing_keeps_brackets_wraps_and_says_when_there_is_nothing() -> None:
     assert rendered(lambda console: print_listing(console, "runs", [])) == "no runs yet\n"
 
 
+def test_metrics_are_listed_with_formula_cost_and_source() -> None:
+    entry = {"name": "cdnv", "summary": "crowding", "formula": "V / d^2", "direction": "lower", "cost": "O(N D)"}
+    lines = rendered(lambda console: print_listing(console, "metrics", [entry | {"source": "2112.15121"}])).splitlines()
+    assert [line.strip() for line in lines[2:4]] == ["cdnv ↓ crowding", "V / d^2; O(N D); 2112.15121"]
+    assert "N samples" in " ".join(lines[4:])
+
+
 def test_computing_tables_waits_for_nothing_heavy() -> None:
     code = "import dsabench.report, dsabench.report.markdown, sys; print(*{name.split('.')[0] for name in sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

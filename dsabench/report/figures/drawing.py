@@ -46,6 +46,8 @@ class Style:
 STYLES: Mapping[str, Style] = {
     "page": Style(4.7, 9.5, {"svg.fonttype": "none", "font.family": "sans-serif"}),
     "paper": Style(5.5, 8, {"font.family": "STIXGeneral", "svg.fonttype": "path"}),
+    # Shown as an image, where the reader's setting does not reach: on white, and with letters that need no font.
+    "readme": Style(7.5, 9.5, {"font.family": "DejaVu Sans", "svg.fonttype": "path", "savefig.facecolor": "white"}),
     "slides": Style(9.0, 15, {"font.family": "DejaVu Sans", "lines.linewidth": 2.5, "svg.fonttype": "path"}),
 }
 PAGE = STYLES["page"]
@@ -190,6 +192,6 @@ def _regularized(spec: str) -> bool:
 
 def folded(name: str, width: int = LABEL_WIDTH) -> str:
     """A name as a figure has room for it: broken into lines, the longest of which are cut."""
-    lines = broken(printable(name), width).split("\n")
+    lines = [line.strip() for line in broken(printable(name), width).split("\n")]
     lines = [line if len(line) <= width + 4 else f"{line[: width + 3]}…" for line in lines]
     return "\n".join(lines if len(lines) <= 4 else [*lines[:3], "…"])

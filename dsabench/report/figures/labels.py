@@ -10,6 +10,10 @@ from typing import NamedTuple
 LETTER, LINE = 0.56, 1.2
 
 
+# In pixels.
+Place = tuple[float, float]
+
+
 class Box(NamedTuple):
     """A rectangle in pixels."""
 
@@ -29,16 +33,28 @@ class Box(NamedTuple):
         return math.hypot(max(self.left - x, 0.0, x - self.right), max(self.bottom - y, 0.0, y - self.top))
 
 
-def beside(names: Sequence[str], points: Sequence[tuple[float, float]], size: float, frame: Box) -> list[Box]:
+def beside(
+    names: Sequence[str],
+    points: Sequence[Place],
+    size: float,
+    frame: Box,
+    lines: Sequence[tuple[Place, Place]] = (),
+) -> list[Box]:
     """A box for each name beside its point, text of `size` pixels, inside `frame` as far as that can be.
 
-    Of twelve directions at growing distances the first that lies on no point and no label before it, else the best.
+    Of twelve directions at growing distances the first that lies on no point, no line and no label before it, else the
+    best.
     """
     marks = [Box(x - 0.4 * size, y - 0.4 * size, x + 0.4 * size, y + 0.4 * size) for x, y in points]
+    marks += [
+        Box(x - 0.2 * size, y - 0.2 * size, x + 0.2 * size, y + 0.2 * size)
+        for line in lines
+        for x, y in _along(*line, 0.5 * size)
+    ]
     placed: list[Box] = []
     for name, (x, y) in zip(names, points, strict=True):
-        lines = name.split("\n")
-        width, height = LETTER * size * max(map(len, lines)), LINE * size * len(lines)
+        parts = name.split("\n")
+        width, height = LETTER * size * max(map(len, parts)), LINE * size * len(parts)
         candidates = [
             _box(x, y, width, height, angle, reach * size) for reach in (0.7, 1.4, 2.4, 3.6, 5.0) for angle in _ANGLES
         ]
@@ -48,6 +64,12 @@ def beside(names: Sequence[str], points: Sequence[tuple[float, float]], size: fl
 
 
 _ANGLES = tuple(math.radians(degrees) for degrees in (0, 45, -45, 90, -90, 180, 135, -135, 20, -20, 160, -160))
+
+
+def _along(start: Place, end: Place, step: float) -> list[Place]:
+    """Points between two, `step` apart."""
+    n = max(1, int(math.dist(start, end) / step))
+    return [tuple(a + (b - a) * k / n for a, b in zip(start, end, strict=True)) for k in range(1, n)]  # type: ignore[misc]
 
 
 def _box(x: float, y: float, width: float, height: float, angle: float, reach: float) -> Box:

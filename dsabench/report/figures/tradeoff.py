@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from dsabench.report.figures.drawing import GRID, INK, MUTED, PAGE, Style, folded, looks, new_figure, styled
-from dsabench.report.figures.labels import Box, beside
+from dsabench.report.figures.drawing import GRID, INK, MUTED, PAGE, SURFACE, Style, folded, looks, new_figure, styled
+from dsabench.report.figures.labels import Box, Place, beside
 
 
 @dataclass(frozen=True)
@@ -80,15 +80,16 @@ def tradeoff(content: Tradeoff, style: Style = PAGE) -> Figure:
         figure.set_layout_engine("none")
         size = 0.72 * style.size if many else 0.85 * style.size
         names = [folded(point.spec) for point in content.points]
-        pixels: list[tuple[float, float]] = []
-        for point in content.points:
-            across, up = axes.transData.transform(at[point.spec])
-            pixels.append((float(across), float(up)))
+        pixels: dict[str, Place] = {}
+        for spec, point_at in at.items():
+            across, up = axes.transData.transform(point_at)
+            pixels[spec] = (float(across), float(up))
         frame = axes.get_window_extent()
-        boxes = beside(names, pixels, size * figure.dpi / 72, Box(*frame.extents))
-        for name, point, pixel, box in zip(names, content.points, pixels, boxes, strict=True):
-            left, middle = map(float, axes.transData.inverted().transform((box.left, (box.bottom + box.top) / 2)))
-            far = box.distance(*pixel) > 1.2 * size * figure.dpi / 72
+        ways = [(pixels[start], pixels[end]) for start, end in content.arrows]
+        boxes = beside(names, [*pixels.values()], size * figure.dpi / 72, Box(*frame.extents), ways)
+        for name, point, pixel, place in zip(names, content.points, pixels.values(), boxes, strict=True):
+            left, middle = map(float, axes.transData.inverted().transform((place.left, (place.bottom + place.top) / 2)))
+            far = place.distance(*pixel) > 1.2 * size * figure.dpi / 72
             if far:
                 axes.annotate(
                     "",
@@ -97,5 +98,6 @@ def tradeoff(content: Tradeoff, style: Style = PAGE) -> Figure:
                     arrowprops={"arrowstyle": "-", "color": MUTED, "lw": 0.5},
                     zorder=1,
                 )
-            axes.text(left, middle, name, va="center", ha="left", size=size, zorder=6)
+            box = {"boxstyle": "round,pad=0.05", "fc": SURFACE, "ec": "none", "alpha": 0.75}
+            axes.text(left, middle, name, va="center", ha="left", size=size, zorder=6, bbox=box)
     return figure

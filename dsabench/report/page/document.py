@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from dsabench.report.page.blocks import Absent, Block, Chapter, Page, Section
 from dsabench.report.page.material import Material
-from dsabench.report.page.measured import cost, crowding, differences, results
+from dsabench.report.page.measured import cost, differences, results
 from dsabench.report.page.opening import opening, several
 from dsabench.report.page.origin import provenance
 from dsabench.report.page.stored import Stored, stored_sections
+from dsabench.report.page.tradeoffs import crowding
 
 
 def page_of(chapters: Sequence[tuple[Material, Stored | None]]) -> Page:
@@ -32,10 +33,21 @@ _STORED = {
 
 def _chapter(material: Material, stored: Stored | None) -> Chapter:
     deviations = None if stored is None else stored.deviations
-    made = {} if stored is None else stored_sections(stored)
-    middle = []
-    for key, title in _STORED.items():
-        why = Absent("it needs the runs behind these rows.", f"dsabench report {material.source} --from RUNS")
-        middle.append(Section(f"{material.name}-{key}", title, made.get(key, (why,))))
-    sections = (results(material), differences(material), crowding(material), *middle, cost(material))
-    return Chapter(material.title, opening(material, deviations or ()), (*sections, provenance(material, deviations)))
+    first = (results(material), differences(material), crowding(material))
+    middle = [_without_runs(material)] if stored is None else _with_runs(material, stored)
+    sections = (*first, *middle, cost(material), provenance(material, deviations))
+    return Chapter(material.title, opening(material, deviations or ()), sections)
+
+
+def _with_runs(material: Material, stored: Stored) -> list[Section]:
+    made = stored_sections(stored)
+    return [Section(f"{material.name}-{key}", title, made[key]) for key, title in _STORED.items()]
+
+
+def _without_runs(material: Material) -> Section:
+    """One section in place of all that need the runs."""
+    told = ", ".join(title[0].lower() + title[1:] for title in _STORED.values())
+    why = Absent(
+        f"{told}. All of it is in the runs behind these rows.", f"dsabench report {material.source} --from RUNS"
+    )
+    return Section(f"{material.name}-runs", "What the runs would show", (why,))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.resources import files
 from itertools import groupby
@@ -19,12 +19,18 @@ from dsabench.report.table import WORDS, Arm, Cell, Difference, Interval, Mean, 
 from dsabench.report.wording import LABELS, headed, printable, written
 
 
-def html(page: Page) -> str:
-    """The page as text."""
+def drawn(drawing: Drawing) -> Markup:
+    """A figure as an element of the page."""
+    # Escaped by matplotlib inside, and by `inline` what is added.
+    return Markup(inline(drawing.draw(PAGE), drawing.name, drawing.alt))
+
+
+def html(page: Page, figure: Callable[[Drawing], Markup] = drawn) -> str:
+    """The page as text, with what `figure` makes of its drawings."""
     folder = files("dsabench.report.page")
     style, script = ((folder / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"figure": _figure, "words": _words, "order": order, "spread": spread, "headed": headed}
+    environment.filters |= {"figure": figure, "words": _words, "order": order, "spread": spread, "headed": headed}
     environment.filters |= {"plain": printable, "groupby_kind": _runs, "breakable": _breakable}
     environment.tests["number"] = lambda column: column.kind not in WORDS
     environment.tests["arm"] = lambda cell: isinstance(cell, Arm)
@@ -41,14 +47,12 @@ def _runs(blocks: Sequence[Block]) -> list[dict[str, object]]:
     return [{"kind": kind, "blocks": some} for kind, some in found]
 
 
-def _figure(drawing: Drawing) -> Markup:
-    # Escaped by matplotlib inside, and by `inline` what is added.
-    return Markup(inline(drawing.draw(PAGE), drawing.name, drawing.alt))
-
-
 def _breakable(text: str) -> Markup:
-    """A name that may be broken where that reads best."""
-    return Markup("<wbr>").join(re.split(r"(?<=[_,=])|(?=[+\[])", printable(text)))
+    """A name that may be broken where that reads best, its options set apart."""
+    parts = re.split(r"(\[[^\]]*\])", printable(text))
+    pieces = [Markup("<wbr>").join(re.split(r"(?<=[_,])|(?=[+])", part)) for part in parts]
+    options = Markup('<wbr><span class="options">{}</span>')
+    return Markup("").join(options.format(piece) if place % 2 else piece for place, piece in enumerate(pieces))
 
 
 def _words(cell: Cell) -> str:

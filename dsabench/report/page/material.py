@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from dsabench.config.spec import parse_spec
 from dsabench.errors import DataError, NothingToCompare, UsageError
+from dsabench.files import sha256_file
 from dsabench.report.effects import Effect, effects
 from dsabench.report.table import grouped
 from dsabench.stats import Comparison, MetricKey
@@ -26,10 +27,19 @@ Values = Mapping[str, Mapping[MetricKey, Mapping[int, float]]]
 
 
 class Search(NamedTuple):
-    """What a search of one arm came to: the value of every trial in order, None for one that failed."""
+    """What a search of one arm came to: the value of every trial in order, None for one that failed.
+
+    `crowding` is their CDNV on the same split, None where it was not measured.
+    """
 
     arm: str
     values: tuple[float | None, ...]
+    crowding: tuple[float | None, ...]
+
+    def points(self) -> tuple[tuple[float, float], ...]:
+        """(CDNV, value) of the trials that have both."""
+        pairs = zip(self.crowding, self.values, strict=True)
+        return tuple((x, y) for x, y in pairs if x is not None and y is not None)
 
     def expected(self) -> dict[int, float]:
         """The best value to be expected after 1, 2, 4, ... trials; a failed one is worth 0."""
@@ -41,7 +51,8 @@ class Search(NamedTuple):
 class Material:
     """The `rows` of one table, what they are judged by, and what a search left beside them.
 
-    `name` is a slug for anchors and files, `title` for people, `source` the words that name the table in a command.
+    `name` is a slug for anchors and files, `title` for people, `source` the words that name the table in a command,
+    `sha256` that of its file, if it is one.
     """
 
     name: str
@@ -50,6 +61,7 @@ class Material:
     rows: tuple[Row, ...]
     criteria: Criteria
     searches: tuple[Search, ...] = ()
+    sha256: str = ""
 
     @cached_property
     def layer(self) -> str:
@@ -148,7 +160,13 @@ def material_of(path: Path, criteria: Criteria) -> Material:
     check_unique(rows)
     titles = ", ".join(dict.fromkeys(row.dataset for row in rows))
     return Material(
-        anchor(path.stem), f"{path.stem}: {titles}", str(path), rows, criteria, read_searches(path.with_suffix(""))
+        anchor(path.stem),
+        f"{path.stem}: {titles}",
+        str(path),
+        rows,
+        criteria,
+        read_searches(path.with_suffix("")),
+        sha256_file(path),
     )
 
 
@@ -167,11 +185,18 @@ def read_searches(name: Path) -> tuple[Search, ...]:
         return ()
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            trials = [(line["arm"], float(line["value"]) if line["value"] else None) for line in csv.DictReader(file)]
+            trials = [(line["arm"], _number(line["value"]), _number(line.get("cdnv"))) for line in csv.DictReader(file)]
     except (OSError, UnicodeDecodeError, csv.Error, KeyError, ValueError) as error:
         raise DataError(f"{path} is no table of trials ({error}); move it away, or run tune again") from error
     arms = grouped(trials, lambda trial: trial[0])
-    return tuple(Search(arm, tuple(value for _, value in found)) for arm, found in arms.items())
+    return tuple(
+        Search(arm, tuple(value for _, value, _ in found), tuple(cdnv for _, _, cdnv in found))
+        for arm, found in arms.items()
+    )
+
+
+def _number(cell: str | None) -> float | None:
+    return float(cell) if cell else None
 
 
 def runs_of(rows: Sequence[Row]) -> dict[tuple[str, int], str]:

@@ -1,4 +1,4 @@
-"""The sections that need the rows alone: results, paired differences, crowding against accuracy, cost."""
+"""The sections that need the rows alone: results, paired differences, cost."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ from functools import partial
 from statistics import fmean, median, stdev
 
 from dsabench.report.differences import paired_tables
-from dsabench.report.figures.budgets import Budget, budgets_figure
 from dsabench.report.figures.costs import Cost, costs
 from dsabench.report.figures.drawing import method_of
 from dsabench.report.figures.forest import Forest, ForestLine, forest
-from dsabench.report.figures.tradeoff import Point, Tradeoff, tradeoff
 from dsabench.report.overview import overview_tables
 from dsabench.report.page.blocks import Absent, Block, Drawing, Fold, Grid, Section
 from dsabench.report.page.material import Material
@@ -21,11 +19,9 @@ from dsabench.report.table import Arm, Cell, Column, Mean, Number, Remark, Table
 from dsabench.report.table import Section as Lines
 from dsabench.report.wording import amount, label, unit_of
 from dsabench.stats import Comparison, MetricKey
-from dsabench.tables.criteria import parse_guard
 
-_FLOORS, _CEILING = ("random",), "supervised"
-# What the accuracy axis shows where no guard was measured.
-_ACCURACY = "knn"
+FLOORS = ("random",)
+_CEILING = "supervised"
 
 
 def results(material: Material) -> Section:
@@ -45,7 +41,7 @@ def marked(table: Table, layer: str) -> Table:
         arm = cells[0]
         if not isinstance(arm, Arm):
             return cells
-        word = {_CEILING: "ceiling: trained with labels", **dict.fromkeys(_FLOORS, "floor: untrained")}.get(arm.spec)
+        word = {_CEILING: "ceiling: trained with labels", **dict.fromkeys(FLOORS, "floor: untrained")}.get(arm.spec)
         if layer == "pixels":
             word = "floor: raw pixels"
         return cells if word is None else (replace(arm, remarks=(Remark(word, "aside"), *arm.remarks)), *cells[1:])
@@ -156,80 +152,6 @@ def guarded(material: Material, key: MetricKey) -> dict[tuple[str, str], str]:
     }
 
 
-def crowding(material: Material) -> Section:
-    """Every arm a point, and what a search of each arm reaches."""
-    name, title = f"{material.name}-crowding", "Crowding against accuracy"
-    x = next((key for key in material.directions if key.metric == "cdnv" and key.layer == material.layer), None)
-    choices = [*(guard.choice for guard in material.criteria.guards), parse_guard(_ACCURACY).choice]
-    y = next((key for one in choices if (key := one.among(material.directions, material.layer))), None)
-    blocks: list[Block] = []
-    if x is None or y is None:
-        missing = "CDNV" if x is None else "an accuracy"
-        blocks.append(Absent(f"{missing} was not measured.", "dsabench compare … --probe crowding --probe knn"))
-    else:
-        content = tradeoff_of(material, x, y)
-        told, far = (
-            ", ".join(f"{one.spec} ({one.x:.3g}, {one.y:.1f}%)" for one in points)
-            for points in (content.points, content.outside)
-        )
-        blocks.append(
-            Drawing(
-                name,
-                partial(tradeoff, content),
-                f"Scatter plot of {content.x_axis} against {content.y_axis}, a point an arm: {told}.",
-                "Each point is an arm's mean, its cross one standard deviation over seeds. Hollow: plain; filled: "
-                "regularized; arrows lead from a plain method to its regularized arms; a ring: chosen by search."
-                + (f" Outside of the view: {far}." if far else ""),
-            )
-        )
-    if material.searches:
-        lines = tuple(
-            Budget(one.arm, tuple(expected), tuple(100 * value for value in expected.values()))
-            for one in material.searches
-            for expected in [one.expected()]
-        )
-        told = "; ".join(f"{line.arm} {line.expected[-1]:.1f}% after {line.trials[-1]}" for line in lines)
-        blocks.append(
-            Drawing(
-                f"{name}-budget",
-                partial(budgets_figure, lines, "expected best, validation, %"),
-                f"The best selection score to be expected after so many trials, arm by arm: {told}.",
-                "What each arm can reach with a budget of search: the expected maximum of so many of its trials on "
-                "validation (arXiv 1909.03004).",
-            )
-        )
-    else:
-        blocks.append(Absent("what each arm can reach needs the trials of a search.", "dsabench tune SPEC SPEC …"))
-    return Section(name, title, tuple(blocks))
-
-
-def tradeoff_of(material: Material, x: MetricKey, y: MetricKey) -> Tradeoff:
-    """The points of the arms that have both values, accuracies in per cent."""
-    points = []
-    tuned = {row.spec for row in material.rows if row.tuning not in ("", "defaults", "by hand")}
-    for spec in material.specs:
-        across, up = (list(material.values.get(spec, {}).get(key, {}).values()) for key in (x, y))
-        if across and up:
-            spreads = [stdev(found) if len(found) > 1 else 0.0 for found in (across, up)]
-            points.append(
-                Point(
-                    material.names[spec],
-                    fmean(across),
-                    spreads[0],
-                    100 * fmean(up),
-                    100 * spreads[1],
-                    tuned=spec in tuned,
-                )
-            )
-    there = {point.spec for point in points}
-    named = [(material.names[against], material.names[spec]) for spec, against in material.own_pairs]
-    arrows = tuple(pair for pair in named if there >= set(pair))
-    axes = [label(key.probe, key.params, key.metric) for key in (x, y)]
-    inside = tuple(point for point in points if point.spec not in _FLOORS)
-    outside = tuple(point for point in points if point.spec in _FLOORS)
-    return Tradeoff(f"{axes[0]} (less is less crowded)", f"{axes[1]}, %", inside, arrows, "↖ better", outside)
-
-
 _COSTS = (
     ("wall_s", "seconds a run", 1.0),
     ("images_per_s", "images a second", 1.0),
@@ -282,6 +204,6 @@ def _cost_table(material: Material, content: Sequence[Cost]) -> Table:
             cells.append(Mean(fmean(values), spread, len(values)) if values else None)
         own = dict(material.own_pairs).get(spec, baseline.get(spec))
         ratio = material.ratios.get((spec, own)) if own else None
-        lines.append((*cells, Number(ratio) if ratio else None, own if ratio else None))
+        lines.append((*cells, Number(ratio) if ratio else None, material.names[own] if own and ratio else None))
     note = "mean±standard deviation over runs; ratios of medians; energy was not measured"
     return Table("What a run takes", columns, (Lines(tuple(lines)),), (note,))

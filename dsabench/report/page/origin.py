@@ -63,6 +63,8 @@ def _facts(material: Material) -> Table:
     started = sorted(row.started_utc for row in runs.values() if row.started_utc)
     if started:
         lines.append(("started (UTC)", started[0] if started[0] == started[-1] else f"{started[0]} to {started[-1]}"))
+    if material.sha256:
+        lines.append(("SHA-256 of the table", material.sha256))
     return Table(
         f"{counted(len(runs), 'run')} of {counted(len(material.specs), 'arm')}",
         (Column("what", "name"), Column("here", "text")),

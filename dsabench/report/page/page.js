@@ -35,4 +35,3 @@ for (const input of document.querySelectorAll(".filter input")) {
     grid.querySelector(".found").textContent = input.value ? `${found} of ${all} lines` : "";
   });
 }
-addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((one) => { one.open = true; }));
