@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Default thread counts are many times slower on a shared machine; the tests run side by side instead.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: demo test coverage lint results gpu slurm clean
+.PHONY: demo test coverage torture lint results gpu slurm clean
 
 demo: $(VENV)/.core
 	$(BIN)/dsabench compare simclr simclr+dsa --output results/demo
@@ -15,7 +15,8 @@ test: $(VENV)/.dev
 	$(ONE_THREAD) $(BIN)/python -m pytest -n 2
 
 # What writes, resumes, claims and unpacks: no branch of it goes untested.
-KEPT := dsabench/files.py,dsabench/signals.py,dsabench/data/sources/downloads.py,dsabench/launch/journal.py,$\
+KEPT := dsabench/files.py,dsabench/signals.py,dsabench/data/sources/archives.py,$\
+	dsabench/data/sources/downloads.py,dsabench/launch/journal.py,$\
 	dsabench/training/checkpoint.py,dsabench/training/lock.py,dsabench/training/migration.py,$\
 	dsabench/training/record.py,dsabench/training/run.py,dsabench/training/store.py
 
@@ -23,6 +24,10 @@ coverage: $(VENV)/.dev
 	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --cov=dsabench --cov-branch --cov-report=
 	$(BIN)/python -m coverage report --skip-covered --fail-under=90
 	$(BIN)/python -m coverage report --show-missing --fail-under=100 --include=$(KEPT)
+
+# Everything that is done to stores, files and processes on purpose; some 40 minutes on two quiet cores. Disks of its own want root.
+torture: $(VENV)/.dev
+	$(ONE_THREAD) $(BIN)/python -m benchmarks.torture
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -86,8 +86,8 @@ def tune(
     budget = Budget(trials, tuple(own), tuple(map(selected, select or SELECT)))
     dataset = datasets.load(request.data)
     planned = plan(request, dataset)[: len(specs)]
-    say_read(dataset, planned[0], store, common.quiet)
     arms = [make_arm(one, budget, overrides, store) for one in planned]
+    say_read(dataset, planned[0], store, common.quiet)
     count = len(arms) * trials * len(own)
     warn([*planned] * (trials * len(own)), len(dataset.train), jobs)
     if common.dry_run:

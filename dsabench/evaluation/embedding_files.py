@@ -80,7 +80,10 @@ def _folder(path: Path) -> dict[str, Array]:
 
 def _mapped_npy(path: Path) -> Array:
     # Copy on write: a tensor of it may not be written to by accident, and torch wants one that could be.
-    array: Array = np.load(path, mmap_mode="c", allow_pickle=False)
+    array = np.load(path, mmap_mode="c", allow_pickle=False)
+    if not isinstance(array, np.ndarray):
+        # NumPy goes by the first bytes, whatever the name.
+        raise ValueError(f"{path.name} is an archive and no array")
     return array
 
 

@@ -74,9 +74,11 @@ class Claim:
         """Let others have the folder."""
         self._released.set()
         self._heart.join()
+        path = claim_path(self.folder, self.number)
         with suppress(StorageError):
-            # Where it cannot be said, the end of this process says it.
-            write_atomic(claim_path(self.folder, self.number), to_json({**self.note, "released": True}))
+            # Where it cannot be said, the end of this process says it; a folder that was removed stays removed.
+            if path.exists():
+                write_atomic(path, to_json({**self.note, "released": True}))
 
     def check(self) -> None:
         """Raise DataError where another process has taken the folder over: what it writes must not be written over."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import lzma
 import shutil
 import sys
 import tarfile
 import time
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.client import HTTPException
@@ -28,6 +30,10 @@ MOST_MEMBERS = 3_000_000
 MOST_TIMES_LARGER = 200
 """Images hardly shrink in an archive; one that grows further when unpacked was made to fill the disk."""
 _SMALL = 2**24
+
+# What the readers of archives raise for content that is no archive, or that they cannot read: encrypted, of another
+# method of compression, cut short.
+DAMAGE = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, RuntimeError, ValueError)
 
 NETWORK_ERRORS = (URLError, HTTPException, TimeoutError, ConnectionError)
 
@@ -105,11 +111,16 @@ def unpack(path: Path, folder: Path) -> None:
                 _unpack_zip(archive, path, folder)
         elif path.suffix == ".gz" and not path.name.endswith(".tar.gz"):
             with gzip.open(path) as content:
-                _write(folder / path.stem, content)
+                _write(folder / path.stem, Bounded(content, path))
         else:
             with tarfile.open(path) as archive:
                 _unpack_tar(archive, path, folder)
-    except (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, EOFError) as error:
+    except DAMAGE as error:
+        raise DataError(f"{path} is damaged: {error}; remove it") from error
+    except OSError as error:
+        # Decompressors raise it too, and the system alone gives it a number.
+        if error.errno is not None:
+            raise
         raise DataError(f"{path} is damaged: {error}; remove it") from error
 
 
@@ -134,11 +145,36 @@ def _unpack_tar(archive: tarfile.TarFile, path: Path, folder: Path) -> None:
         assert content is not None
         with content:
             _write(folder / member.name, content)
+    # What compresses a tar has its checksum at the end, which nobody else reads.
+    assert archive.fileobj is not None
+    left = b"more"
+    while left:
+        left = archive.fileobj.read(_CHUNK)
+
+
+class Bounded:
+    """A file that no index gives the size of; raises DataError where it grows too large when it is unpacked."""
+
+    def __init__(self, content: Readable, path: Path) -> None:
+        self.content, self.path, self.left = content, path, _most(path)
+
+    def read(self, size: int = -1, /) -> bytes:
+        """The next bytes."""
+        data = self.content.read(size)
+        self.left -= len(data)
+        if self.left < 0:
+            raise DataError(f"{self.path} holds a file of far more bytes than it has, too many to be images")
+        return data
+
+
+def _most(path: Path) -> int:
+    """The most bytes that an archive may unpack to."""
+    return max(_SMALL, path.stat().st_size * MOST_TIMES_LARGER)
 
 
 def _checker(path: Path) -> Callable[..., None]:
     """What refuses the members of one archive: counts and sizes add up over its calls."""
-    most = max(_SMALL, path.stat().st_size * MOST_TIMES_LARGER)
+    most = _most(path)
     total = count = 0
 
     def check(name: str, size: int, *, plain: bool) -> None:

@@ -1,4 +1,8 @@
+import errno
+import gzip
 import io
+import random
+import shutil
 import stat
 import tarfile
 import zipfile
@@ -63,3 +67,66 @@ def test_a_tar_that_ends_early_leaves_whole_files_alone(tmp_path: Path) -> None:
         unpack(tmp_path / "a.tar", tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
     assert io.BytesIO((tmp_path / "out" / "a.png").read_bytes()).read() == b"a" * 2000
+
+
+def test_a_gzip_that_explodes_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.gz").write_bytes(gzip.compress(bytes(64 * 2**20)))
+    with pytest.raises(DataError, match="too many to be images"):
+        unpack(tmp_path / "a.gz", tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
+
+
+def damaged(content: bytes) -> bytes:
+    """The same with its middle changed, where an index or a header still is right."""
+    middle = len(content) // 2
+    return content[:middle] + bytes(byte ^ 0xFF for byte in content[middle : middle + 64]) + content[middle + 64 :]
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.gz", "a.tar.gz", "a.tar.bz2", "a.tar.xz"])
+def test_content_that_cannot_be_decompressed_is_one_error(tmp_path: Path, name: str) -> None:
+    """The archive's own hash may be right: a publisher's file can be broken too."""
+    noise = random.Random(0).randbytes(100_000)
+    if name == "a.zip":
+        with zipfile.ZipFile(tmp_path / name, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("a.png", noise)
+    elif name == "a.gz":
+        (tmp_path / name).write_bytes(gzip.compress(noise))
+    else:
+        (tmp_path / name).write_bytes(tarred({"a.png": noise}, f"w:{name.rpartition('.')[2]}"))
+    (tmp_path / name).write_bytes(damaged((tmp_path / name).read_bytes()))
+    with pytest.raises(DataError, match=rf"{name} is damaged"):
+        unpack(tmp_path / name, tmp_path / "out")
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_an_encrypted_zip_is_one_error_and_a_disk_that_fails_is_none_of_the_archive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a.png", b"1")
+    plain = (tmp_path / "a.zip").read_bytes()
+    # The first bit of the flags, in the header of the member and in the index.
+    secret = bytearray(plain)
+    secret[6] |= 1
+    secret[plain.index(b"PK\1\2") + 8] |= 1
+    (tmp_path / "b.zip").write_bytes(secret)
+    with pytest.raises(DataError, match="encrypted"):
+        unpack(tmp_path / "b.zip", tmp_path / "out")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfileobj", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        unpack(tmp_path / "a.zip", tmp_path / "out")
+    assert caught.value.errno == errno.ENOSPC
+
+
+def test_a_folder_in_an_archive_is_no_file(tmp_path: Path) -> None:
+    inner = tarfile.TarInfo("inner")
+    inner.type = tarfile.DIRTYPE
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        archive.addfile(inner)
+        archive.addfile(tarfile.TarInfo("inner/empty.png"))
+    unpack(tmp_path / "a.tar", tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").rglob("*") if path.is_file()] == ["empty.png"]
