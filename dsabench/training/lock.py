@@ -1,8 +1,8 @@
 """Who works on a run: numbered claims in its folder, made atomically, each kept alive by a heartbeat.
 
 `.claim-000007.json` is created exclusively, which holds on network file systems too, where `flock` may not, and names
-the process that made it. The claim with the highest number counts, until it says that it was released, its process is
-seen to have ended, or nobody has heard of it for `SILENCE_S`; then the next number is free, for one process alone.
+the process that made it. The claim with the highest number counts, until it is given back (its time is set to 0), its
+process is seen to have ended, or nobody has heard of it for `SILENCE_S`; then the next number is free, for one process.
 Claims are never removed, so that no number is given twice.
 """
 
@@ -17,14 +17,13 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
 from dsabench.errors import DataError, StorageError
-from dsabench.files import read_json, to_json, write_atomic
+from dsabench.files import read_json
 from dsabench.signals import Stop
 
 CLAIM = re.compile(r"\.claim-([0-9]{6,})\.json")
@@ -36,6 +35,8 @@ PROC = Path("/proc")
 # What the holder writes while it works: the youngest of them says when it last wrote something.
 WRITTEN = ("run.json", "log.csv")
 
+# The time of the last heartbeat of a claim that was given back.
+RELEASED = 0.0
 # How often a holder shows that it lives, and after how long a silence a claim is taken over, in seconds.
 HEARTBEAT_S = 20.0
 SILENCE_S = 600.0
@@ -56,8 +57,8 @@ class Holder(NamedTuple):
 class Claim:
     """This process's claim of a folder, kept alive by a thread until it is released."""
 
-    def __init__(self, folder: Path, number: int, note: Mapping[str, object]) -> None:
-        self.folder, self.number, self.note = folder, number, note
+    def __init__(self, folder: Path, number: int) -> None:
+        self.folder, self.number = folder, number
         self._released = threading.Event()
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self._heart.start()
@@ -74,11 +75,9 @@ class Claim:
         """Let others have the folder."""
         self._released.set()
         self._heart.join()
-        path = claim_path(self.folder, self.number)
-        with suppress(StorageError):
-            # Where it cannot be said, the end of this process says it; a folder that was removed stays removed.
-            if path.exists():
-                write_atomic(path, to_json({**self.note, "released": True}))
+        # Nothing is written, for the disk may be full; a folder that was removed stays removed.
+        with suppress(OSError):
+            os.utime(claim_path(self.folder, self.number), (RELEASED, RELEASED))
 
     def check(self) -> None:
         """Raise DataError where another process has taken the folder over: what it writes must not be written over."""
@@ -140,7 +139,7 @@ def create(folder: Path, number: int) -> Claim:
             # The disk is full: a claim without a name would keep others waiting.
             path.unlink()
             raise
-    return Claim(folder, number, note)
+    return Claim(folder, number)
 
 
 def is_held(folder: Path) -> bool:
@@ -199,13 +198,14 @@ def read_note(folder: Path, number: int) -> dict[str, Any]:
 
 def counts(folder: Path, number: int) -> bool:
     """Whether the process behind a claim works still, as far as can be seen from here."""
-    note = read_note(folder, number)
-    if note.get("released"):
+    beaten = claim_path(folder, number).stat().st_mtime
+    if beaten == RELEASED:
         return False
+    note = read_note(folder, number)
     if note.get("machine") == machine():
         # Whoever can be seen needs no heartbeat: a laptop that sleeps keeps its runs.
         return note.get("began") is not None and process_began(note.get("pid")) == note["began"]
-    return time_in(folder) - claim_path(folder, number).stat().st_mtime < SILENCE_S
+    return time_in(folder) - beaten < SILENCE_S
 
 
 def time_in(folder: Path) -> float:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -50,7 +51,7 @@ def test_the_holder_is_known_for_as_long_as_it_lives(tmp_path: Path) -> None:
         assert (found.pid, found.host) == (process.pid, socket.gethostname())
         assert str(tmp_path) in found.command
         # No heartbeat is wanted of a process that can be seen.
-        os.utime(claim_path(tmp_path, 1), (0, 0))
+        os.utime(claim_path(tmp_path, 1), (1, 1))
         assert is_held(tmp_path)
         process.send_signal(signal.SIGKILL)
     # Its claim is left, and means nothing.
@@ -94,9 +95,9 @@ def test_silence_is_measured_by_the_clock_of_the_file_system(tmp_path: Path, mon
 def test_the_heartbeat_is_seen_from_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock, "HEARTBEAT_S", 0.01)
     with acquire(tmp_path, Stop()):
-        os.utime(claim_path(tmp_path, 1), (0, 0))
+        os.utime(claim_path(tmp_path, 1), (1, 1))
         end = time.monotonic() + 10
-        while claim_path(tmp_path, 1).stat().st_mtime == 0:
+        while claim_path(tmp_path, 1).stat().st_mtime == 1:
             assert time.monotonic() < end
             time.sleep(0.01)
 
@@ -123,7 +124,7 @@ def test_of_many_that_find_a_dead_claim_one_gets_the_next(tmp_path: Path) -> Non
 def test_who_was_slower_looks_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     numbers = iter([0])
     real = lock.newest_number
-    foreign(tmp_path, released=True)
+    foreign(tmp_path, silent_s=1e6)
     monkeypatch.setattr(lock, "newest_number", lambda folder: next(numbers, None) or real(folder))
     monkeypatch.setattr(lock, "counts", lambda *_: False)
     with acquire(tmp_path, Stop()) as claim:
@@ -145,7 +146,7 @@ def test_a_claim_that_cannot_be_read_names_nobody_and_counts_while_it_is_fresh(n
     claim_path(tmp_path, 1).write_text(note)
     assert is_held(tmp_path)
     assert holder(tmp_path) is None
-    os.utime(claim_path(tmp_path, 1), (0, 0))
+    os.utime(claim_path(tmp_path, 1), (1, 1))
     assert not is_held(tmp_path)
 
 
@@ -179,11 +180,16 @@ def test_a_full_disk_leaves_no_claim_without_a_name(tmp_path: Path, monkeypatch:
             acquire(tmp_path, Stop())
     assert newest_number(tmp_path) == 0
     claim = acquire(tmp_path, Stop())
+    # To give it back takes no room.
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
         claim.release()
-    # It could not be said that it is free, and then the end of the process says it.
-    assert is_held(tmp_path)
+    assert not is_held(tmp_path)
+    # Of a folder that was removed meanwhile nothing comes back.
+    claim = acquire(tmp_path / "run", Stop())
+    shutil.rmtree(tmp_path / "run")
+    claim.release()
+    assert not (tmp_path / "run").exists()
 
 
 def test_who_waits_says_so_again_and_can_be_stopped(
