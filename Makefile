@@ -25,7 +25,7 @@ coverage: $(VENV)/.dev
 	$(BIN)/python -m coverage report --skip-covered --fail-under=90
 	$(BIN)/python -m coverage report --show-missing --fail-under=100 --include=$(KEPT)
 
-# Everything that is done to stores, files and processes on purpose; some 40 minutes on two quiet cores. Disks of its own want root.
+# Harm that is done on purpose to stores, files, disks and processes; what fills disks of its own wants root.
 torture: $(VENV)/.dev
 	$(ONE_THREAD) $(BIN)/python -m benchmarks.torture
 

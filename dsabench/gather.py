@@ -10,7 +10,15 @@ import torch
 from lightly.utils import dist
 from torch import Tensor
 
-rank, world_size = dist.rank, dist.world_size
+
+def rank() -> int:
+    """This process's number; 0 where there is one."""
+    return int(dist.rank())
+
+
+def world_size() -> int:
+    """How many processes there are."""
+    return int(dist.world_size())
 
 
 def gather_rows(x: Tensor) -> Tensor:

@@ -65,7 +65,7 @@ def main() -> int:
             place.mkdir(parents=True)
             outcomes.append(outcome := Outcome(name))
             KINDS[name](outcome, place, asked.share == "small")
-            print(row(outcome), file=sys.stderr, flush=True)
+            print(row(outcome.end()), file=sys.stderr, flush=True)
     finally:
         if asked.keep is None:
             shutil.rmtree(root, ignore_errors=True)

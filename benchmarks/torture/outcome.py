@@ -23,6 +23,7 @@ class Outcome:
     lost: list[str] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
     said: float = field(default_factory=time.monotonic)
+    took_s: float = 0.0
 
     def add(self, what: str, wrong: Sequence[str]) -> None:
         """One more try of `what`; it is lost where anything is `wrong`."""
@@ -34,10 +35,10 @@ class Outcome:
             self.said = time.monotonic()
             print(f"{self.kind}: {self.tried} tried, {len(self.lost)} lost ({what})", file=sys.stderr, flush=True)
 
-    @property
-    def took_s(self) -> float:
-        """The seconds since it began."""
-        return time.monotonic() - self.began
+    def end(self) -> Outcome:
+        """Note how long it took."""
+        self.took_s = time.monotonic() - self.began
+        return self
 
 
 def spread(count: int, most: int) -> list[int]:

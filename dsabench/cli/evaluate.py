@@ -119,7 +119,10 @@ def evaluate(
         if not ranks.is_writer:
             return
     for encoder in encoders:
-        for layer in Evaluation(encoder, what, datasets).layers():
+        evaluation = Evaluation(encoder, what, datasets)
+        if (data := evaluation.dataset) is not None:
+            say(f"{encoder.name}: probes learn from {len(data.train):,} training images of {evaluation.title}")
+        for layer in evaluation.layers():
             rows += layer.rows(stop)
             if per_class:
                 try:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # Flags that say how runs are trained: of runs that exist that is known, and `--where` selects by it.
 TRAINS = (
     *("seeds", "epochs", "batch_size", "settings", "augment", "deterministic", "compile"),
-    *("tuning", "jobs", "launcher", "slurm", "dry_run", "overwrite", "tensorboard"),
+    *("tuning", "jobs", "launcher", "slurm", "dry_run", "tensorboard"),
 )
 
 

@@ -148,6 +148,7 @@ def show(
         print_description(console(), described)
         return
     from dsabench.files import to_toml
+    from dsabench.training.run import say
     from dsabench.training.store import Store
 
     found = Store(runs).find(name)
@@ -158,6 +159,7 @@ def show(
     saved = content.pop("checkpoints")
     content["checkpoints"] = [entry["file"] for entry in saved]
     print(to_toml(content), end="")
+    say(f"its curves: {found.folder / 'log.csv'}; its values: dsabench eval {found.folder}")
     if sys.stdout.isatty():
         # Not where TOML is piped on; NO_COLOR and TERM=dumb have nothing against it.
         from dsabench.report import print_log

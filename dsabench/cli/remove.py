@@ -24,11 +24,12 @@ def remove(
     debug: flags.Debug = False,
 ) -> None:
     """Delete runs with their checkpoints, features and logs, after asking: dsabench remove 3f2a"""
+    from dsabench.training.inventory import finish_removals, status_of
     from dsabench.training.inventory import remove as remove_run
-    from dsabench.training.inventory import status_of
     from dsabench.training.run import say
     from dsabench.training.store import Store
 
+    finish_removals(runs)
     store = Store(runs)
     found = list({one.folder: one for one in map(store.find, run)}.values())
     if not yes:

@@ -124,6 +124,12 @@ def from_mapping(values: Mapping[str, Any], where: str) -> Preprocess:
     """The preprocessing in a mapping of any of the three forms; raises UsageError where it is none, or cannot be."""
     try:
         if "image_size" in values and "mean" in values:
+            missing = [key for key in ("interpolation", "std") if key not in values]
+            if missing:
+                raise UsageError(
+                    f"{where} says nothing of {' and '.join(missing)}; it takes image_size, interpolation, mean, std "
+                    "(a number each for grey images, three for colour), and may have crop_pct and crop_mode"
+                )
             names = {"crop_pct": 1.0, "crop_mode": "center", **values}
             names |= {key: tuple(map(float, values[key])) for key in ("mean", "std")}
             return checked(Preprocess(**names))

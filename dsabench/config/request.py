@@ -89,6 +89,11 @@ def check_names(spec: Spec) -> None:
 def check_data(data: DataConfig) -> None:
     """Raise UsageError for a data set or number that cannot be, DataError for a user's folder that is not there."""
     if data.kind not in DATASETS or (data.place and data.kind not in PLACED):
+        if Path(data.name).is_dir():
+            raise UsageError(
+                f"unknown dataset {data.name!r}; for the folder of that name: "
+                f"--dataset imagefolder --data-dir {data.name} --data-name {Path(data.name).name}"
+            )
         raise unknown("dataset", data.name, DATASETS, "dsabench list datasets")
     if data.title is not None and data.kind not in USERS_OWN:
         raise UsageError(f"--data-name names images of your own; the data set {data.name!r} has its name")

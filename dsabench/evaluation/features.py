@@ -77,6 +77,7 @@ class FeatureStore:
             return
         parts = [path.with_suffix(f".part{rank}") for rank in range(ranks.world_size)]
         own = list(self._extracted(layer.name, split, ranks.rank, ranks.world_size))
+        path.parent.mkdir(parents=True, exist_ok=True)
         save_file({str(number): rows for number, rows in enumerate(own)}, parts[ranks.rank])
         ranks.wait()
 

@@ -15,7 +15,7 @@ from torch import nn
 from dsabench.backbones import BACKBONES, build_backbone, timm_models
 from dsabench.config.preprocess import HOW, Preprocess, from_mapping, from_timm, read_preprocess
 from dsabench.config.source import Source
-from dsabench.errors import DataError, UsageError
+from dsabench.errors import DataError, Interrupted, UsageError
 from dsabench.evaluation.encoder import Encoder, module_columns
 from dsabench.evaluation.matching import Match, match_weights
 from dsabench.evaluation.pooling import PooledModel, network_of
@@ -40,6 +40,8 @@ def timm_encoder(source: Source, folder: Path | None, *, offline: bool) -> Encod
         _check_cached(source.place)
     try:
         model: Any = timm.create_model(source.place, pretrained=True, **options)
+    except Interrupted:
+        raise
     except Exception as error:
         # timm and the hub raise whatever their servers and files give rise to.
         text = str(error).partition("\n")[0] or type(error).__name__

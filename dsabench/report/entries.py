@@ -11,7 +11,8 @@ from dsabench.report.wording import counted
 _RUNS = {
     "run_id": Column("run", "name"),
     "spec": Column("spec", "text"),
-    "dataset": Column("data", "text"),
+    "dataset": Column("dataset", "text"),
+    "train_images": Column("images", "count"),
     "backbone": Column("backbone", "text"),
     "epochs": Column("epochs", "count"),
     "batch_size": Column("batch", "count"),
@@ -59,6 +60,6 @@ def run_table(store: str, runs: Sequence[Mapping[str, object]], *, of: int) -> T
 
 def _cell(key: str, value: object) -> str | int | None:
     if key == "started_utc":
-        # To the minute, which is what a person remembers.
-        return str(value or "")[:16].replace("T", " ")
+        # To the minute, which is what a person remembers; --json has all of it.
+        return str(value or "")[5:16].replace("T", " ")
     return value if isinstance(value, int) else None if value is None else str(value)

@@ -91,12 +91,18 @@ def _run(row: Row) -> str:
 def named(rows: Sequence[Row]) -> dict[str, list[Row]]:
     """The rows of each arm under its name, in order of appearance; a row's spec is that name then.
 
+    The first is what the others are compared with, and therefore a plain method where there is one: which of several
+    runs side by side began first is chance.
+
     Runs of one spec are arms of their own where they differ in what is held equal within an arm; what a table does
     not know sets nothing apart. Raises UsageError where two runs of an arm have one seed on one data set.
     """
     by_spec: dict[str, list[Row]] = {}
     for row in rows:
         by_spec.setdefault(row.spec, []).append(row)
+    plain = next((row.spec for row in rows if row.regularizer == "none"), None)
+    if plain is not None:
+        by_spec = {plain: by_spec.pop(plain), **by_spec}
     arms: dict[str, list[Row]] = {}
     for spec, own in by_spec.items():
         telling = [name for name in _HELD if len(_values(name, own)) > 1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import shutil
 from contextlib import suppress
+from pathlib import Path
 
 from dsabench.errors import DataError, StorageError
 from dsabench.tables.where import RUN_KEYS
@@ -15,6 +16,8 @@ LISTED_KEYS = (*RUN_KEYS, "status", "started_utc")
 
 # A run that no process holds is not running, whatever its file says: the process was killed.
 KILLED = "killed"
+# How the folder of a run begins that is being deleted.
+GONE = ".removed-"
 
 
 def described(run: Run) -> dict[str, object]:
@@ -55,13 +58,26 @@ def remove(run: Run) -> None:
     """
     if is_held(run.folder):
         raise DataError(f"another process works on {run.folder}; end that first")
-    gone = run.folder.with_name(f".removed-{run.folder.name}-{secrets.token_hex(4)}")
+    gone = run.folder.with_name(f"{GONE}{run.folder.name}-{secrets.token_hex(4)}")
     try:
         run.folder.rename(gone)
-        shutil.rmtree(gone)
+        with suppress(FileNotFoundError):
+            # Another `remove` may be finishing it.
+            shutil.rmtree(gone)
     except OSError as error:
         raise StorageError(f"cannot remove {run.folder}: {error.strerror or error}; check its permissions") from error
+    remove_empty(run.folder.parent)
+
+
+def finish_removals(store: Path) -> None:
+    """Delete what a `remove` that was killed had begun to delete."""
+    for gone in sorted(store.glob(f"*/*/{GONE}*")):
+        shutil.rmtree(gone, ignore_errors=True)
+        remove_empty(gone.parent)
+
+
+def remove_empty(folder: Path) -> None:
+    """Delete a folder of runs and the one above it, where nothing is in them."""
     with suppress(OSError):
-        # Neither of them goes while there is something in it.
-        run.folder.parent.rmdir()
-        run.folder.parent.parent.rmdir()
+        folder.rmdir()
+        folder.parent.rmdir()

@@ -14,7 +14,7 @@ from dsabench.signals import Stop
 from dsabench.training.checkpoint import module_state, read_checkpoint, tensors_sha256, write_checkpoint
 from dsabench.training.cost import peak_memory_mb, reset_peak_memory
 from dsabench.training.events import Told, unheard
-from dsabench.training.run import Run, utc_now
+from dsabench.training.run import Run, say, utc_now
 from dsabench.training.state import State
 from dsabench.training.step import batches, require_finite, step
 from dsabench.training.tally import Tally
@@ -67,6 +67,8 @@ def resume(state: State, run: Run) -> None:
     path = state.ranks.by_writer(lambda: next(run.sound_checkpoints(), None))
     if path is not None:
         state.restore(*read_checkpoint(path))
+        if state.ranks.is_writer and state.position.step < state.total:
+            say(f"{run.config.label}: going on from step {state.position.step:,} of {state.total:,}")
 
 
 def train(

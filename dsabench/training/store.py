@@ -56,7 +56,7 @@ class Store:
             except DataError as error:
                 if warn:
                     say(f"warning: {error}")
-        return sorted(found, key=lambda run: (str(run.state.get("started_utc")), str(run.folder)))
+        return sorted(found, key=lambda run: (str(run.state.get("started_utc")), run.folder.parts))
 
     def find(self, text: str) -> Run:
         """A run by its folder, or by its id or the beginning of it; raises DataError or UsageError."""

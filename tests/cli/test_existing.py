@@ -73,7 +73,19 @@ def test_two_stores_say_what_was_not_held_equal_and_filters_choose(stores: Path,
     assert "not held equal: epochs: simclr (1 epoch) 1, simclr (2 epochs) 2" in result.err
     assert "simclr (2 epochs) against simclr (1 epoch): 1 seed, paired" in result.out
     assert {row.spec for row in read_csv(tmp_path / "t.csv")} == {"simclr"}
-    chosen = ok(dsabench(*sources, "--where", "epochs=1", "--where", "spec=simclr", "--where", "spec=simclr+dsa"))
+    chosen = ok(
+        dsabench(
+            *sources,
+            "--overwrite",
+            "tables",
+            "--where",
+            "epochs=1",
+            "--where",
+            "spec=simclr",
+            "--where",
+            "spec=simclr+dsa",
+        )
+    )
     assert "simclr+dsa against simclr: 2 seeds" in chosen.out
     nothing = dsabench(*sources, "--where", "epochs=2")
     assert (nothing.code, nothing.out) == (5, "")

@@ -110,3 +110,15 @@ def test_a_run_that_somebody_works_on_is_not_removed(store: Path) -> None:
     assert refused.code == 3
     assert "another process works on" in refused.err
     assert folder(store).is_dir()
+
+
+def test_what_a_killed_remove_left_is_deleted_by_the_next(store: Path) -> None:
+    left = folder(store).with_name(".removed-s0-0123456789ab-01234567")
+    folder(store).rename(left)
+    (left / "run.json").unlink()
+    (left / "config.toml").write_text("seed = 0")
+    alone = left.parent.parent.parent / "digits" / "byol" / ".removed-s0-abcdefabcdef-01234567"
+    alone.mkdir(parents=True)
+    dsabench("remove", "0" * 12, "--yes", "--runs", store)
+    assert not list(store.rglob(".removed-*"))
+    assert not (store / "digits").exists()
