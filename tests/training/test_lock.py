@@ -122,10 +122,11 @@ def test_of_many_that_find_a_dead_claim_one_gets_the_next(tmp_path: Path) -> Non
 
 
 def test_who_was_slower_looks_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    numbers = iter([0])
+    # It looks before another one has made a claim, and again.
+    seen = [0]
     real = lock.newest_number
     foreign(tmp_path, silent_s=1e6)
-    monkeypatch.setattr(lock, "newest_number", lambda folder: next(numbers, None) or real(folder))
+    monkeypatch.setattr(lock, "newest_number", lambda folder: seen.pop() if seen else real(folder))
     monkeypatch.setattr(lock, "counts", lambda *_: False)
     with acquire(tmp_path, Stop()) as claim:
         assert claim.number == 2
@@ -209,6 +210,24 @@ def test_who_waits_says_so_again_and_can_be_stopped(
     with acquire(tmp_path, Stop()), pytest.raises(Interrupted):
         acquire(tmp_path, stop)
     assert capsys.readouterr().err == "waiting\n" * 3
+
+
+def test_who_waits_does_not_say_so_all_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stop, slept = Stop(), []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 3:
+            stop.request(signal.SIGTERM)
+
+    with acquire(tmp_path, Stop()):
+        monkeypatch.setattr(time, "sleep", sleep)
+        with pytest.raises(Interrupted):
+            acquire(tmp_path, stop)
+    assert slept == [lock.WAIT_S] * 3
+    assert capsys.readouterr().err.count("waiting") == 1
 
 
 def test_processes_are_told_apart_where_there_is_no_proc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
