@@ -1,6 +1,6 @@
 """A Slurm of one node: an array of eight runs, one killed and one preempted, all of which end as without.
 
-It takes some minutes, so it is asked for: `make slurm`.
+It takes four minutes of two cores, so it is asked for: `make slurm`.
 """
 
 import os
