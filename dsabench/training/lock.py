@@ -1,9 +1,9 @@
 """Who works on a run: numbered claims in its folder, made atomically, each kept alive by a heartbeat.
 
-`.claim-000007.json` is created exclusively, which holds on network file systems too, where `flock` may not, and names
-the process that made it. The claim with the highest number counts, until it is given back (its time is set to 0), its
-process is seen to have ended, or nobody has heard of it for `SILENCE_S`; then the next number is free, for one process.
-Claims are never removed, so that no number is given twice.
+`.claim-000007.json` appears whole and once (`files.write_new`), which holds on network file systems too, where `flock`
+may not, and names the process that made it. The claim with the highest number counts, until it is given back (its time
+is set to 0), its process is seen to have ended, or nobody has heard of it for `SILENCE_S`; then the next number is
+free, for one process. Claims are never removed, so that no number is given twice.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from dsabench.errors import DataError, StorageError
-from dsabench.files import read_json
+from dsabench.files import read_json, sweep, write_new
 from dsabench.signals import Stop
 
 CLAIM = re.compile(r"\.claim-([0-9]{6,})\.json")
@@ -129,16 +129,8 @@ def create(folder: Path, number: int) -> Claim:
         "command": shlex.join([Path(program).name, *words]),
         "since": time.time(),
     }
-    path = claim_path(folder, number)
-    with path.open("x", encoding="utf-8") as file:
-        try:
-            file.write(json.dumps(note))
-            file.flush()
-            os.fsync(file.fileno())
-        except OSError:
-            # The disk is full: a claim without a name would keep others waiting.
-            path.unlink()
-            raise
+    sweep(folder)
+    write_new(claim_path(folder, number), json.dumps(note))
     return Claim(folder, number)
 
 
@@ -189,7 +181,7 @@ def newest_number(folder: Path) -> int:
 
 
 def read_note(folder: Path, number: int) -> dict[str, Any]:
-    """What a claim says of itself; empty where it is being written, or was never finished."""
+    """What a claim says of itself; empty where it cannot be read."""
     try:
         return read_json(claim_path(folder, number))
     except (DataError, StorageError):
