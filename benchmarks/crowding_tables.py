@@ -1,0 +1,138 @@
+"""The tables of results/README.md on what crowding goes with: outliers, bounds, correlations, classes, hard tasks."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean, stdev
+
+from benchmarks.committed import RESULTS, committed
+from dsabench.report.table import Cell, Column, Mean, Number, Section, Table
+from dsabench.report.wording import label, written
+
+SHARES = (0, 10, 30)
+# The metrics whose ranks are shown, and the probes that they are held against.
+RANKED = ("cdnv", "directional_cdnv", "nc1", "class_overlap", "silhouette", "r_precision", "map_at_k", "rankme")
+PROBES = ("kNN (k=20)", "linear", "1-shot (centroid)", "5-shot (centroid)")
+NAME = Column("", "text")
+
+
+def records(name: str) -> list[dict[str, str]]:
+    """The lines of `results/NAME.csv`, a table that is not one of rows."""
+    with (RESULTS / f"{name}.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def mean(values: Sequence[float], unit: str = "") -> Mean:
+    """Mean and deviation of values of runs."""
+    return Mean(fmean(values), stdev(values) if len(values) > 1 else None, len(values), unit)
+
+
+def table_of(heads: Sequence[Column], lines: Sequence[Sequence[Cell]]) -> Table:
+    """A table without title and notes."""
+    return Table("", tuple(heads), (Section(tuple(map(tuple, lines))),))
+
+
+def outliers(dataset: str) -> Table:
+    """What a share of noise among the training images does, and whether the scores find it."""
+    found = records("outliers-auroc")
+    lines: list[list[Cell]] = []
+    for share in SHARES:
+        table = committed(f"{dataset}-outliers-{share}")
+        for spec in table.specs:
+            cells = [table.mean(spec, metric) for metric in ("CDNV", *PROBES[:1], *PROBES[2:])]
+            trained_on = table.rows[0].trained_on
+            scores = [float(one["auroc"]) for one in found if (one["spec"], one["trained_on"]) == (spec, trained_on)]
+            lines.append([f"{share}%", spec, *cells, mean(scores) if scores else None])
+    metrics = (("CDNV", "", False), ("kNN", "%", True), ("1 label", "%", True), ("5 labels", "%", True))
+    heads = [Column(name, "mean", unit, better) for name, unit, better in (*metrics, ("AUROC of 1 - s", "", True))]
+    return table_of([Column("noise", "text"), NAME, *heads], lines)
+
+
+def bounds() -> Table:
+    """Each bound on each spec, over its seeds."""
+    lines: list[list[Cell]] = []
+    grouped: dict[tuple[str, str], list[dict[str, str]]] = {}
+    for record in records("digits-theory"):
+        grouped.setdefault((record["bound"], record["spec"]), []).append(record)
+    for bound, spec in sorted(grouped, key=lambda key: [one for one, _ in grouped].index(key[0])):
+        found = grouped[bound, spec]
+        values = [mean([float(one[name]) for one in found]) for name in ("within", "between", "risk", "upper")]
+        loose = fmean(float(one["upper"]) / float(one["risk"]) for one in found)
+        holds = sum(one["holds"] == "true" for one in found)
+        lines.append([bound, spec, *values, f"{holds} of {len(found)}", Number(loose)])
+    heads = [Column(name, "mean") for name in ("intra-class term", "separation term", "measured risk", "bound")]
+    ends = [Column("holds", "text"), Column("bound / risk", "number")]
+    return table_of([Column("bound", "text"), Column("spec", "text"), *heads, *ends], lines)
+
+
+def correlations(dataset: str) -> Table:
+    """Spearman's rho of metrics with probes, over specs, and within where there are seeds enough."""
+    lines: list[list[Cell]] = []
+    found = {
+        (one["metric"], label(one["probe"], one["probe_params"], "accuracy"), one["kind"]): one
+        for one in records(f"{dataset}-correlations")
+    }
+    for metric in RANKED:
+        line: list[Cell] = [label("crowding", found_params(dataset, metric), metric)]
+        for probe in PROBES:
+            over, within = (found[metric, probe, kind] for kind in ("over", "within"))
+            line.append(f"{rho(over)} ({rho(over, 'low')} to {rho(over, 'high')})")
+            if int(within["n"]):
+                line[-1] = f"{line[-1]}; {rho(within)}"
+        lines.append(line)
+    return table_of([NAME, *(Column(probe, "difference") for probe in PROBES)], lines)
+
+
+def found_params(dataset: str, metric: str) -> str:
+    """The parameters that the rows of a metric bear."""
+    return next(row.probe_params for row in committed(f"{dataset}-depth").rows if row.metric == metric)
+
+
+def rho(record: Mapping[str, str], what: str = "rho") -> str:
+    """A coefficient as tables have it."""
+    return written(Number(float(record[what])))
+
+
+def classes() -> Table:
+    """Who crowds each class of digits, plainly trained and with DSA."""
+    pairs = [one for one in records("digits-per-class-matrix") if one["metric"] == "cdnv"]
+    runs = list(dict.fromkeys((one["run_id"], one["regularizer"]) for one in pairs))
+    lines: list[list[Cell]] = []
+    for name in dict.fromkeys(one["class"] for one in pairs):
+        line: list[Cell] = [name]
+        for run, _ in runs:
+            own = {one["other"]: float(one["value"]) for one in pairs if (one["run_id"], one["class"]) == (run, name)}
+            worst = max(own, key=lambda other: own[other])
+            line += [worst, Number(own[worst]), Number(fmean(own.values()))]
+        lines.append(line)
+    heads = [Column("class", "text")]
+    for _, regularizer in runs:
+        title = "simclr" if regularizer == "none" else f"simclr+{regularizer}"
+        heads += [Column(f"{title}: crowded by", "text"), Column("CDNV", "number"), Column("mean CDNV", "number")]
+    return table_of(heads, lines)
+
+
+def hard_tasks() -> Table:
+    """The tasks that are harder than the core probes, by arm."""
+    table = committed("digits-downstream")
+    tasks = [one for one in dict.fromkeys(effect.measure.label for effect in table.effects) if is_hard(one)]
+    lines: list[list[Cell]] = [[task, *(table.mean(spec, task) for spec in table.specs)] for task in tasks]
+    heads = [Column(spec, "mean") for spec in table.specs]
+    return table_of([Column("task", "text"), *heads], lines)
+
+
+def is_hard(task: str) -> bool:
+    """Whether a measure is one of a downstream task."""
+    return any(word in task for word in ("episodes", "semi", "longtail", "corruption", "ood", "transfer", "drop"))
+
+
+TABLES: Mapping[str, Callable[[], Table]] = {
+    "digits-outliers": lambda: outliers("digits"),
+    "fashion-outliers": lambda: outliers("fashion"),
+    "digits-theory": bounds,
+    "digits-correlations": lambda: correlations("digits"),
+    "fashion-correlations": lambda: correlations("fashion"),
+    "digits-per-class": classes,
+    "digits-downstream": hard_tasks,
+}
