@@ -24,7 +24,7 @@ from dsabench.cli.flags import (
     option,
 )
 from dsabench.cli.groups import grouped
-from dsabench.cli.output import console, limit, print_configs, print_plan, progress, say_read, warn
+from dsabench.cli.output import console, limit, print_configs, print_plan, progress, say_read, table_name, warn
 from dsabench.cli.source_flags import Sources
 from dsabench.errors import UsageError
 
@@ -104,7 +104,7 @@ def compare(
     from dsabench.data import Datasets
     from dsabench.evaluation.images import Pairs, finished_encoders
     from dsabench.evaluation.words import asked
-    from dsabench.files import check_writable, slug
+    from dsabench.files import check_writable
     from dsabench.launch.jobs import default_jobs, run_all
     from dsabench.launch.work import Job, Workshop, validate
     from dsabench.report import (
@@ -136,7 +136,7 @@ def compare(
         print_plan(planned, store, datasets, side_by_side, common.as_json)
         return
     title = planned[0].data.label
-    name = output or str(Path("results") / slug(f"{title}-{'-vs-'.join(arms)}"))
+    name = output or table_name(title, arms)
     table, summary = Path(f"{name}.csv"), Path(f"{name}-summary.csv")
     for path in (table, summary):
         check_writable(path)

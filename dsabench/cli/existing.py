@@ -12,7 +12,7 @@ import typer
 
 from dsabench.cli import flags
 from dsabench.cli.flags import SOURCES, Common, Deciding, Measuring, Training, option
-from dsabench.cli.output import console, limit
+from dsabench.cli.output import console, limit, table_name
 from dsabench.cli.source_flags import Sources
 from dsabench.errors import UsageError, unknown
 
@@ -92,7 +92,7 @@ def compare_existing(
     rows = collected(found.rows, [*(choosing.mix or ()), *(["preprocess"] if given else [])])
     arms = picked(named(rows), names)
     by_dataset = grouped_by_dataset(arms)
-    name = output or str(Path("results") / slug(f"{'-'.join(by_dataset)}-{'-vs-'.join(arms)}"))
+    name = output or table_name("-".join(by_dataset), list(arms))
     table = Path(f"{name}.csv")
     check_writable(table)
     kept = {row.run_id for own in arms.values() for row in own}
