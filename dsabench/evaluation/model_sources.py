@@ -10,10 +10,10 @@ from typing import Any
 import timm
 import torch
 from timm.data.config import resolve_data_config
-from torch import nn
+from torch import Tensor, nn
 
 from dsabench.backbones import BACKBONES, build_backbone, timm_models
-from dsabench.config.preprocess import HOW, Preprocess, from_mapping, from_timm, read_preprocess
+from dsabench.config.preprocess import HOW, Preprocess, from_mapping, from_timm, grey_example, read_preprocess
 from dsabench.config.source import Source
 from dsabench.errors import DataError, Interrupted, UsageError
 from dsabench.evaluation.encoder import Encoder, module_columns
@@ -90,7 +90,17 @@ def checkpoint_encoder(source: Source, folder: Path | None) -> Encoder:
         return model_encoder(
             network, source, preprocess, str(architecture), folder, str(file.about.get("labels_used", "unknown"))
         )
-    raise DataError(f"the checkpoint {path} is no {architecture}: {tried[0]}")
+    hint = ""
+    if preprocess.channels == 3 and _takes_grey(file.sets, networks[0].state_dict()):
+        hint = f"; its first layer takes images of one channel: {grey_example(preprocess.image_size)}"
+    raise DataError(f"the checkpoint {path} is no {architecture}: {tried[0]}{hint}")
+
+
+def _takes_grey(sets: Mapping[str, Mapping[str, Tensor]], wanted: Mapping[str, Tensor]) -> bool:
+    """Whether the layers that want colours are there with one channel, and not with three."""
+    colour = {tensor.shape for tensor in wanted.values() if tensor.ndim == 4 and tensor.shape[1] == 3}
+    found = {tensor.shape for tensors in sets.values() for tensor in tensors.values()}
+    return not colour & found and any((out, 1, *kernel) in found for out, _, *kernel in colour)
 
 
 def mapping(match: Match, path: Path) -> str:

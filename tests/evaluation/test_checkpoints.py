@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from safetensors.torch import save_file
 from timm.data import create_transform, resolve_data_config
 from torch import Tensor, nn
 
-from dsabench.config.preprocess import Preprocess, parse_preprocess
+from dsabench.config.preprocess import HOW, Preprocess, parse_preprocess
 from dsabench.config.source import Source
 from dsabench.data import Datasets
 from dsabench.data.dataset import Split
@@ -292,6 +293,22 @@ def test_what_a_file_says_of_itself_is_not_believed(about: dict[str, Any], said:
     save_file(weights("test_resnet"), tmp_path / "f.safetensors", metadata={"dsabench": json.dumps(about)})
     with pytest.raises(DataError, match=said):
         encoder(tmp_path / "f.safetensors", None, preprocess=None)
+
+
+def test_a_model_of_grey_images_is_told_how_to_say_so(tmp_path: Path) -> None:
+    grey = timm.create_model("test_resnet", num_classes=10, in_chans=1)
+    save_file(grey.state_dict(), tmp_path / "grey.safetensors")
+    with pytest.raises(DataError, match="takes images of one channel: --preprocess") as caught:
+        encoder(tmp_path / "grey.safetensors")
+    for text in (str(caught.value), HOW):
+        # The example can be pasted.
+        (example,) = re.findall(r"--preprocess '(\{.*?\})'", text)
+        assert encoder(tmp_path / "grey.safetensors", preprocess=parse_preprocess(example)).preprocess.channels == 1
+    colour = timm.create_model("test_vit", num_classes=10)
+    save_file(colour.state_dict(), tmp_path / "vit.safetensors")
+    with pytest.raises(DataError) as caught:
+        encoder(tmp_path / "vit.safetensors")
+    assert "one channel" not in str(caught.value)
 
 
 def test_preprocessing_and_architecture_are_demanded_and_not_guessed(tmp_path: Path) -> None:
