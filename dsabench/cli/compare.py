@@ -24,7 +24,17 @@ from dsabench.cli.flags import (
     option,
 )
 from dsabench.cli.groups import grouped
-from dsabench.cli.output import console, limit, print_configs, print_plan, progress, say_read, table_name, warn
+from dsabench.cli.output import (
+    console,
+    limit,
+    print_configs,
+    print_plan,
+    progress,
+    say_added,
+    say_read,
+    table_name,
+    warn,
+)
 from dsabench.cli.source_flags import Sources
 from dsabench.errors import UsageError
 
@@ -91,7 +101,8 @@ def compare(
 
     request = training.request(specs, parse_seeds(seeds))
     criteria = deciding.criteria()
-    what = measuring.config(leading=criteria.layer).also(*criteria.probes)
+    asked_for = measuring.config(leading=criteria.layer)
+    what = asked_for.also(*criteria.probes)
     overwrite = common.always
     if overwrite and choosing.no_train:
         raise UsageError("--overwrite always trains finished runs again, and --no-train trains nothing; leave one out")
@@ -130,6 +141,7 @@ def compare(
     planned = plan(request, dataset)
     say_read(dataset, planned[0], store, common.quiet)
     warn(planned, len(dataset.train), jobs)
+    say_added(asked_for, what)
     arms = list(dict.fromkeys(str(one.spec) for one in planned))
     if common.dry_run:
         side_by_side = jobs or default_jobs(training.threads, planned[0].device)

@@ -17,6 +17,7 @@ LONGEST_NAME = 48
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from dsabench.config.eval_config import EvalConfig
     from dsabench.config.run_config import RunConfig
     from dsabench.data import Datasets
     from dsabench.data.dataset import Dataset
@@ -67,6 +68,16 @@ def say_read(dataset: Dataset, config: RunConfig, store: Store, quiet: bool) -> 
     say("\n".join([f"{config.data.label}: {dataset.notes[0]}", *dataset.notes[1:]]))
     if store.has_namesake(config):
         say(f"other images in {store.path} are called {config.data.label} too: --data-name NAME tells them apart")
+
+
+def say_added(asked_for: EvalConfig, measured: EvalConfig) -> None:
+    """What is measured beside what was asked for, on stderr."""
+    from dsabench.evaluation.words import asked
+    from dsabench.training.run import say
+
+    there = asked(asked_for.probes)
+    if added := dict.fromkeys(one.name for one in asked(measured.probes) if one not in there):
+        say(f"measured too, for the verdict: {', '.join(added)} (see --primary and --guard)")
 
 
 def table_name(title: str, arms: Sequence[str]) -> str:

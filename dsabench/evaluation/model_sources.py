@@ -19,7 +19,7 @@ from dsabench.errors import DataError, Interrupted, UsageError
 from dsabench.evaluation.encoder import Encoder, module_columns
 from dsabench.evaluation.matching import Match, match_weights
 from dsabench.evaluation.pooling import PooledModel, network_of
-from dsabench.evaluation.weight_files import read_weights
+from dsabench.evaluation.weight_files import quiet_downloads, read_weights
 from dsabench.files import canonical_json, read_json, sha256_bytes, slug
 from dsabench.training.checkpoint import module_state, tensors_sha256
 from dsabench.training.run import say
@@ -36,10 +36,15 @@ def timm_encoder(source: Source, folder: Path | None, *, offline: bool) -> Encod
     options: dict[str, Any] = {"num_classes": 0}
     if source.preprocess is not None and _is_fixed(source.place):
         options["img_size"] = source.preprocess.image_size
-    if offline:
-        _check_cached(source.place)
     try:
-        model: Any = timm.create_model(source.place, pretrained=True, **options)
+        _check_cached(source.place)
+    except DataError as absent:
+        if offline:
+            raise DataError(f"--offline: {absent}") from absent
+        say(f"{source.name}: downloading the weights of {source.place}")
+    try:
+        with quiet_downloads():
+            model: Any = timm.create_model(source.place, pretrained=True, **options)
     except Interrupted:
         raise
     except Exception as error:
@@ -226,7 +231,7 @@ def _check_cached(name: str) -> None:
         url_file = Path(torch.hub.get_dir()) / "checkpoints" / os.path.basename(str(config.url or ""))
         if not repository:
             if config.url and not url_file.is_file():
-                raise DataError(f"--offline: the weights of {name} are not here; put {config.url} at {url_file}")
+                raise DataError(f"the weights of {name} are not here; put {config.url} at {url_file}")
             return
     for file in files:
         found = any(
@@ -236,6 +241,6 @@ def _check_cached(name: str) -> None:
         if not found:
             where = Path(constants.HF_HUB_CACHE) / f"models--{str(repository).replace('/', '--')}" / "snapshots"
             raise DataError(
-                f"--offline: the weights of {name} are not here; {file} of {repository} may lie under {where}, or "
+                f"the weights of {name} are not here; {file} of {repository} may lie under {where}, or "
                 " in a folder given as --timm local-dir:FOLDER beside its config.json"
             )

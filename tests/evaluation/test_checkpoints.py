@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import pickle
 import re
 from collections.abc import Mapping
@@ -220,6 +221,29 @@ def test_offline_says_which_file_is_missing_and_where_it_may_lie(
     assert (done.code, done.err.count("\n")) == (3, 1)
     assert "model.safetensors of timm/resnet18.a1_in1k may lie under" in done.err
     assert str(tmp_path / "hub" / "models--timm--resnet18.a1_in1k" / "snapshots") in done.err
+
+
+def test_a_download_is_one_line_and_what_the_hub_says_of_its_tries_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+    from huggingface_hub.utils import are_progress_bars_disabled
+
+    def create(name: str, **options: Any) -> nn.Module:
+        for logger in ("huggingface_hub.utils._http", "timm.models._builder"):
+            logging.getLogger(logger).warning("Retrying in 1s [Retry 1/5].")
+        assert are_progress_bars_disabled()
+        raise OSError("no connection\nand much more")
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(timm, "create_model", create)
+    done = dsabench("eval", "--timm", "resnet18.a1_in1k", *EVALUATED, "--runs", tmp_path / "runs")
+    assert done.code == 3
+    assert done.err.splitlines() == [
+        "resnet18.a1_in1k: downloading the weights of resnet18.a1_in1k",
+        "dsabench: cannot load the model resnet18.a1_in1k of timm: no connection",
+    ]
+    assert logging.getLogger("huggingface_hub").level != logging.CRITICAL
 
 
 class Evil:
