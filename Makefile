@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Default thread counts are many times slower on a shared machine; the tests run side by side instead.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: demo test coverage torture lint results clean
+.PHONY: demo test coverage torture lint results gpu slurm clean
 
 demo: $(VENV)/.core
 	$(BIN)/dsabench compare simclr simclr+dsa --output results/demo

@@ -29,6 +29,7 @@ RESIDENT_BYTES = 2**29
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP}
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
 _SLUG_LENGTH = 80
 # What `write_atomic` has not finished, or never will.
 _TEMPORARY = re.compile(r"\..*\.[0-9a-f]{12}\.dsabench\.tmp")
@@ -60,6 +61,29 @@ def write_atomic(path: Path, data: bytes | str | Iterable[bytes]) -> None:
         if temporary is not None:
             with suppress(OSError):
                 temporary.unlink()
+
+
+def write_new(path: Path, text: str) -> None:
+    """Write `text` so that `path` appears whole, for one process of all that try.
+
+    Raises FileExistsError where it is there already, and other OSErrors as they come; nothing is left behind then. A
+    name is given to the finished file (`link`), which network file systems do at once or not at all; where a file
+    system has no links, a process that is killed in between leaves an empty file.
+    """
+    with _own_temporary(path) as file:
+        try:
+            file.write(text.encode())
+            file.flush()
+            os.fsync(file.fileno())
+            try:
+                os.link(file.name, path)
+            except OSError as error:
+                if error.errno not in _NO_LINKS:
+                    raise
+                with path.open("x", encoding="utf-8") as plain:
+                    plain.write(text)
+        finally:
+            os.unlink(file.name)
 
 
 def room(shape: tuple[int, ...], dtype: str) -> np.ndarray[Any, Any]:

@@ -10,8 +10,15 @@ from types import FrameType
 
 from dsabench.errors import Interrupted
 
-# Slurm sends SIGUSR1 before it takes a node away, a terminal that closes SIGHUP; scripts expect the code of SIGTERM.
-EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 143, signal.SIGHUP: 143}
+# Slurm sends SIGUSR1 or SIGUSR2 before it takes a node away, a terminal that closes SIGHUP; scripts expect the code of
+# SIGTERM.
+EXIT_CODES = {
+    signal.SIGINT: 130,
+    signal.SIGTERM: 143,
+    signal.SIGUSR1: 143,
+    signal.SIGUSR2: 143,
+    signal.SIGHUP: 143,
+}
 
 
 class Stop:

@@ -14,7 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dsabench.errors import DataError, StorageError
-from dsabench.files import check_writable, read_json, sha256_bytes, sha256_file, slug, to_toml, write_atomic
+from dsabench.files import (
+    check_writable,
+    read_json,
+    sha256_bytes,
+    sha256_file,
+    slug,
+    to_toml,
+    write_atomic,
+    write_new,
+)
 
 SCALARS = st.one_of(
     st.text(), st.integers(-(2**63), 2**63 - 1), st.booleans(), st.floats(allow_nan=False, allow_infinity=True)
@@ -290,3 +299,40 @@ def test_a_folder_that_cannot_be_synced_is_an_error_unless_the_file_system_never
             write_atomic(tmp_path / "x", "content")
     # Either way the new file is there whole.
     assert (tmp_path / "x").read_text() == "content"
+
+
+def test_a_new_file_is_made_once_and_appears_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "claim"
+    seen: list[bool] = []
+    sync = os.fsync
+
+    def watched(descriptor: int) -> None:
+        seen.append(path.exists())
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    write_new(path, "first")
+    with pytest.raises(FileExistsError):
+        write_new(path, "second")
+    assert (path.read_text(), seen, os.listdir(tmp_path)) == ("first", [False, True], ["claim"])
+
+
+def test_a_new_file_needs_no_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_links(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", no_links)
+    write_new(tmp_path / "claim", "first")
+    with pytest.raises(FileExistsError):
+        write_new(tmp_path / "claim", "second")
+    assert ((tmp_path / "claim").read_text(), os.listdir(tmp_path)) == ("first", ["claim"])
+
+
+def test_a_new_file_that_cannot_be_linked_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def damaged(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "link", damaged)
+    with pytest.raises(OSError, match="Input/output"):
+        write_new(tmp_path / "claim", "first")
+    assert not os.listdir(tmp_path)

@@ -120,4 +120,5 @@ def two(outcome: Outcome, scene: Scene, one: str, other: str) -> None:
 
 def files(folder: Path) -> set[str]:
     """The names of all files below a folder."""
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock"}
+    found = (path for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock")
+    return {str(path.relative_to(folder)) for path in found if not path.name.startswith((".claim-", ".clock"))}

@@ -54,7 +54,7 @@ def made(words: tuple[str, ...], template: Path) -> None:
 def stored(template: Path, folder: Path) -> Iterator[Path]:
     """The files of one run, and what the store holds beside its runs."""
     for path in [*folder.rglob("*"), *template.glob("runs/declarations/*"), *template.glob("runs/tuning/*.log")]:
-        if path.is_file() and path.name != ".lock":
+        if path.is_file() and not path.name.startswith(".claim-"):
             yield path
 
 

@@ -28,14 +28,14 @@ INCIDENTAL |= {"git_sha", "git_dirty"}
 # What the scene of `export` writes.
 EXPORTED = "b.safetensors"
 # Who works on what, which is no content.
-IGNORED = (".lock", ".holder.json")
+IGNORED = (".claim-", ".clock")
 
 
 def fingerprint(folder: Path) -> Fingerprint:
     """A text for every file below `folder`, by its path; a file that cannot be read says so."""
     found = {}
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.name not in IGNORED and path.suffix != ".lock" and not is_older(path):
+        if path.is_file() and not path.name.startswith(IGNORED) and path.suffix != ".lock" and not is_older(path):
             found[str(path.relative_to(folder))] = _content(path)
     return found
 

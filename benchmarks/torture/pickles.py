@@ -55,7 +55,7 @@ def readers(place: Path) -> Iterator[tuple[Path, tuple[str, ...]]]:
     name = str(folder.relative_to(place))
     probes = ("--probe", "knn", "--probe", "cdnv")
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.name not in (".lock", "config.toml"):
+        if path.is_file() and path.name != "config.toml" and not path.name.startswith(".claim-"):
             yield path, ("eval", name, *probes)
     yield folder / "config.toml", ("pretrain", "--config", f"{name}/config.toml", "--dry-run")
     yield next(place.glob("runs/declarations/*")), (*COMPARE, *ALONE)

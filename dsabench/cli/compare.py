@@ -12,7 +12,6 @@ from dsabench.cli import completion
 from dsabench.cli.existing import Choosing, compare_existing
 from dsabench.cli.flags import (
     FILES,
-    MACHINE,
     OUTPUT,
     TRAINING,
     WHAT,
@@ -24,6 +23,7 @@ from dsabench.cli.flags import (
     option,
 )
 from dsabench.cli.groups import grouped
+from dsabench.cli.launching import Launching, print_script
 from dsabench.cli.output import (
     console,
     limit,
@@ -50,6 +50,7 @@ def compare(
     training: Training,
     measuring: Measuring,
     deciding: Deciding,
+    launching: Launching,
     common: Common,
     specs: Annotated[
         list[str] | None,
@@ -68,10 +69,6 @@ def compare(
             show_default="defaults, or by hand",
         ),
     ] = "",
-    jobs: Annotated[
-        int | None,
-        option(MACHINE, "Runs side by side; changes no number.", show_default="cores / threads", min=1),
-    ] = None,
     output: Annotated[
         str | None,
         option(
@@ -106,6 +103,8 @@ def compare(
     overwrite = common.always
     if overwrite and choosing.no_train:
         raise UsageError("--overwrite always trains finished runs again, and --no-train trains nothing; leave one out")
+    launching.check(overwrite=overwrite)
+    request = launching.placed(request)
     if tensorboard:
         from dsabench.training.events import check_tensorboard
 
@@ -117,6 +116,7 @@ def compare(
     from dsabench.evaluation.words import asked
     from dsabench.files import check_writable
     from dsabench.launch.jobs import default_jobs, run_all
+    from dsabench.launch.submission import run_on, to_submit
     from dsabench.launch.work import Job, Workshop, validate
     from dsabench.report import (
         declared,
@@ -140,11 +140,16 @@ def compare(
     dataset = datasets.load(request.data)
     planned = plan(request, dataset)
     say_read(dataset, planned[0], store, common.quiet)
-    warn(planned, len(dataset.train), jobs)
+    warn(planned, len(dataset.train), launching.count)
+    cluster = launching.cluster(common.runs, training) if launching.on_slurm else None
     say_added(asked_for, what)
     arms = list(dict.fromkeys(str(one.spec) for one in planned))
+    work = [Job(one, what, overwrite, tuning or chosen_how(one.spec), tensorboard) for one in planned]
+    if common.dry_run and cluster is not None:
+        print_script(cluster, to_submit(cluster, work, store), common.as_json)
+        return
     if common.dry_run:
-        side_by_side = jobs or default_jobs(training.threads, planned[0].device)
+        side_by_side = launching.count or default_jobs(training.threads, planned[0].device)
         print_plan(planned, store, datasets, side_by_side, common.as_json)
         return
     title = planned[0].data.label
@@ -159,13 +164,16 @@ def compare(
     with progress(len(planned), common.quiet, stop) as display:
         shop = Workshop(store, datasets, stop, display)
         for one in planned[: len(arms)]:
-            validate(one, shop)
+            validate(one, shop, elsewhere=request.elsewhere)
         declaration = declaration_of(planned, request.seeds, criteria, what)
         there = {one.run_id for one in planned if store.run(one).state["status"] == "finished"}
         _, deviations = declare(common.runs, declaration, runs_seen=len(there))
         to_do = [one for one in planned if one.run_id in there] if choosing.no_train else planned
-        work = [Job(one, what, overwrite, tuning or chosen_how(one.spec), tensorboard) for one in to_do]
-        rows = run_all(work, jobs or default_jobs(training.threads, planned[0].device), shop)
+        work = [job for job in work if job.config in to_do]
+        if cluster is not None:
+            rows = run_on(cluster, work, shop)
+        else:
+            rows = run_all(work, launching.side_by_side(planned, store, training), shop)
     for one in planned:
         if one not in to_do:
             say(f"not there, and --no-train: {one.label}")

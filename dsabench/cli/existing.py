@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # Flags that say how runs are trained: of runs that exist that is known, and `--where` selects by it.
 TRAINS = (
     *("seeds", "epochs", "batch_size", "settings", "augment", "deterministic", "compile"),
-    *("tuning", "jobs", "dry_run", "tensorboard"),
+    *("tuning", "jobs", "launcher", "slurm", "dry_run", "tensorboard"),
 )
 
 

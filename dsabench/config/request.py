@@ -54,6 +54,8 @@ class Request:
     threads: int = 1
     deterministic: bool = False
     compile: bool = False
+    # Another machine does the runs, whose devices cannot be seen from here.
+    elsewhere: bool = False
 
     def check(self) -> None:
         """Raise UsageError for a name or number that cannot be, DataError for a folder that is not there."""

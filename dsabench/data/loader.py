@@ -20,6 +20,7 @@ from dsabench.data.views.augment import ViewDraw, Within, augment, augment_crops
 from dsabench.data.views.colour import luminance
 from dsabench.data.views.policies import POLICIES, ViewPolicies, ViewPolicy
 from dsabench.errors import UsageError, unknown
+from dsabench.transfer import send
 from dsabench.types import LabelledViews, Views
 
 MOST_WORKERS = 8
@@ -143,7 +144,7 @@ def image_batches(
     parts = batches_of(len(split), batch_size, rank, world_size)
     if isinstance(images := split.on(device).images, Tensor):
         for index in parts:
-            yield normalise.pixels(with_channels(images[index.to(device)], len(mean)))
+            yield normalise.pixels(with_channels(images[send(index, device)], len(mean)))
         return
     for (pixels,) in in_order(partial(_squares, images), parts, device, workers):
         yield normalise.pixels(with_channels(pixels, len(mean)))
@@ -216,7 +217,7 @@ def _views(
         drawn = _of_crops(in_order(partial(cut, images), batches, device, workers), batches)
     for (index, _), (pixels, *views) in zip(batches, drawn, strict=True):
         view1, view2, *small = map(normalise.unit, views)
-        yield Views(normalise.pixels(pixels), view1, view2, index.to(device), tuple(small))
+        yield Views(normalise.pixels(pixels), view1, view2, send(index, device), tuple(small))
 
 
 def _of_resident(split: Split, batches: Sequence[Batch], device: torch.device) -> Iterator[list[Tensor]]:
@@ -224,7 +225,7 @@ def _of_resident(split: Split, batches: Sequence[Batch], device: torch.device) -
     images = split.on(device).images
     assert isinstance(images, Tensor)
     for index, draws in batches:
-        pixels = images[index.to(device)]
+        pixels = images[send(index, device)]
         yield [pixels, *(augment(pixels, draw.policy, draw.generator(), draw.size, draw.within) for draw in draws)]
 
 

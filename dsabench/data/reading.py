@@ -16,6 +16,7 @@ from torch.utils.data import Dataset as TorchDataset
 from dsabench.data.dataset import ImageSource, Picture
 from dsabench.data.views.augment import ViewDraw
 from dsabench.data.views.resampling import draw_boxes, fit_boxes
+from dsabench.transfer import send
 
 Batch = tuple[Tensor, tuple[ViewDraw, ...]]
 """The positions (B,) of a batch's images and the draws of its views."""
@@ -72,7 +73,7 @@ def in_order(
         multiprocessing_context="spawn" if workers else None,
     )
     for tensors in loader:
-        yield [tensor.to(device, non_blocking=True) for tensor in tensors]
+        yield [send(tensor, device) for tensor in tensors]
 
 
 class _Calls(TorchDataset[list[Tensor]]):

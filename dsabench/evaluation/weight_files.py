@@ -73,7 +73,7 @@ def _safetensors(path: Path) -> WeightFile:
 def quiet_downloads() -> Iterator[None]:
     """No bar and no word of timm and the Hub on each of their tries; what they raise is what is told."""
     # The Hub's own words are on what it tries again, a line a try, for half a minute.
-    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
     loggers = [logging.getLogger(name) for name in ("huggingface_hub", "timm")]
     levels = [logger.level for logger in loggers]

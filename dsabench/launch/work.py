@@ -70,9 +70,14 @@ class Job:
         return [replace(row, tuning=self.tuning) for row in rows]
 
 
-def validate(config: RunConfig, shop: Workshop) -> None:
-    """Build everything that a run needs, so that what cannot be is refused before anything is written."""
+def validate(config: RunConfig, shop: Workshop, *, elsewhere: bool = False) -> None:
+    """Build everything that a run needs, so that what cannot be is refused before anything is written.
+
+    What another machine is to do is built on this one's processor.
+    """
     shop.store.run(config)
+    if elsewhere:
+        config = config.model_copy(update={"device": "cpu", "precision": "fp32", "compile": None})
     State(config, shop.datasets.load(config.data), make_fabric(config))
 
 

@@ -13,6 +13,7 @@ from dsabench.gather import gather_rows, rank, world_size
 from dsabench.methods.base import Method, Recipe, tiny
 from dsabench.methods.embedding import embed, full_precision
 from dsabench.teachers import cosine_momentum, make_teacher, move_teachers
+from dsabench.transfer import send
 from dsabench.types import MethodOutput, Views, widened
 
 RECIPES = {
@@ -101,9 +102,9 @@ class MoCoV2(Method):
         order = here[torch.randperm(own * processes)]
         # One image alone has no batch statistics.
         parts = order.chunk(max(1, min(self.key_splits, len(order) // 2)))
-        shares = [images[part[part >= 0].to(images.device)] for part in parts]
+        shares = [images[send(part[part >= 0], images.device)] for part in parts]
         keys = [self.teacher_projector(self.teacher_backbone(share)) for share in shares]
-        return widened(torch.cat(keys)[order[order >= 0].argsort().to(images.device)])
+        return widened(torch.cat(keys)[send(order[order >= 0].argsort(), images.device)])
 
     def after_step(self, progress: float) -> None:
         move_teachers(self, cosine_momentum(self.momentum, self.final_momentum, progress))

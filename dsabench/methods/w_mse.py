@@ -12,6 +12,7 @@ from dsabench.errors import UsageError
 from dsabench.gather import gather_rows
 from dsabench.methods.base import Method, Recipe, tiny
 from dsabench.methods.embedding import embed, full_precision
+from dsabench.transfer import send
 from dsabench.types import MethodOutput, Views
 
 RECIPES = {
@@ -87,7 +88,7 @@ class WMSE(Method):
             )
         losses = []
         for _ in range(self.slicings):
-            order = torch.randperm(batch).to(z.device)
+            order = send(torch.randperm(batch), z.device)
             slices = [whiten(z[:, index]) for index in order.tensor_split(batch // self.whitening_size)]
             losses.append(norm_mse_loss(*torch.cat(slices, dim=1)))
         return torch.stack(losses).mean()

@@ -67,6 +67,7 @@ def make_fabric(config: RunConfig) -> Engine:
     if (processes, config.device, config.precision) == (1, "cpu", "fp32"):
         return Alone()
     from lightning_fabric import Fabric
+    from lightning_fabric.plugins.environments.lightning import LightningEnvironment
     from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
     from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
     from lightning_fabric.strategies.ddp import DDPStrategy
@@ -75,7 +76,9 @@ def make_fabric(config: RunConfig) -> Engine:
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     precision = "bf16-mixed" if config.precision == "bf16" else "32-true"
     if processes == 1:
-        return Fabric(accelerator=config.device, devices=1, precision=precision)  # type: ignore[arg-type]
+        # Left to itself Fabric looks for a cluster, and warns where srun is on the PATH and has not started it.
+        alone = [LightningEnvironment()]
+        return Fabric(accelerator=config.device, devices=1, precision=precision, plugins=alone)  # type: ignore[arg-type]
     torchrun = "WORLD_SIZE" in os.environ
     here = int(os.environ.get("LOCAL_WORLD_SIZE", processes))
     if not torchrun:

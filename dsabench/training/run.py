@@ -5,19 +5,17 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from filelock import FileLock
 
 from dsabench.config.run_config import RunConfig
 from dsabench.errors import DataError, UsageError
 from dsabench.files import read_json, sha256_bytes, sha256_file, to_json, to_toml, write_atomic
 from dsabench.signals import Stop
 from dsabench.tables.rows import csv_text
-from dsabench.training.lock import LOCK, acquire, noted
+from dsabench.training.lock import Claim, acquire
 from dsabench.training.migration import check_version, current
 from dsabench.training.record import SCHEMA_VERSION, check_record, sealed
 
@@ -47,6 +45,8 @@ class Run:
         self.folder = folder
         self.config = config
         self.state = state
+        # Held by the process that writes, while it works on the run.
+        self.claim: Claim | None = None
 
     @classmethod
     def new(cls, folder: Path, config: RunConfig) -> Run:
@@ -92,7 +92,9 @@ class Run:
             self.state = Run.load(self.folder).state
 
     def update(self, **changes: Any) -> None:
-        """Change the state and write it."""
+        """Change the state and write it; raises DataError where another process has taken the run over."""
+        if self.claim is not None:
+            self.claim.check()
         self.state |= changes
         identity = {"run_id": self.config.run_id, "config_hash": self.config.config_hash}
         content = {"schema_version": SCHEMA_VERSION, **self.state, **identity, "config": self.config.model_dump()}
@@ -201,19 +203,21 @@ class Run:
 
         Raises Interrupted where a signal came first.
         """
-        lock = FileLock(self.folder / LOCK)
-        ranks.by_writer(lambda: acquire(lock, self.folder, stop))
+        claims: list[Claim] = []
+        ranks.by_writer(lambda: claims.append(acquire(self.folder, stop)))
+        self.claim = claims[0] if claims else None
         try:
-            with noted(self.folder) if ranks.is_writer else nullcontext():
-                yield
+            yield
         finally:
-            lock.release()
+            if self.claim is not None:
+                self.claim.release()
+                self.claim = None
 
     def erase(self) -> None:
         """Forget what was trained, but keep the folder and its lock."""
         self.state = {"spec": str(self.config.spec), "status": "new", "checkpoints": []}
         (self.folder / "run.json").unlink(missing_ok=True)
-        for name in ("checkpoints", "features", "tensorboard"):
+        for name in ("checkpoints", "features", "rows", "tensorboard"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
 
 

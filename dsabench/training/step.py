@@ -13,6 +13,7 @@ from dsabench.data.loader import labelled_batches, pretraining_batches, reading_
 from dsabench.errors import RunFailed
 from dsabench.gather import gather_rows, own_rows, sum_over_processes
 from dsabench.training.state import State
+from dsabench.transfer import send
 from dsabench.types import LabelledViews, Views
 
 
@@ -104,7 +105,7 @@ def outliers(state: State, views: Views) -> dict[str, Tensor]:
     contaminated, scores = state.dataset.contaminated, state.regularizer.sample_scores
     if contaminated is None or scores is None:
         return {}
-    replaced = contaminated.replaced.to(scores.device)[gather_rows(views.index)]
+    replaced = send(contaminated.replaced, scores.device)[gather_rows(views.index)]
     if len(replaced) != len(scores):
         return {}
     apart = scores[:, None] - scores

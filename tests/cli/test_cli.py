@@ -177,7 +177,8 @@ def test_pretrain_as_json_is_one_object(tmp_path: Path) -> None:
     assert summary["images_per_s"] == pytest.approx(256 / summary["wall_s"])
     state = json.loads((folder / "run.json").read_text())
     assert state["weights_sha256"] == summary["weights_sha256"]
-    assert {path.name for path in folder.iterdir()} == {".lock", "run.json", "config.toml", "log.csv", "checkpoints"}
+    held = ".claim-000001.json"
+    assert {path.name for path in folder.iterdir()} == {held, "run.json", "config.toml", "log.csv", "checkpoints"}
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]
     (row,) = csv.DictReader((folder / "log.csv").read_text().splitlines())
     assert set(row) >= {"epoch", "loss", "lr", "ssl", "dsa_adjust", "dsa_prior", "dsa_k", "wall_s", "images_per_s"}

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 from command import Result, dsabench
-from filelock import FileLock
+
+from dsabench.signals import Stop
+from dsabench.training.lock import acquire
 
 STORES = Path(__file__).parent / "stores"
 SIMCLR = "05e40a8cbe85"
@@ -67,7 +69,7 @@ def test_a_run_that_nobody_holds_was_killed(store: Path) -> None:
 
     claims(store, "running")
     assert status() == "killed"
-    with FileLock(folder(store) / ".lock"):
+    with acquire(folder(store), Stop()):
         assert status() == "running"
     assert status() == "killed"
     assert [one["spec"] for one in listed(store, "status=killed")] == ["simclr"]
@@ -103,7 +105,7 @@ def test_removing_leaves_no_empty_folder_and_no_other_run(store: Path) -> None:
 
 def test_a_run_that_somebody_works_on_is_not_removed(store: Path) -> None:
     claims(store, "running")
-    with FileLock(folder(store) / ".lock"):
+    with acquire(folder(store), Stop()):
         refused = dsabench("remove", SIMCLR, "--yes", "--runs", store)
     assert refused.code == 3
     assert "another process works on" in refused.err

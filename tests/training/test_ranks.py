@@ -225,7 +225,7 @@ def test_two_processes_train_and_save_one_run(told: list[dict[str, Any]], runs: 
     assert [row["epoch"] for row in meta["log"]] == [1.0, 2.0]
     assert all(row["similar_precision"] > 0 for row in meta["log"])
     assert {path.name for path in folder.iterdir()} == {
-        *("run.json", "config.toml", "log.csv", "checkpoints", "features", ".lock")
+        *("run.json", "config.toml", "log.csv", "checkpoints", "features", ".claim-000001.json")
     }
     # One of them alone tells the user.
     assert told[0]["updates"] > 0

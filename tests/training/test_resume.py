@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import torch
 from command import TINY, Result, dsabench, end, start
-from filelock import FileLock
 from PIL import Image
 from torch import Tensor
 
@@ -23,7 +22,7 @@ from dsabench.signals import EXIT_CODES, Stop
 from dsabench.tables.rows import comparable, read_csv
 from dsabench.training import loop as train
 from dsabench.training.checkpoint import read_checkpoint
-from dsabench.training.lock import holder, noted
+from dsabench.training.lock import acquire, holder
 from dsabench.training.state import State
 
 # 160 steps, so that a process is still at work when it is told to stop.
@@ -375,7 +374,7 @@ def test_a_comparison_finds_its_runs_again_when_the_images_have_moved(tmp_path: 
 def test_a_process_that_waits_for_another_one_says_for_which_and_can_be_stopped(interrupted: Path) -> None:
     folder = only_run(interrupted)
     alarm = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM))
-    with FileLock(folder / ".lock"), noted(folder):
+    with acquire(folder, Stop()):
         alarm.start()
         result = dsabench("pretrain", *SHORT, "--runs", interrupted)
     alarm.join()

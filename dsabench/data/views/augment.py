@@ -20,6 +20,7 @@ from dsabench.data.views.resampling import (
     resize_weights,
     rotate,
 )
+from dsabench.transfer import send
 
 _JITTER: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (
     colour.brightness,
@@ -115,7 +116,7 @@ def augment_crops(
     """`augment` of images whose crops were cut before, uint8 (B, C, size, size), by `draw_boxes` of the same draws."""
     numbers = Numbers.of(generator, len(crops), within)
     draw_boxes(numbers.total, generator)
-    flips = (numbers.uniform() < policy.flip_p).to(crops.device)
+    flips = send(numbers.uniform() < policy.flip_p, crops.device)
     views = torch.where(flips[:, None, None, None], crops.flip(3), crops).float().div_(255.0)
     return _after_flip(views, policy, numbers)
 
@@ -125,28 +126,28 @@ def _after_flip(views: Tensor, policy: ViewPolicy, numbers: Numbers) -> Tensor:
     device = views.device
     if policy.rotate_degrees > 0:
         degrees = numbers.between(-policy.rotate_degrees, policy.rotate_degrees)
-        views = rotate(views, degrees.to(device))
+        views = rotate(views, send(degrees, device))
     if policy.jitter_p > 0 and any(policy.jitter):
         _jitter(views, policy, numbers)
     if policy.grey_p > 0 and channels == 3:
-        chosen = numbers.chosen(policy.grey_p).to(device)
+        chosen = send(numbers.chosen(policy.grey_p), device)
         views[chosen] = colour.luminance(views[chosen])
     if policy.blur_p > 0:
         chosen = numbers.chosen(policy.blur_p)
-        weights = blur_weights(numbers.between(*policy.blur_sigma)[chosen].to(device), size)
-        chosen = chosen.to(device)
+        weights = blur_weights(send(numbers.between(*policy.blur_sigma)[chosen], device), size)
+        chosen = send(chosen, device)
         views[chosen] = resample(views[chosen], weights, weights)
     if policy.solarize_p > 0:
-        chosen = numbers.chosen(policy.solarize_p).to(device)
+        chosen = send(numbers.chosen(policy.solarize_p), device)
         views[chosen] = colour.solarize(views[chosen])
     if policy.noise_std > 0:
-        views.add_(numbers.normal(*views.shape[1:]).to(device), alpha=policy.noise_std)
+        views.add_(send(numbers.normal(*views.shape[1:]), device), alpha=policy.noise_std)
     return views.clamp_(0.0, 1.0)
 
 
 def _crop(images: Tensor, boxes: Boxes, flips: Tensor, size: int) -> Tensor:
     # One small transfer: on a GPU each costs more than the arithmetic it feeds.
-    top, left, height, width, flip = torch.stack((*boxes, flips.float())).to(images.device)
+    top, left, height, width, flip = send(torch.stack((*boxes, flips.float())), images.device)
     rows = resize_weights(top, height, images.shape[2], size)
     columns = resize_weights(left, width, images.shape[3], size, reverse=flip > 0)
     if images.dtype == torch.uint8:
@@ -158,8 +159,8 @@ def _jitter(views: Tensor, policy: ViewPolicy, numbers: Numbers) -> None:
     """Brightness, contrast, saturation and hue of the images that `jitter_p` selects, in one drawn order."""
     chosen = numbers.chosen(policy.jitter_p)
     order = torch.randperm(len(_JITTER), generator=numbers.generator).tolist()
-    draws = numbers.uniform(len(_JITTER))[:, chosen].to(views.device)
-    chosen = chosen.to(views.device)
+    draws = send(numbers.uniform(len(_JITTER))[:, chosen], views.device)
+    chosen = send(chosen, views.device)
     subset = views[chosen]
     for which in order:
         operation, strength = _JITTER[which], policy.jitter[which]

@@ -25,6 +25,7 @@ from dsabench.regularizers.dsa.neighbourhoods import (
 from dsabench.regularizers.dsa.pairs import PairNetwork
 from dsabench.regularizers.dsa.priors import build_prior, count_nonfinite, prior_facts
 from dsabench.regularizers.dsa.queue import FeatureQueue
+from dsabench.transfer import send
 from dsabench.types import LabelledViews, MethodOutput, Views, widened
 
 # What `adjust` leaves of M: all of it, only what pulls, only what pushes.
@@ -178,7 +179,7 @@ class DSA(Regularizer):
         near = None
         if counted or self.scores:
             near = gather_share(nearest(bank, max(k, eta), share_of(len(bank))), len(bank))
-        order = torch.randperm(images).to(u.device) if self.shuffle else torch.arange(images, device=u.device)
+        order = send(torch.randperm(images), u.device) if self.shuffle else torch.arange(images, device=u.device)
         mine = order[here]
         if self.needs_labels:
             # The classes themselves, not the centred ones of the bank.
