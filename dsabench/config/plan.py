@@ -17,10 +17,10 @@ from dsabench.config.options import (
     regularizer_class,
     regularizer_options,
 )
-from dsabench.config.request import USERS_OWN, Request, Setting
+from dsabench.config.request import Request, Setting
 from dsabench.config.run_config import Resolved, RunConfig
 from dsabench.config.spec import Part, Spec
-from dsabench.data.data_config import DataConfig
+from dsabench.data.data_config import USERS_OWN, DataConfig
 from dsabench.data.dataset import Dataset
 from dsabench.data.loader import steps_per_epoch
 from dsabench.data.views.policies import POLICIES

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dsabench.config.spec import Spec, parse_value
 from dsabench.data import DATASETS
-from dsabench.data.data_config import DataConfig
+from dsabench.data.data_config import PLACED, USERS_OWN, DataConfig
 from dsabench.errors import DataError, UsageError, unknown
 from dsabench.methods import METHODS
 from dsabench.registry import Scalar
@@ -20,12 +20,6 @@ AUGMENTS = ("batched", "reference")
 DEVICES = ("auto", "cuda", "mps", "cpu")
 PRECISIONS = ("auto", "fp32", "bf16")
 HALVES = ("method", "regularizer")
-
-# Data sets whose names do not say what is in them: a folder, a table, a pattern of the user's.
-USERS_OWN = ("imagefolder", "csv", "wds", "hf")
-
-# Those whose names go on behind a colon.
-PLACED = ("csv", "wds", "hf")
 
 
 @dataclass(frozen=True)
