@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 
@@ -56,6 +56,16 @@ class Interrupted(DsabenchError):
     def __reduce__(self) -> tuple[type[Interrupted], tuple[str, int]]:
         # A worker process sends it to its parent, and the default pickles the message alone.
         return (type(self), (str(self), self.exit_code))
+
+
+MOST_NAMED = 10
+"""So many of what is wrong are named, and the others counted."""
+
+
+def several(named: Sequence[str], between: str = "\n  ", count: int | None = None) -> str:
+    """The first `MOST_NAMED` of what is named, and how many more there are of `count` (those that are named)."""
+    more = (len(named) if count is None else count) - len(named[:MOST_NAMED])
+    return between.join([*named[:MOST_NAMED], *([f"and {more:,} more"] if more else [])])
 
 
 def unknown(kind: str, name: str, known: Iterable[str], see: str = "") -> UsageError:

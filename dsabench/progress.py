@@ -193,7 +193,7 @@ class _Bars:
         else:
             if update.run not in self._tasks:
                 self._tasks[update.run] = self._progress.add_task(_shortened(update.run), total=None, note="", left="")
-            note = "evaluating" if update.state == "evaluating" else ", ".join(_measured(update, "img/s"))
+            note = "evaluating" if update.state == "evaluating" else ", ".join(_measured(update))
             self._progress.update(
                 self._tasks[update.run],
                 completed=update.done,
@@ -218,9 +218,9 @@ def _share(update: Update) -> float:
     return min(1.0, update.done / update.total) if update.total > 0 else 0.0
 
 
-def _measured(update: Update, speed_unit: str = "images/s") -> list[str]:
+def _measured(update: Update) -> list[str]:
     loss = [] if update.loss is None else [f"loss {update.loss:.3g}"]
-    return loss if update.images_per_s is None else [*loss, f"{update.images_per_s:,.0f} {speed_unit}"]
+    return loss if update.images_per_s is None else [*loss, f"{update.images_per_s:,.0f} images/s"]
 
 
 def _left(seconds: float | None) -> str:

@@ -102,7 +102,7 @@ def test_bars_show_every_active_run_within_80_columns_and_keep_failures() -> Non
     # The run that was there already tells nothing of how long the others take: 10 s for a fifth, two at once.
     assert lines[0].rstrip().endswith("left")
     assert lines[1].rstrip().endswith("30 s left")
-    assert " 40% loss 4.21, 15,400 img/s" in lines[1]
+    assert " 40% loss 4.21, 15,400 images/s" in lines[1]
     assert "100% evaluating" in lines[2]
     assert max(map(len, lines)) <= 80
     assert all(line.startswith(name) for line, name in zip(later, names[:2], strict=True))

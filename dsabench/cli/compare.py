@@ -24,7 +24,17 @@ from dsabench.cli.flags import (
 )
 from dsabench.cli.groups import grouped
 from dsabench.cli.launching import Launching, print_script
-from dsabench.cli.output import console, limit, print_configs, print_plan, progress, say_read, warn
+from dsabench.cli.output import (
+    console,
+    limit,
+    print_configs,
+    print_plan,
+    progress,
+    say_added,
+    say_read,
+    table_name,
+    warn,
+)
 from dsabench.cli.source_flags import Sources
 from dsabench.errors import UsageError
 
@@ -88,7 +98,8 @@ def compare(
 
     request = training.request(specs, parse_seeds(seeds))
     criteria = deciding.criteria()
-    what = measuring.config(leading=criteria.layer).also(*criteria.probes)
+    asked_for = measuring.config(leading=criteria.layer)
+    what = asked_for.also(*criteria.probes)
     overwrite = common.always
     if overwrite and choosing.no_train:
         raise UsageError("--overwrite always trains finished runs again, and --no-train trains nothing; leave one out")
@@ -103,7 +114,7 @@ def compare(
     from dsabench.data import Datasets
     from dsabench.evaluation.images import Pairs, finished_encoders
     from dsabench.evaluation.words import asked
-    from dsabench.files import check_writable, slug
+    from dsabench.files import check_writable
     from dsabench.launch.jobs import default_jobs, run_all
     from dsabench.launch.submission import run_on, to_submit
     from dsabench.launch.work import Job, Workshop, validate
@@ -131,6 +142,7 @@ def compare(
     say_read(dataset, planned[0], store, common.quiet)
     warn(planned, len(dataset.train), launching.count)
     cluster = launching.cluster(common.runs, training) if launching.on_slurm else None
+    say_added(asked_for, what)
     arms = list(dict.fromkeys(str(one.spec) for one in planned))
     work = [Job(one, what, overwrite, tuning or chosen_how(one.spec), tensorboard) for one in planned]
     if common.dry_run and cluster is not None:
@@ -141,7 +153,7 @@ def compare(
         print_plan(planned, store, datasets, side_by_side, common.as_json)
         return
     title = planned[0].data.label
-    name = output or str(Path("results") / slug(f"{title}-{'-vs-'.join(arms)}"))
+    name = output or table_name(title, arms)
     table, summary = Path(f"{name}.csv"), Path(f"{name}-summary.csv")
     for path in (table, summary):
         check_writable(path)

@@ -12,7 +12,7 @@ import typer
 
 from dsabench.cli import flags
 from dsabench.cli.flags import SOURCES, Common, Deciding, Measuring, Training, option
-from dsabench.cli.output import console, limit
+from dsabench.cli.output import console, limit, say_added, table_name
 from dsabench.cli.source_flags import Sources
 from dsabench.errors import UsageError, unknown
 
@@ -75,7 +75,8 @@ def compare_existing(
     given = models.parsed((training.backbone,) if training.backbone else ())
     data = training.data() if said(context, "dataset") != "DEFAULT" else None
     criteria = deciding.criteria()
-    what = measuring.config(criteria.layer, data=data, modules=bool(given)).also(*criteria.probes)
+    asked_for = measuring.config(criteria.layer, data=data, modules=bool(given))
+    what = asked_for.also(*criteria.probes)
     limit(training.threads, training.offline)
     from dsabench.data import Datasets
     from dsabench.files import check_writable, slug
@@ -92,7 +93,7 @@ def compare_existing(
     rows = collected(found.rows, [*(choosing.mix or ()), *(["preprocess"] if given else [])])
     arms = picked(named(rows), names)
     by_dataset = grouped_by_dataset(arms)
-    name = output or str(Path("results") / slug(f"{'-'.join(by_dataset)}-{'-vs-'.join(arms)}"))
+    name = output or table_name("-".join(by_dataset), list(arms))
     table = Path(f"{name}.csv")
     check_writable(table)
     kept = {row.run_id for own in arms.values() for row in own}
@@ -100,6 +101,8 @@ def compare_existing(
     if common.overwrite == "never":
         check_replaceable(table, Contents.of(kept_rows))
     write_csv(kept_rows, table)
+    if found.encoders_of(arms):
+        say_added(asked_for, what)
     say("nothing is trained; what decides was not declared before these runs were there")
     for line in unequal(arms):
         say(f"not held equal: {line}")

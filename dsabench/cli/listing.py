@@ -55,10 +55,10 @@ def list_entries(
 def list_runs(runs: Path, where: Sequence[str], as_json: bool) -> None:
     """The runs of a store, oldest first, and what tells them apart."""
     from dsabench.tables.where import accepts, parse_where
-    from dsabench.training.inventory import LISTED_KEYS, described
+    from dsabench.training.inventory import LISTED_KEYS, STATUSES, described
     from dsabench.training.store import Store
 
-    allowed = parse_where(where, LISTED_KEYS)
+    allowed = parse_where(where, LISTED_KEYS, {"status": STATUSES})
     found = [(run, described(run)) for run in Store(runs).runs()]
     shown = [(run, facts) for run, facts in found if accepts(allowed, facts)]
     if as_json:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+# Names of tables that spell every arm out have at most so many characters.
+LONGEST_NAME = 48
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from dsabench.config.eval_config import EvalConfig
     from dsabench.config.run_config import RunConfig
     from dsabench.data import Datasets
     from dsabench.data.dataset import Dataset
@@ -62,6 +68,29 @@ def say_read(dataset: Dataset, config: RunConfig, store: Store, quiet: bool) -> 
     say("\n".join([f"{config.data.label}: {dataset.notes[0]}", *dataset.notes[1:]]))
     if store.has_namesake(config):
         say(f"other images in {store.path} are called {config.data.label} too: --data-name NAME tells them apart")
+
+
+def say_added(asked_for: EvalConfig, measured: EvalConfig) -> None:
+    """What is measured beside what was asked for, on stderr."""
+    from dsabench.evaluation.words import asked
+    from dsabench.training.run import say
+
+    there = asked(asked_for.probes)
+    if added := dict.fromkeys(one.name for one in asked(measured.probes) if one not in there):
+        say(f"measured too, for the verdict: {', '.join(added)} (see --primary and --guard)")
+
+
+def table_name(title: str, arms: Sequence[str]) -> str:
+    """The name of a table that was given none: what it is of and its arms, the first alone where that would be long."""
+    from dsabench.files import sha256_bytes, slug
+
+    name = slug(whole := f"{title}-{'-vs-'.join(arms)}")
+    if len(whole) > LONGEST_NAME:
+        # Of the rest a hash tells tables apart.
+        first, rest = re.sub(r"\[[^\]]*\]", "", arms[0]), len(arms) - 1
+        words = [title, first, *([f"vs-{rest}-{'other' if rest == 1 else 'others'}"] if rest else [])]
+        name = f"{slug('-'.join(words))}-{sha256_bytes(whole.encode())[:6]}"
+    return str(Path("results") / name)
 
 
 def print_configs(planned: Sequence[RunConfig]) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from dsabench.cli import flags
 from dsabench.cli.flags import FILES, MACHINE, TRAINING, WHAT, Common, Training, option
 from dsabench.cli.groups import grouped
-from dsabench.cli.output import console, limit, print_configs, progress, say_read, warn
+from dsabench.cli.output import console, limit, print_configs, progress, say_read, table_name, warn
 from dsabench.errors import RunFailed, UsageError
 
 SELECT = ("knn", "fewshot[classifier=centroid,shots=5]")
@@ -70,7 +70,7 @@ def tune(
     limit(training.threads, training.offline)
     from dsabench.config.plan import configure, plan
     from dsabench.data import Datasets
-    from dsabench.files import check_writable, slug, to_toml, write_atomic
+    from dsabench.files import check_writable, to_toml, write_atomic
     from dsabench.launch.jobs import default_jobs
     from dsabench.launch.tune import Budget, comparison_flags, make_arm, selected
     from dsabench.launch.tune import tune as search
@@ -109,7 +109,7 @@ def tune(
         print(f"about {duration(seconds)} of training with --jobs {side_by_side}, as long as the defaults take")
         return
     title = planned[0].data.label
-    name = output or str(Path("results") / slug(f"{title}-tuned-{'-vs-'.join(str(arm.spec) for arm in arms)}"))
+    name = output or table_name(f"{title}-tuned", [str(arm.spec) for arm in arms])
     table, curve, winners = Path(f"{name}-trials.csv"), Path(f"{name}-budget.csv"), Path(f"{name}.toml")
     for path in (table, curve, winners):
         check_writable(path)

@@ -7,12 +7,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from dsabench import rng
 from dsabench.data.dataset import Dataset, Split
 from dsabench.data.duplicates import Twins, blocks, equal, flat, perceptual_keys, pixel_keys
 from dsabench.data.loader import image_batches
-from dsabench.data.sources.decoding import header
+from dsabench.data.sources.decoding import header, told_unreadable
+from dsabench.errors import DataError
 from dsabench.probes.base import correct_of
 from dsabench.probes.knn import knn
 from dsabench.types import Features
@@ -49,12 +51,15 @@ class Examination:
 
 
 def examine(dataset: Dataset) -> Examination:
-    """Look at every image of every split once; raises DataError for one that cannot be read."""
+    """Look at every image of every split once; raises DataError that names those that cannot be read."""
     splits = {"train": dataset.train, "val": dataset.val, "test": dataset.test}
     exact: dict[str, list[bytes]] = {}
     perceptual: dict[str, list[bytes]] = {}
+    unreadable: list[str] = []
     for name, split in splits.items():
-        exact[name], perceptual[name] = _keys(split, name)
+        exact[name], perceptual[name] = _keys(split, name, unreadable)
+    if unreadable:
+        raise DataError("\n".join(told_unreadable(unreadable)))
     sizes, modes = _headers(splits.values())
     mean, std = _moments(dataset.train, dataset.channels)
     counts = torch.bincount(dataset.test.labels, minlength=len(dataset.classes))
@@ -79,11 +84,17 @@ def examine(dataset: Dataset) -> Examination:
     )
 
 
-def _keys(split: Split, name: str) -> tuple[list[bytes], list[bytes]]:
+def _keys(split: Split, name: str, unreadable: list[str]) -> tuple[list[bytes], list[bytes]]:
+    """The keys of a split's images, exact and perceptual; what cannot be read is entered in `unreadable`."""
     exact: list[bytes] = []
     perceptual: list[bytes] = []
     for index in blocks(len(split)):
-        images = split.pixels(index)
+        try:
+            images = split.pixels(index)
+        except DataError:
+            # One of a block, and perhaps others: each is asked for alone.
+            unreadable += _unreadable(split, index)
+            continue
         exact += pixel_keys(images)
         keys = perceptual_keys(images)
         # An image of one colour looks like every other one; it says nothing.
@@ -93,6 +104,16 @@ def _keys(split: Split, name: str) -> tuple[list[bytes], list[bytes]]:
             for position, key, bare in zip(index.tolist(), keys, alone, strict=True)
         ]
     return exact, perceptual
+
+
+def _unreadable(split: Split, index: Tensor) -> list[str]:
+    found = []
+    for position in index:
+        try:
+            split.pixels(position[None])
+        except DataError as error:
+            found.append(str(error))
+    return found
 
 
 def _headers(splits: Iterable[Split]) -> tuple[dict[tuple[int, int], int], dict[str, int]]:

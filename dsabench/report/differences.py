@@ -25,11 +25,16 @@ def paired_tables(comparisons: Sequence[Comparison], *, limit: int | None = None
 
 
 def _table(pair: Sequence[Effect], limit: int | None) -> Table:
+    # SciPy comes with it.
+    from dsabench.stats.verdict import TOO_FEW
+
     first = pair[0]
     secondary = [one for one in pair if one.role == "secondary"]
     others = [one for one in pair if one.role != "secondary"]
     shown = sorted([*others, *secondary[:limit]], key=lambda one: ROLES.index(one.role))
     after, before = short_names(first.spec, first.against)
+    # A note says it of them all, and how many seeds would do.
+    said_once = len(secondary) > 1 and all(one.word == TOO_FEW and not one.reachable for one in secondary)
     columns = (
         Column("metric", "text"),
         Column(before, "number"),
@@ -40,7 +45,7 @@ def _table(pair: Sequence[Effect], limit: int | None) -> Table:
         Column("verdict", "verdict"),
     )
     sections = tuple(
-        Section(tuple(_line(one) for one in group), f"{role}, {layer}", emphasised=role == "primary")
+        Section(tuple(_line(one, said_once) for one in group), f"{role}, {layer}", emphasised=role == "primary")
         for (role, layer), group in grouped(shown, attrgetter("role", "layer")).items()
     )
     counts = sorted({one.n_pairs for one in pair})
@@ -49,8 +54,9 @@ def _table(pair: Sequence[Effect], limit: int | None) -> Table:
     return Table(title, columns, sections, tuple(_notes(pair, len(pair) - len(shown))))
 
 
-def _line(one: Effect) -> tuple[Cell, ...]:
-    return one.measure, one.before, one.after, one.difference, one.interval, one.p, Verdict(one.word)
+def _line(one: Effect, said_once: bool) -> tuple[Cell, ...]:
+    verdict = None if said_once and one.role == "secondary" else Verdict(one.word)
+    return one.measure, one.before, one.after, one.difference, one.interval, one.p, verdict
 
 
 def _notes(pair: Sequence[Effect], n_hidden: int) -> list[str]:

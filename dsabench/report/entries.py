@@ -7,17 +7,18 @@ from collections.abc import Mapping, Sequence
 from dsabench.report.table import Column, Section, Table
 from dsabench.report.wording import counted
 
-# What a table of runs shows of each, by column of the tidy table.
+# What a table of runs shows of each, by column of the tidy table: first what tells most runs apart, for on a narrow
+# terminal the last columns stand in a block below.
 _RUNS = {
     "run_id": Column("run", "name"),
     "spec": Column("spec", "text"),
+    "seed": Column("seed", "count"),
+    "epochs": Column("epochs", "count"),
+    "batch_size": Column("batch", "count"),
+    "status": Column("status", "text"),
     "dataset": Column("dataset", "text"),
     "train_images": Column("images", "count"),
     "backbone": Column("backbone", "text"),
-    "epochs": Column("epochs", "count"),
-    "batch_size": Column("batch", "count"),
-    "seed": Column("seed", "count"),
-    "status": Column("status", "text"),
     "started_utc": Column("when (UTC)", "text"),
 }
 

@@ -123,7 +123,8 @@ def test_what_is_wrong_is_one_line_and_nothing_is_written(
     result = dsabench(command, *(TINY if trains else ()), *rest, "--runs", tmp_path / "runs")
     assert (result.code, result.out) == (code, "")
     # What was read is said before models are built.
-    (line,) = [line for line in result.err.splitlines() if not line.startswith("synthetic: 4 classes, ")]
+    said = ("synthetic: 4 classes, ", "warning: dsa starts at step ")
+    (line,) = [line for line in result.err.splitlines() if not line.startswith(said)]
     assert line.startswith("dsabench: ")
     assert message in line
     assert list(tmp_path.iterdir()) == []

@@ -36,6 +36,11 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(tmp_path: Path) -> N
         assert plan["run_dir"].endswith(plan["run_id"])
         assert plan["seconds"] == pytest.approx(4 * plan["step_s"], abs=0.051)
     assert list(tmp_path.iterdir()) == []
+    # The guards are measured, whatever was asked for, and that is one line.
+    said = "measured too, for the verdict: "
+    assert said not in ok(dsabench(*arguments)).err
+    line = f"{said}cdnv, fewshot (see --primary and --guard)"
+    assert line in ok(dsabench(*arguments, "--probe", "linear", "--probe", "knn")).err.splitlines()
 
 
 def test_the_estimate_is_near_the_truth_and_knows_what_is_there(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What was said wrong is one line that says where: on the command line, in the environment or in a file."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from command import dsabench
 
 from dsabench.cli.mistakes import blames, strangers
+from dsabench.cli.output import table_name
 
 
 @pytest.fixture(autouse=True)
@@ -160,3 +162,12 @@ def test_bash_completes_names_and_runs_without_waiting_for_torch(tmp_path: Path)
     assert completed("dsabench list met", tmp_path) == ["methods", "metrics"]
     assert completed("dsabench eval 3f", tmp_path) == ["3f2a00000000"]
     assert completed("dsabench show cdn", tmp_path) == ["cdnv"]
+
+
+def test_the_name_of_a_table_is_short_and_its_own() -> None:
+    assert table_name("digits", ["simclr", "simclr+dsa"]) == "results/digits-simclr-vs-simclr+dsa"
+    long = [f"simclr[temperature=0.{k}]+dsa[lambda1=5]" for k in range(1, 5)]
+    name = table_name("digits", long)
+    assert re.fullmatch(r"results/digits-simclr\+dsa-vs-3-others-[0-9a-f]{6}", name)
+    assert table_name("digits", long) == name
+    assert table_name("digits", long[::-1]) != name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -13,12 +13,13 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from dsabench.data.dataset import EncodedImages, Picture
-from dsabench.errors import DataError
+from dsabench.errors import DataError, several
 
 SIXTEEN_BITS = 65535
 # Of images that are longer than so many times their shorter side, only the middle could reach the centre crop.
 LONGEST_STRIP = 16
 _CHUNK = 256
+REMEDY = "; repair or remove it"
 BAD_IMAGE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
@@ -74,6 +75,14 @@ def decode_all(source: FileSource, unreadable: list[str]) -> Tensor:
     return images
 
 
+def told_unreadable(unreadable: Sequence[str]) -> list[str]:
+    """What a person is told of the images that cannot be read, of what errors say of each; empty where all can."""
+    if len(unreadable) < 2:
+        return list(unreadable)
+    named = several([text.removesuffix(REMEDY) for text in unreadable])
+    return [f"{len(unreadable):,} images cannot be read; repair or remove them:\n  {named}"]
+
+
 def header(images: EncodedImages, position: int) -> tuple[tuple[int, int], str]:
     """The width and height of an image in pixels and its mode, without decoding it; raises DataError."""
     try:
@@ -126,7 +135,7 @@ def _square(image: Image.Image, size: int) -> Image.Image:
 
 
 def _unreadable(images: EncodedImages, position: int, error: BaseException) -> DataError:
-    return DataError(f"cannot read the image {images.where(position)}: {_reason(error)}; repair or remove it")
+    return DataError(f"cannot read the image {images.where(position)}: {_reason(error)}{REMEDY}")
 
 
 def _reason(error: BaseException) -> str:
