@@ -3,7 +3,8 @@
     python -m benchmarks.outliers RUNS [FILE.csv]
 
 One line for each spec and contamination: the mean over the batches of the last epoch, over runs with its deviation.
-0.5 is chance, 1 finds all of them. Labels and what was replaced are read for this alone; no training sees them. FILE.csv gets the value of each run.
+0.5 is chance, 1 finds all of them. Labels and what was replaced are read for this alone; no training sees them.
+FILE.csv gets the value of each run.
 """
 
 from __future__ import annotations
