@@ -187,7 +187,7 @@ def percent(share: float) -> str:
 
 def unit_of(metric: str) -> str:
     """`%` for a share of the images, nothing for a value without a unit."""
-    return "%" if metric == "accuracy" else ""
+    return "%" if metric in ("accuracy", "balanced_accuracy") else ""
 
 
 def broken(spec: str, width: int) -> str:
