@@ -67,6 +67,16 @@ def test_a_table_alone_is_compared_as_its_runs_are(stores: Path, tmp_path: Path)
     assert "2 seeds, paired" in both.out
 
 
+def test_a_table_made_of_shipped_ones_is_read_back(tmp_path: Path) -> None:
+    shipped = Path(__file__).parents[2] / "results" / "digits.csv"
+    arms = ("simclr", "simclr+dsa")
+    ok(dsabench("compare", "--from", shipped, *arms, "--output", tmp_path / "t"))
+    assert ok(dsabench("report", tmp_path / "t.csv")).out == f"{tmp_path / 't.html'}\n"
+    again = ok(dsabench("compare", "--from", tmp_path / "t.csv", *arms, "--output", tmp_path / "u"))
+    assert "simclr+dsa against simclr" in again.out
+    assert (tmp_path / "u.csv").read_bytes() == (tmp_path / "t.csv").read_bytes()
+
+
 def test_two_stores_say_what_was_not_held_equal_and_filters_choose(stores: Path, tmp_path: Path) -> None:
     sources = ("compare", "--from", stores / "a", "--from", stores / "b", *QUICK, "--output", tmp_path / "t")
     result = ok(dsabench(*sources, "simclr"))
