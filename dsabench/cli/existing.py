@@ -65,7 +65,7 @@ def compare_existing(
 ) -> None:
     """Compare the arms that exist, those of `names` (the baseline first), or all."""
     refuse_training(context)
-    from dsabench.tables.grouping import MIXED, collected, grouped_by_dataset, named, picked, unequal
+    from dsabench.tables.grouping import MIXED, check_shared, collected, grouped_by_dataset, named, picked, unequal
     from dsabench.tables.where import parse_where
 
     for column in choosing.mix or ():
@@ -93,6 +93,7 @@ def compare_existing(
     rows = collected(found.rows, [*(choosing.mix or ()), *(["preprocess"] if given else [])])
     arms = picked(named(rows), names)
     by_dataset = grouped_by_dataset(arms)
+    check_shared(by_dataset, [one.name for one in given] if data is None else ())
     name = output or table_name("-".join(by_dataset), list(arms))
     table = Path(f"{name}.csv")
     check_writable(table)
@@ -114,6 +115,8 @@ def compare_existing(
                 compare_on(title, own, found, what, criteria, datasets, summary, common.as_json, every_pair)
             )
             written.append(summary)
+        else:
+            say(f"on {title} there is {next(iter(own))} alone: nothing to compare it with")
     if len(by_dataset) > 1 and not common.as_json:
         from dsabench.report import print_datasets
 

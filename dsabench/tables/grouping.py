@@ -218,6 +218,22 @@ def are_single(arms: Mapping[str, Sequence[Row]]) -> bool:
     )
 
 
+def check_shared(by_dataset: Mapping[str, Mapping[str, object]], outside: Collection[str] = ()) -> None:
+    """Raise NothingToCompare where every data set has the rows of one arm alone.
+
+    `outside` are the arms that are models or embeddings, whose images may be those of a run under another name.
+    """
+    if any(len(own) > 1 for own in by_dataset.values()):
+        return
+    places = "; ".join(f"{', '.join(own)} on {dataset}" for dataset, own in by_dataset.items())
+    hint = ""
+    theirs = [dataset for dataset, own in by_dataset.items() if not set(own) & set(outside)]
+    if len(theirs) == 1 and len(by_dataset) > 1:
+        ours = next(name for own in by_dataset.values() for name in own if name in outside)
+        hint = f"; if the images of {ours} are those of {theirs[0]}, say --dataset {theirs[0]}"
+    raise NothingToCompare(f"no data set has two of the arms: {places}{hint}")
+
+
 def grouped_by_dataset(arms: Mapping[str, Sequence[Row]]) -> dict[str, dict[str, list[Row]]]:
     """The rows of each arm on each data set, in order of appearance."""
     found: dict[str, dict[str, list[Row]]] = {}

@@ -137,6 +137,22 @@ def test_embeddings_stand_beside_each_other(tmp_path: Path) -> None:
     assert "tight has a lower CDNV than wide by" in " ".join(result.out.split())
 
 
+def test_arms_on_no_common_data_set_are_an_error_and_leave_no_file(stores: Path, tmp_path: Path) -> None:
+    y = np.arange(60) % 3
+    x = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
+    np.savez(tmp_path / "pca.npz", x_train=x[:40], y_train=y[:40], x_test=x[40:], y_test=y[40:])
+    features = ("--features", "pca=pca.npz", *QUICK, "--output", tmp_path / "t")
+    result = dsabench("compare", "--from", stores / "a.csv", "simclr", "pca", *features)
+    assert (result.code, result.out) == (5, "")
+    assert "no data set has two of the arms: simclr on synthetic; pca on embeddings" in result.err
+    assert "if the images of pca are those of synthetic, say --dataset synthetic" in result.err
+    assert not list(tmp_path.glob("t*"))
+    # Beside a pair that has one it is told, and left out.
+    more = ok(dsabench("compare", "--from", stores / "a.csv", *features))
+    assert "there is pca alone: nothing to compare it with" in more.err
+    assert "simclr+dsa against simclr" in more.out
+
+
 def test_several_data_sets_have_a_column_each(stores: Path, tmp_path: Path) -> None:
     rows = read_csv(stores / "a.csv")
     write_csv([replace(row, dataset="other", value=row.value) for row in rows], tmp_path / "other.csv")

@@ -8,7 +8,16 @@ from typing import Any
 import pytest
 
 from dsabench.errors import DataError, NothingToCompare, UsageError
-from dsabench.tables.grouping import are_single, collected, grouped_by_dataset, named, pairs_of_arms, picked, unequal
+from dsabench.tables.grouping import (
+    are_single,
+    check_shared,
+    collected,
+    grouped_by_dataset,
+    named,
+    pairs_of_arms,
+    picked,
+    unequal,
+)
 from dsabench.tables.rows import Row, read_csv
 
 LIKE = replace(read_csv(Path(__file__).parent / "golden" / "results.csv")[0], status="ok", value=0.5)
@@ -125,3 +134,14 @@ def test_arms_of_one_run_each_are_single_models() -> None:
     assert not are_single(named([*rows_of("simclr", [0]), *rows_of("byol", [0], status="failed")]))
     two = grouped_by_dataset(named([*rows_of("simclr", [0]), *rows_of("simclr", [0], dataset="other")]))
     assert {dataset: list(arms) for dataset, arms in two.items()} == {"digits": ["simclr"], "other": ["simclr"]}
+
+
+def test_arms_without_a_data_set_in_common_are_refused_by_name() -> None:
+    apart = grouped_by_dataset(named([*rows_of("simclr"), *rows_of("simclr+dsa"), *rows_of("pca", dataset="pca.npz")]))
+    check_shared(apart)
+    alone = grouped_by_dataset(named([*rows_of("simclr"), *rows_of("pca", [0], dataset="pca.npz")]))
+    with pytest.raises(NothingToCompare) as caught:
+        check_shared(alone)
+    assert str(caught.value) == "no data set has two of the arms: simclr on digits; pca on pca.npz"
+    with pytest.raises(NothingToCompare, match=r"; if the images of pca are those of digits, say --dataset digits$"):
+        check_shared(alone, ["pca"])
