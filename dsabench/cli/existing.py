@@ -65,7 +65,8 @@ def compare_existing(
 ) -> None:
     """Compare the arms that exist, those of `names` (the baseline first), or all."""
     refuse_training(context)
-    from dsabench.tables.grouping import MIXED, check_shared, collected, grouped_by_dataset, named, picked, unequal
+    from dsabench.tables.collecting import MIXED, collected, with_one_name
+    from dsabench.tables.grouping import check_shared, grouped_by_dataset, named, picked, unequal
     from dsabench.tables.where import parse_where
 
     for column in choosing.mix or ():
@@ -90,7 +91,8 @@ def compare_existing(
     found = gather(choosing.stores or (), chosen(allowed, names), what, datasets, stop, training.data_dir)
     found.add_models(given, what, datasets, stop, common.runs)
     # A model of one's own has the preprocessing that is its own, which stands in its rows.
-    rows = collected(found.rows, [*(choosing.mix or ()), *(["preprocess"] if given else [])])
+    sources, became = with_one_name(found.rows)
+    rows = collected(sources, [*(choosing.mix or ()), *(["preprocess"] if given else [])])
     arms = picked(named(rows), names)
     by_dataset = grouped_by_dataset(arms)
     check_shared(by_dataset, [one.name for one in given] if data is None else ())
@@ -105,7 +107,10 @@ def compare_existing(
     if found.encoders_of(arms):
         say_added(asked_for, what)
     say("nothing is trained; what decides was not declared before these runs were there")
-    for line in unequal(arms):
+    for old, new in became.items():
+        say(f"{old} and {new} are the same images: called {new} here")
+    shared = {title: own for title, own in by_dataset.items() if len(own) > 1}
+    for line in unequal(shared):
         say(f"not held equal: {line}")
     written, findings = [table], []
     for title, own in by_dataset.items():
@@ -117,10 +122,11 @@ def compare_existing(
             written.append(summary)
         else:
             say(f"on {title} there is {next(iter(own))} alone: nothing to compare it with")
-    if len(by_dataset) > 1 and not common.as_json:
+    if len(shared) > 1 and not common.as_json:
         from dsabench.report import print_datasets
 
-        print_datasets(console(), arms, criteria, str(what.layers[0]))
+        there = {arm: [row for row in own if row.dataset in shared] for arm, own in arms.items()}
+        print_datasets(console(), {arm: own for arm, own in there.items() if own}, criteria, str(what.layers[0]))
     if common.as_json:
         summaries = [str(path) for path in written[1:]]
         print(json.dumps({"finding": "\n".join(findings), "rows": str(table), "summary": summaries}))

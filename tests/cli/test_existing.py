@@ -80,7 +80,7 @@ def test_a_table_made_of_shipped_ones_is_read_back(tmp_path: Path) -> None:
 def test_two_stores_say_what_was_not_held_equal_and_filters_choose(stores: Path, tmp_path: Path) -> None:
     sources = ("compare", "--from", stores / "a", "--from", stores / "b", *QUICK, "--output", tmp_path / "t")
     result = ok(dsabench(*sources, "simclr"))
-    assert "not held equal: epochs: simclr (1 epoch) 1, simclr (2 epochs) 2" in result.err
+    assert "not held equal: epochs: simclr (1 epoch) 1; simclr (2 epochs) 2" in result.err
     assert "simclr (2 epochs) against simclr (1 epoch): 1 seed, paired" in result.out
     assert {row.spec for row in read_csv(tmp_path / "t.csv")} == {"simclr"}
     chosen = ok(
@@ -155,13 +155,25 @@ def test_arms_on_no_common_data_set_are_an_error_and_leave_no_file(stores: Path,
 
 def test_several_data_sets_have_a_column_each(stores: Path, tmp_path: Path) -> None:
     rows = read_csv(stores / "a.csv")
-    write_csv([replace(row, dataset="other", value=row.value) for row in rows], tmp_path / "other.csv")
+    other = [replace(row, dataset="other", dataset_sha256="0" * 64) for row in rows]
+    write_csv([replace(row, epochs=1 + (row.spec == "simclr")) for row in other], tmp_path / "other.csv")
     result = ok(
         dsabench("compare", "--from", stores / "a.csv", "--from", tmp_path / "other.csv", "--output", tmp_path / "t")
     )
     assert "CDNV on 2 data sets, backbone features" in result.out
     assert "P(better)" in result.out
+    assert "not held equal: epochs on other: simclr 2; simclr+dsa 1\n" in result.err
     assert {path.name for path in tmp_path.glob("t-*")} == {"t-other-summary.csv", "t-synthetic-summary.csv"}
+
+
+def test_images_that_have_two_names_are_compared_as_one_data_set(stores: Path, tmp_path: Path) -> None:
+    rows = read_csv(stores / "a.csv")
+    write_csv([row for row in rows if row.spec == "simclr"], tmp_path / "a.csv")
+    write_csv([replace(row, dataset="mine") for row in rows if row.spec != "simclr"], tmp_path / "b.csv")
+    result = ok(dsabench("compare", "--from", "a.csv", "--from", "b.csv", "--output", tmp_path / "t"))
+    assert "mine and synthetic are the same images: called synthetic here" in result.err
+    assert "simclr+dsa against simclr: 2 seeds, paired" in result.out
+    assert {row.dataset for row in read_csv(tmp_path / "t.csv")} == {"synthetic"}
 
 
 def test_without_training_the_missing_runs_are_named(stores: Path, tmp_path: Path) -> None:
