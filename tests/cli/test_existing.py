@@ -199,6 +199,8 @@ def test_without_training_the_missing_runs_are_named(stores: Path, tmp_path: Pat
     assert "seed 2 missing" in result.out
     nothing = dsabench(*arms, "--seeds", "7", "--output", tmp_path / "u")
     assert nothing.code == 5
+    assert f"none of these runs is finished in {stores / 'a'}; without --no-train they are trained" in nothing.err
+    assert not list(tmp_path.glob("u*"))
     assert files(stores) == before
 
 
