@@ -74,6 +74,7 @@ def compare_existing(
             raise unknown("column of --mix", column, MIXED)
     allowed = parse_where(choosing.where or ())
     given = models.parsed((training.backbone,) if training.backbone else ())
+    check_names(names, choosing.stores or (), [one.name for one in given], common.runs)
     data = training.data() if said(context, "dataset") != "DEFAULT" else None
     criteria = deciding.criteria()
     asked_for = measuring.config(criteria.layer, data=data, modules=bool(given))
@@ -181,6 +182,17 @@ def compare_on(
     if not as_json:
         out.print(words + "\n")
     return words
+
+
+def check_names(names: Sequence[str], stores: Sequence[Path], models: Sequence[str], runs: Path) -> None:
+    """Raise UsageError for the name of a run where there are models alone, before these are evaluated."""
+    from dsabench.methods import METHODS
+
+    for name in names if models and not stores else ():
+        if name.partition("+")[0].partition("[")[0] in METHODS and name not in models:
+            raise UsageError(
+                f"no arm {name!r} among the models: {', '.join(models)}; for the runs of that name add: --from {runs}"
+            )
 
 
 def refuse_training(context: typer.Context) -> None:

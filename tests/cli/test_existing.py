@@ -137,6 +137,13 @@ def test_embeddings_stand_beside_each_other(tmp_path: Path) -> None:
     assert "tight has a lower CDNV than wide by" in " ".join(result.out.split())
 
 
+def test_the_name_of_a_run_beside_models_alone_says_where_runs_come_from(tmp_path: Path) -> None:
+    np.savez(tmp_path / "mine.npz", x=np.eye(9, dtype=np.float32), y=np.arange(9) % 3)
+    result = dsabench("compare", "simclr", "simclr+dsa", "--features", "mine=mine.npz", "--runs", "store")
+    assert (result.code, result.out) == (2, "")
+    assert "no arm 'simclr' among the models: mine; for the runs of that name add: --from store\n" in result.err
+
+
 def test_arms_on_no_common_data_set_are_an_error_and_leave_no_file(stores: Path, tmp_path: Path) -> None:
     y = np.arange(60) % 3
     x = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)

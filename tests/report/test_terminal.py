@@ -21,6 +21,7 @@ from dsabench.report import (
 )
 from dsabench.report.table import Arm, Mean, Number, Table
 from dsabench.report.terminal import _VERDICTS, draw
+from dsabench.report.values import value_tables
 from dsabench.report.wording import written
 from dsabench.stats import verdict
 
@@ -124,6 +125,21 @@ def test_names_are_neither_markup_nor_commands_to_the_terminal(encoding: str) ->
     ):
         text = "".join(rendered(show, encoding=encoding).split())
         assert f"[red]?[31m{'?' if encoding == 'ascii' else 'é'}??[/red]" in text
+
+
+def test_values_of_several_runs_stand_in_columns_named_by_what_tells_them_apart() -> None:
+    several = [row("simclr", 0, value=0.1), row("byol", 0, value=0.2), row("byol", 0, metric="rankme", value=9.0)]
+    (table,) = value_tables(several)
+    assert [column.label for column in table.columns] == ["metric", "layer", "simclr", "byol"]
+    assert [[written(cell) for cell in line[2:]] for line in table.sections[0].rows] == [[".100", ".200"], ["", "9.00"]]
+    for more, heads in (
+        (row("simclr", 1), ["simclr s0", "byol s0", "simclr s1"]),
+        (row("simclr", 0, run_id="ff"), ["simclr s0 simclr-0", "byol s0 byol-0", "simclr s0 ff"]),
+    ):
+        (table,) = value_tables([*several, more])
+        assert [column.label for column in table.columns[2:]] == heads
+    # Data of one name may be others.
+    assert len(value_tables([*several, row("simclr", 1, dataset_sha256="0" * 64)])) == 2
 
 
 def test_overview_shows_only_what_rows_hold_and_a_lone_seed_without_spread() -> None:
