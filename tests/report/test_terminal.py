@@ -18,6 +18,7 @@ from dsabench.report import (
     print_listing,
     print_overview,
     print_values,
+    run_table,
 )
 from dsabench.report.table import Arm, Mean, Number, Table
 from dsabench.report.terminal import _VERDICTS, draw
@@ -236,9 +237,44 @@ def test_comparison_survives_options_in_brackets_and_unbounded_intervals() -> No
     )  # fmt: skip
     text = rendered(lambda console: print_comparisons(console, [few]))
     assert spec in " ".join(text.split())
-    assert "unbounded" in text
     assert "too few" in text
     assert "3 seeds are too few, 6 would do" in text
+    # Beside a metric that says something, one that says nothing has its place.
+    both = rendered(
+        lambda console: print_comparisons(
+            console, [replace(PRIMARY, spec=spec, against=against), replace(few, role="secondary")]
+        )
+    )
+    assert "unbounded" in both
+
+
+def test_seeds_too_few_for_any_metric_leave_out_the_columns_that_say_nothing() -> None:
+    few = [
+        replace(one, n_seeds=2, n_pairs=2, low=-math.inf, high=math.inf, p=0.5, can_reach_05=False, verdict="too few")
+        for one in PAIR
+    ]
+    (table,) = paired_tables(few)
+    assert [column.label for column in table.columns][3:] == ["diff.", "verdict"]
+    assert "primary: 2 seeds are too few, 6 would do" in table.notes
+    assert not [note for note in table.notes if note.startswith(("interval and p", "secondary: p adjusted"))]
+    (lone,) = paired_tables([replace(few[0], n_seeds=1, n_pairs=1, t_low=-math.inf, t_high=math.inf)])
+    assert "unbounded" not in rendered(lambda console: draw(console, lone))
+
+
+def test_runs_stand_in_one_block_of_80_columns_and_no_word_of_theirs_is_broken() -> None:
+    like: dict[str, object] = {"epochs": 60, "batch_size": 256, "status": "finished", "train_images": 1294}
+    like |= {"backbone": "resnet-small", "started_utc": "2026-11-22T01:21:06Z"}
+    runs = [
+        {**like, "run_id": f"0123456789a{seed}", "spec": spec, "seed": seed, "dataset": dataset}
+        for seed, (spec, dataset) in enumerate([("simclr+dsa-minimal", "fashion-mnist"), ("byol", "digits")])
+    ]
+    table = run_table("runs", runs, of=2)
+    text = rendered(lambda console: draw(console, table))
+    lines = [line.split() for line in text.splitlines() if line.strip()]
+    assert [words[0] for words in lines].count("run") == 1
+    assert ["0123456789a0", "simclr", "0", "fashion-mnist", "11-22", "01:21"] in lines
+    assert ["+dsa-minimal"] in lines
+    assert table.notes == ("all: epochs 60, batch 256, status finished, images 1,294, backbone resnet-small",)
 
 
 def test_listing_keeps_brackets_wraps_and_says_when_there_is_nothing() -> None:
