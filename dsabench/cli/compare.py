@@ -36,7 +36,7 @@ from dsabench.cli.output import (
     warn,
 )
 from dsabench.cli.source_flags import Sources
-from dsabench.errors import UsageError
+from dsabench.errors import NothingToCompare, UsageError
 
 if TYPE_CHECKING:
     from dsabench.config.spec import Spec
@@ -177,6 +177,8 @@ def compare(
     for one in planned:
         if one not in to_do:
             say(f"not there, and --no-train: {one.label}")
+    if not rows:
+        raise NothingToCompare(f"none of these runs is finished in {common.runs}; without --no-train they are trained")
     check_unique(rows)
     write_csv(rows, table)
     failed, written = [row for row in rows if row.status == "failed"], [table]
@@ -186,8 +188,10 @@ def compare(
         comparisons = images.with_images(compare_rows(rows, arms, criteria, layer, seeds=request.seeds))
         write_summary(comparisons, summary, extra={"dataset": title, "split": what.split}, rows=rows)
         written.append(summary)
-        fresh = {one.run_id for one in planned} - (set() if overwrite else there)
-        sentence = finding(comparisons, cost_ratio=cost_ratios(rows, comparisons, fresh))
+        fresh = {row.run_id for row in rows if row.status != "failed"} - (set() if overwrite else there)
+        # Where nothing was trained now, the times are those on record, which may come from other hours of the machine.
+        ratios = cost_ratios(rows, comparisons, fresh or there)
+        sentence = finding(comparisons, cost_ratio=ratios, on_record=not fresh)
         if common.as_json:
             print(json.dumps({"finding": sentence, "rows": str(table), "summary": str(summary)}))
         else:

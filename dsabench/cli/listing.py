@@ -49,7 +49,7 @@ def list_entries(
         return
     from dsabench.report import print_listing
 
-    print_listing(console(), kind, entries)
+    print_listing(console(whole_lines=True), kind, entries)
 
 
 def list_runs(runs: Path, where: Sequence[str], as_json: bool) -> None:
@@ -66,7 +66,7 @@ def list_runs(runs: Path, where: Sequence[str], as_json: bool) -> None:
         return
     from dsabench.report import print_runs
 
-    print_runs(console(), str(runs), [facts for _, facts in shown], of=len(found))
+    print_runs(console(whole_lines=True), str(runs), [facts for _, facts in shown], of=len(found))
 
 
 def listing(kind: str, everything: bool) -> list[dict[str, str]]:

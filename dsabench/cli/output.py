@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 # Names of tables that spell every arm out have at most so many characters.
 LONGEST_NAME = 48
+# In characters: wider than any table.
+_WIDE = 10_000
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,11 +28,14 @@ if TYPE_CHECKING:
     from dsabench.training.store import Store
 
 
-def console() -> Console:
-    """The console for data, on stdout."""
+def console(*, whole_lines: bool = False) -> Console:
+    """The console for data, on stdout; with `whole_lines` as wide as a table wants where that is no terminal."""
     from dsabench.progress import make_console
 
-    return make_console(stderr=False)
+    made = make_console(stderr=False)
+    if whole_lines and not sys.stdout.isatty() and "COLUMNS" not in os.environ:
+        made.width = _WIDE
+    return made
 
 
 def progress(total: int, quiet: bool, stop: Stop) -> ProgressDisplay:

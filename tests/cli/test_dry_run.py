@@ -66,7 +66,7 @@ def test_the_estimate_is_near_the_truth_and_knows_what_is_there(tmp_path: Path) 
     assert known["memory_mb"] == round(state["peak_mem_mb"])
     text = ok(dsabench(*arguments, "--dry-run")).out
     assert "1 run, 1 finished already" in text
-    assert "known by the store" in ok(dsabench(*other)).out
+    assert "(as finished runs took); evaluation" in ok(dsabench(*other)).out
 
 
 def test_the_total_is_of_runs_side_by_side(tmp_path: Path) -> None:

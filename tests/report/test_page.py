@@ -214,11 +214,12 @@ def test_an_interval_of_an_accuracy_ends_where_accuracies_do_and_the_table_says_
     assert spread(Mean(0.995, 0.01, 6, "%")) == "98.5 to 100.0"
     assert spread(Mean(0.005, 0.01, 6, "%")) == ".0 to 1.5"
 
-    def notes(deviation: float) -> tuple[str, ...]:
+    def notes(deviation: float | None) -> tuple[str, ...]:
         cells = (Arm("simclr"), Mean(0.99, deviation, 6, "%"))
         columns = (Column("spec", "text"), Column("kNN", "mean", "%"))
         return marked(Table("", columns, (Section((cells,)),)), "backbone").notes
 
+    assert notes(None) == ()
     assert notes(0.001) == ("small: Student's 95% interval over seeds",)
     assert notes(0.1) == ("small: Student's 95% interval over seeds, cut off at 0 and 100%",)
 

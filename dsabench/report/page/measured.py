@@ -49,6 +49,8 @@ def marked(table: Table, layer: str) -> Table:
 
     sections = tuple(replace(part, rows=tuple(map(line, part.rows))) for part in table.sections)
     found = [interval for part in sections for row in part.rows for cell in row if (interval := student(cell))]
+    if not found:
+        return replace(table, sections=sections)
     cut = ", cut off at 0 and 100%" if any(one.cut for one in found) else ""
     return replace(table, sections=sections, notes=(*table.notes, f"small: Student's 95% interval over seeds{cut}"))
 
