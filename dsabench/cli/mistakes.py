@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -78,6 +79,24 @@ def located(error: UsageError | DataError, context: Any) -> UsageError | DataErr
         if (where := origin(context, parameter)) and blames(blamed, parameter, context.params.get(parameter.name))
     ]
     return type(error)(f"{error} ({', '.join(places)})") if places else error
+
+
+def check_folder_is_read(context: Any) -> None:
+    """Raise UsageError for a folder of images where no data set was named, so that nothing would read it.
+
+    A command that takes runs or tables reads it as where the images of those lie now.
+    """
+    said = {name: context.get_parameter_source(name) for name in ("data_dir", "dataset")}
+    if None in said.values() or "run" in context.params or context.params.get("stores"):
+        return
+    if said["data_dir"].name in ("COMMANDLINE", "DEFAULT_MAP") and said["dataset"].name == "DEFAULT":
+        folder = context.params["data_dir"]
+        raise UsageError(f"--data-dir {folder} is not read without --dataset; {images_in(folder)}")
+
+
+def images_in(folder: Path) -> str:
+    """How the images in a folder are named as the data set."""
+    return f"for the images in it: --dataset imagefolder --data-dir {folder} --data-name {folder.resolve().name}"
 
 
 def blames(message: str, parameter: Any, value: object) -> bool:

@@ -50,6 +50,17 @@ def test_a_wrong_word_is_one_line_with_what_would_do(arguments: tuple[str, ...],
     assert words in told(*arguments)
 
 
+@pytest.mark.parametrize("command", [("pretrain", "--dry-run"), ("doctor",), ("compare", "simclr", "byol")])
+def test_a_folder_that_nothing_would_read_is_refused(command: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    hint = "for the images in it: --dataset imagefolder --data-dir photos --data-name photos"
+    assert f"--data-dir photos is not read without --dataset; {hint}" in told(*command, "--data-dir", "photos")
+    # Where downloads go may stand in the environment once and for all.
+    known = {"DSABENCH_DATA_DIR": "photos"}
+    assert "--data-dir" not in told(*command, "--dataset", "cifar", env=known)
+    assert "unknown method" in told("pretrain", "--method", "simcrl", env=known)
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [

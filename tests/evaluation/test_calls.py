@@ -33,6 +33,12 @@ def test_a_module_and_the_run_it_came_from_have_the_same_values(summary: dict[st
     assert ours == {(row["probe"], row["metric"]): row["value"] for row in json.loads(told.out)}
 
 
+def test_a_folder_that_a_run_does_not_read_is_told(summary: dict[str, str], tmp_path: Path) -> None:
+    told = dsabench("eval", summary["run_dir"], "--probe", "knn", "--data-dir", tmp_path)
+    assert told.code == 0
+    assert f"warning: simclr s0 is evaluated on synthetic, which --data-dir {tmp_path} does not change; for" in told.err
+
+
 def test_any_module_is_an_encoder_and_its_rows_say_which_weights() -> None:
     pixels = nn.Flatten()
     rows = package.evaluate(pixels, "digits", name="pixels", probes=["knn"])
