@@ -152,8 +152,8 @@ def _lines(found: Examination, dataset: Dataset) -> dict[str, object]:
     if differ := sum(len(_classes(group, dataset)) > 1 for group in exact.groups):
         lines["same pixels, different classes"] = f"{differ:,}"
     if found.sizes:
-        most = [f"{w}x{h}: {n:,}" for (w, h), n in list(found.sizes.items())[:MOST_NAMED]]
-        lines["sizes"] = ", ".join(most) + (
+        shown = [f"{w}x{h}: {n:,}" for (w, h), n in list(found.sizes.items())[:MOST_NAMED]]
+        lines["sizes"] = ", ".join(shown) + (
             f", {len(found.sizes) - MOST_NAMED:,} others" if len(found.sizes) > MOST_NAMED else ""
         )
         lines["modes"] = ", ".join(f"{mode}: {n:,}" for mode, n in found.modes.items())
