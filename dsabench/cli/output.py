@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 # Names of tables that spell every arm out have at most so many characters.
 LONGEST_NAME = 48
+# What a second Ctrl-C leaves unsaved is said.
+AT_ONCE = b"dsabench: stopped at once, nothing more was saved; the same command goes on from the last checkpoint\n"
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,7 +40,13 @@ def progress(total: int, quiet: bool, stop: Stop) -> ProgressDisplay:
     from dsabench.progress import ProgressDisplay, make_console
 
     display = ProgressDisplay(make_console(stderr=True), total, quiet=quiet)
-    stop.before_exit = display.give_back
+
+    def leave() -> None:
+        display.give_back()
+        # From within a signal handler, where a stream may be in use.
+        os.write(2, AT_ONCE)
+
+    stop.before_exit = leave
     return display
 
 
