@@ -11,8 +11,7 @@ import typer
 from dsabench.cli import completion, flags
 from dsabench.cli.flags import FILES, MACHINE, OUTPUT, OVERWRITE, SOURCES, WHAT, Measuring, option
 from dsabench.cli.groups import grouped
-from dsabench.cli.mistakes import images_in
-from dsabench.cli.output import console, limit
+from dsabench.cli.output import console, limit, say_unread
 from dsabench.cli.source_flags import Sources
 from dsabench.errors import unknown
 
@@ -71,7 +70,7 @@ def evaluate(
     """
     if overwrite not in OVERWRITE:
         raise unknown("value of --overwrite", overwrite, OVERWRITE)
-    from dsabench.data.data_config import WITHOUT_FOLDER, DataConfig, located
+    from dsabench.data.data_config import DataConfig, located
     from dsabench.files import check_writable
     from dsabench.training.run import Run, say
     from dsabench.training.store import Store
@@ -92,11 +91,8 @@ def evaluate(
         found = [store.newest_finished()]
         say(f"evaluating the newest finished run: {found[0].config.label}, {found[0].folder}")
     for one in found:
-        if data_dir and not other and one.config.data.kind in WITHOUT_FOLDER:
-            say(
-                f"warning: {one.config.label} is evaluated on {one.config.data.label}, which --data-dir {data_dir} "
-                f"does not change; {images_in(data_dir)}"
-            )
+        if data_dir and not other:
+            say_unread(one, data_dir)
     limit(threads or (found[0].config.threads if found else 1), offline)
     from dsabench.data import Datasets
     from dsabench.evaluation.classes import by_class, write_by_class

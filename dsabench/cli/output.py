@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from dsabench.data.dataset import Dataset
     from dsabench.progress import ProgressDisplay
     from dsabench.signals import Stop
+    from dsabench.training.run import Run
     from dsabench.training.store import Store
 
 
@@ -76,6 +77,18 @@ def say_read(dataset: Dataset, config: RunConfig, store: Store, quiet: bool) -> 
     say("\n".join([f"{config.data.label}: {dataset.notes[0]}", *dataset.notes[1:]]))
     if store.has_namesake(config):
         say(f"other images in {store.path} are called {config.data.label} too: --data-name NAME tells them apart")
+
+
+def say_unread(run: Run, data_dir: Path) -> None:
+    """Say of a run's data, where they lie in no folder, that a folder does not change them, on stderr."""
+    from dsabench.cli.mistakes import images_in
+    from dsabench.data.data_config import WITHOUT_FOLDER
+    from dsabench.training.run import say
+
+    data = run.config.data
+    if data.kind in WITHOUT_FOLDER:
+        words = f"{run.config.label} is of {data.label}, which --data-dir {data_dir} does not change"
+        say(f"warning: {words}; {images_in(data_dir)}")
 
 
 def say_added(asked_for: EvalConfig, measured: EvalConfig) -> None:

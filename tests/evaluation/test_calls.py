@@ -50,7 +50,11 @@ def test_a_loaded_backbone_normalises_pixels_as_its_run_did(summary: dict[str, s
 def test_a_folder_that_a_run_does_not_read_is_told(summary: dict[str, str], tmp_path: Path) -> None:
     told = dsabench("eval", summary["run_dir"], "--probe", "knn", "--data-dir", tmp_path)
     assert told.code == 0
-    assert f"warning: simclr s0 is evaluated on synthetic, which --data-dir {tmp_path} does not change; for" in told.err
+    warning = f"warning: simclr s0 is of synthetic, which --data-dir {tmp_path} does not change; for the images in it: "
+    assert warning in told.err
+    written = dsabench("features", summary["run_dir"], "--output", tmp_path / "f.npz", "--data-dir", tmp_path)
+    assert written.code == 0
+    assert warning in written.err
 
 
 def test_any_module_is_an_encoder_and_its_rows_say_which_weights() -> None:
