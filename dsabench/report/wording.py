@@ -32,6 +32,7 @@ _PROBES: Mapping[str, tuple[str, frozenset[str]]] = {
 }
 _METRICS: Mapping[str, str] = {
     "cdnv": "CDNV",
+    "directional_cdnv": "directional CDNV",
     "rankme": "RankMe",
     "intra_class_variance": "intra-class var.",
     "inter_class_separation": "inter-class sep.",
