@@ -59,7 +59,9 @@ def compare(
             autocompletion=completion.specs,
         ),
     ] = None,
-    seeds: Annotated[str, option(TRAINING, "Paired seeds: a list or a range.", env="DSABENCH_SEEDS")] = "0-5",
+    seeds: Annotated[
+        str, option(TRAINING, "Paired seeds by number: a list, or a range as 0-5, which is six.", env="DSABENCH_SEEDS")
+    ] = "0-5",
     tuning: Annotated[
         str,
         option(
@@ -94,7 +96,7 @@ def compare(
         raise UsageError(
             "compare needs at least two specs, the baseline first, as in: dsabench compare simclr simclr+dsa"
         )
-    from dsabench.config.spec import parse_seeds
+    from dsabench.config.spec import one_seed, parse_seeds
 
     request = training.request(specs, parse_seeds(seeds))
     criteria = deciding.criteria()
@@ -140,6 +142,8 @@ def compare(
     dataset = datasets.load(request.data)
     planned = plan(request, dataset)
     say_read(dataset, planned[0], store, common.quiet)
+    if words := one_seed(seeds):
+        say(f"--seeds {seeds}: {words}")
     warn(planned, len(dataset.train), launching.count)
     cluster = launching.cluster(common.runs, training) if launching.on_slurm else None
     say_added(asked_for, what)

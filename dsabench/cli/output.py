@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 LONGEST_NAME = 48
 # In characters: wider than any table.
 _WIDE = 10_000
+# What a second Ctrl-C leaves unsaved is said.
+AT_ONCE = b"dsabench: stopped at once, nothing more was saved; the same command goes on from the last checkpoint\n"
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from dsabench.data.dataset import Dataset
     from dsabench.progress import ProgressDisplay
     from dsabench.signals import Stop
+    from dsabench.training.run import Run
     from dsabench.training.store import Store
 
 
@@ -43,7 +46,13 @@ def progress(total: int, quiet: bool, stop: Stop) -> ProgressDisplay:
     from dsabench.progress import ProgressDisplay, make_console
 
     display = ProgressDisplay(make_console(stderr=True), total, quiet=quiet)
-    stop.before_exit = display.give_back
+
+    def leave() -> None:
+        display.give_back()
+        # From within a signal handler, where a stream may be in use.
+        os.write(2, AT_ONCE)
+
+    stop.before_exit = leave
     return display
 
 
@@ -73,6 +82,18 @@ def say_read(dataset: Dataset, config: RunConfig, store: Store, quiet: bool) -> 
     say("\n".join([f"{config.data.label}: {dataset.notes[0]}", *dataset.notes[1:]]))
     if store.has_namesake(config):
         say(f"other images in {store.path} are called {config.data.label} too: --data-name NAME tells them apart")
+
+
+def say_unread(run: Run, data_dir: Path) -> None:
+    """Say of a run's data, where they lie in no folder, that a folder does not change them, on stderr."""
+    from dsabench.cli.mistakes import images_in
+    from dsabench.data.data_config import WITHOUT_FOLDER
+    from dsabench.training.run import say
+
+    data = run.config.data
+    if data.kind in WITHOUT_FOLDER:
+        words = f"{run.config.label} is of {data.label}, which --data-dir {data_dir} does not change"
+        say(f"warning: {words}; {images_in(data_dir)}")
 
 
 def say_added(asked_for: EvalConfig, measured: EvalConfig) -> None:

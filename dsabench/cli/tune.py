@@ -22,7 +22,9 @@ def tune(
     training: Training,
     common: Common,
     trials: Annotated[int, option(TRAINING, "Trials of each arm, the defaults among them.", min=1)] = 16,
-    seeds: Annotated[str, option(TRAINING, "Seeds of every trial: a list or a range.")] = "10,11",
+    seeds: Annotated[
+        str, option(TRAINING, "Seeds of every trial by number: a list, or a range as 0-5, which is six.")
+    ] = "10,11",
     compare_seeds: Annotated[str, option(TRAINING, "Seeds of the comparison to come, which are kept apart.")] = "0-9",
     select: Annotated[
         list[str] | None,
@@ -56,7 +58,7 @@ def tune(
     counts. A search that was stopped goes on with the same command.
     """
     from dsabench.config.spaces import read_spaces
-    from dsabench.config.spec import parse_seeds
+    from dsabench.config.spec import one_seed, parse_seeds
 
     own, others = parse_seeds(seeds), parse_seeds(compare_seeds)
     if both := sorted(set(own) & set(others)):
@@ -88,6 +90,8 @@ def tune(
     planned = plan(request, dataset)[: len(specs)]
     arms = [make_arm(one, budget, overrides, store) for one in planned]
     say_read(dataset, planned[0], store, common.quiet)
+    if words := one_seed(seeds):
+        say(f"--seeds {seeds}: {words}")
     count = len(arms) * trials * len(own)
     warn([*planned] * (trials * len(own)), len(dataset.train), jobs)
     if common.dry_run:

@@ -98,6 +98,16 @@ def option_hint(half: str, key: str, known: Iterable[str]) -> str:
     return f"these have it: {', '.join(owners)}" if owners else f"they have: {', '.join(sorted(known)) or 'none'}"
 
 
+def with_option(key: str) -> list[str]:
+    """The options of this name as --set spells them: `method.KEY`, `regularizer.KEY`, both or none."""
+    registries = {"method": METHODS, "regularizer": REGULARIZERS}
+    return [
+        f"{half}.{key}"
+        for half, registry in registries.items()
+        if any(key in half_options(half, name) for name in registry)
+    ]
+
+
 def half_options(half: str, name: str) -> dict[str, type]:
     """The options that a spec's half may have."""
     if half == "regularizer":

@@ -117,6 +117,17 @@ def parse_settings(texts: Sequence[str]) -> tuple[Setting, ...]:
         target, equals, value = text.partition("=")
         half, dot, key = target.strip().partition(".")
         if not (equals and dot and half in HALVES):
-            raise UsageError(f"cannot read --set {text!r}: expected method.KEY=VALUE or regularizer.KEY=VALUE")
+            raise UsageError(f"cannot read --set {text!r}: {_spelled(target.strip(), value.strip())}")
         settings.append(Setting(half, key, parse_value(value.strip())))
     return tuple(settings)
+
+
+def _spelled(key: str, value: str) -> str:
+    """How a setting without its half is written, or how all are."""
+    # It imports every method, which only this mistake waits for.
+    from dsabench.config.plan import with_option
+
+    owners = with_option(key) if value else []
+    if not owners:
+        return "expected method.KEY=VALUE or regularizer.KEY=VALUE"
+    return f"did you mean --set {' or '.join(f'{one}={value}' for one in owners)}?"

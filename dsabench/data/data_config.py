@@ -20,6 +20,8 @@ PATHS = ("csv", "wds")
 PLACED = (*PATHS, "hf")
 # Images of the user's own: such a name does not say what is in it, and needs a place beside it.
 USERS_OWN = ("imagefolder", *PLACED)
+# Images that come with a package or are computed: no folder is read for them.
+WITHOUT_FOLDER = ("digits", "synthetic")
 
 
 @dataclass(frozen=True)

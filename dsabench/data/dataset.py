@@ -107,7 +107,7 @@ class RawDataset(NamedTuple):
     Where `test` is None a fifth of `train` is held out for it; where there is no `val` of its own, a share of `train`.
     `test_from` says where the test images come from where that is not plain; `ignored` counts what was left out, and
     `ignored_names` has the first names of it. Where there are `problems`, nothing can be made of it: they are told
-    together with the images that cannot be read.
+    together with the images that cannot be read. `cautions` are said of what can be read.
     """
 
     train: RawSplit
@@ -118,6 +118,7 @@ class RawDataset(NamedTuple):
     ignored: int = 0
     ignored_names: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    cautions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

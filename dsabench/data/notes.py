@@ -27,7 +27,7 @@ def reading_notes(
     ]
     if raw.ignored:
         parts.append(_ignored(raw.ignored, raw.ignored_names))
-    notes = [f"{', '.join(parts)}; {sizes.chosen} px", sizes.note, balance_note(splits["train"].labels)]
+    notes = [f"{', '.join(parts)}; {sizes.chosen} px", *raw.cautions, sizes.note, balance_note(splits["train"].labels)]
     return tuple(note for note in notes if note)
 
 

@@ -69,13 +69,15 @@ def checkpoint_encoder(source: Source, folder: Path | None) -> Encoder:
     file = read_weights(path)
     beside = _beside(path)
     architecture = source.backbone or file.about.get("backbone") or beside.get("architecture")
-    if not architecture:
-        raise UsageError(f"{path} does not say of which model its weights are; say it with --backbone NAME")
     preprocess = source.preprocess or _stated(path, file.about, beside)
-    if preprocess is None:
-        raise UsageError(
-            f"{path} does not say what images its model wants, and nothing beside it does; say it with {HOW}"
+    model, images = "of which model its weights are", "what images its model wants"
+    if not architecture:
+        missing, flags = (
+            (model, "--backbone NAME") if preprocess else (f"{model} and {images}", f"--backbone NAME {HOW}")
         )
+        raise UsageError(f"{path} does not say {missing}; say it with {flags}")
+    if preprocess is None:
+        raise UsageError(f"{path} does not say {images}, and nothing beside it does; say it with {HOW}")
     tried: list[DataError] = []
     try:
         networks = _built(str(architecture), preprocess)

@@ -323,13 +323,15 @@ ELSEWHERE = (
 )
 
 
-def measure(x: Array, y: Labels, names: Iterable[str] | None = None) -> dict[str, float]:
-    """Metrics of features (N, D) and classes (N,), the core ones where none are named.
+def measure(x: Array, y: Labels, names: Iterable[str] | str | None = None) -> dict[str, float]:
+    """Metrics of features (N, D) and classes (N,), the core ones where none are named; one may be named alone.
 
     Raises ValueError where one of them does, and UsageError for a name that is not a metric's.
     """
     from dsabench.metrics.samples import Samples
 
+    if isinstance(names, str):
+        names = [names]
     chosen = [name for name, entry in METRICS.items() if entry.tier == "core"] if names is None else list(names)
     metrics = {name: load(METRICS, "metric", name, see=ELSEWHERE) for name in chosen}
     samples = Samples(x, y).read_once()

@@ -36,6 +36,9 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(tmp_path: Path) -> N
         assert plan["run_dir"].endswith(plan["run_id"])
         assert plan["seconds"] == pytest.approx(4 * plan["step_s"], abs=0.051)
     assert list(tmp_path.iterdir()) == []
+    alone = ok(dsabench(*arguments, "--seeds", "2", "--json"))
+    assert [plan["run"] for plan in json.loads(alone.out)] == ["simclr s2", "simclr+dsa s2"]
+    assert "--seeds 2: one seed, number 2; for 2 seeds: 0-1" in alone.err.splitlines()
     # The guards are measured, whatever was asked for, and that is one line.
     said = "measured too, for the verdict: "
     assert said not in ok(dsabench(*arguments)).err

@@ -339,6 +339,11 @@ def test_preprocessing_and_architecture_are_demanded_and_not_guessed(tmp_path: P
     path = save_form("safetensors", weights("test_resnet"), {}, tmp_path)
     with pytest.raises(UsageError, match="does not say of which model"):
         encoder(path, None)
+    both = (
+        r"does not say of which model its weights are and what images its model wants.*--backbone NAME --preprocess im"
+    )
+    with pytest.raises(UsageError, match=both):
+        encoder(path, None, preprocess=None)
     with pytest.raises(UsageError, match=r"does not say what images its model wants.*--preprocess imagenet"):
         encoder(path, preprocess=None)
     (tmp_path / "preprocessor_config.json").write_text(

@@ -92,6 +92,20 @@ def header(images: EncodedImages, position: int) -> tuple[tuple[int, int], str]:
         raise _unreadable(images, position, error) from error
 
 
+def is_deep(mode: str) -> bool:
+    """Whether an image of Pillow's mode has more than eight bits, as whole numbers."""
+    return mode.startswith("I")
+
+
+def largest_value(images: EncodedImages, position: int) -> int:
+    """The largest value of an image of more than eight bits, as its file has it; raises DataError."""
+    try:
+        with Image.open(images.open(position)) as image:
+            return int(np.asarray(image).max())
+    except BAD_IMAGE as error:
+        raise _unreadable(images, position, error) from error
+
+
 def _decode(images: EncodedImages, position: int) -> Image.Image:
     try:
         with Image.open(images.open(position)) as opened:
@@ -105,7 +119,7 @@ def _in_colour(image: Image.Image) -> Image.Image:
 
     Sixteen bits are scaled to eight, where Pillow's own conversion would cut everything above 255 off: white.
     """
-    if image.mode.startswith("I"):
+    if is_deep(image.mode):
         pixels = np.asarray(image).astype(np.int64)
         if pixels.min() < 0 or pixels.max() > SIXTEEN_BITS:
             raise ValueError(f"its pixels lie in {pixels.min()} to {pixels.max()}, beyond 16 bits")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,13 +16,20 @@ from dsabench.errors import MOST_NAMED, DataError, UsageError
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 LAYOUT = "expected train/CLASS/*.png and test/CLASS/*.png, or CLASS/*.png alone"
 
+# What the folders of splits are called elsewhere, in small letters, and what they are called here.
+SPLIT_OF = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("test", "testing", "tests"), "test"),
+    **dict.fromkeys(("val", "valid", "validate", "validation", "dev"), "val"),
+}
+
 
 def build(config: DataConfig, offline: bool) -> RawDataset:
     """List `train` and `test` (or `val`) in the folder; of a single folder of classes a fifth is the test split.
 
     Files that are not images, lie beside the folders of classes or have a name that begins with a dot are ignored.
-    Raises UsageError without a folder, DataError where folders are missing; classes without images and those of train
-    and test that differ are `problems`.
+    Raises UsageError without a folder, DataError where folders are missing or would be taken for what they are not;
+    classes without images and those of train and test that differ are `problems`.
     """
     if config.folder is None:
         raise UsageError(f"the data set {config.name} needs --data-dir FOLDER; {LAYOUT}")
@@ -32,12 +40,17 @@ def build(config: DataConfig, offline: bool) -> RawDataset:
     test_dir = next((data_dir / name for name in ("test", "val") if (data_dir / name).is_dir()), None)
     if not train_dir.is_dir():
         if test_dir is not None:
-            raise DataError(f"{test_dir} has no folder train beside it; {LAYOUT}")
+            meant = [name for name in _folders(data_dir) if _split_of(name) == "train"]
+            hint = f"did you mean {meant[0]}/? rename it to train" if meant else LAYOUT
+            raise DataError(f"{test_dir} has no folder train beside it; {hint}")
+        _check_no_splits(data_dir)
         train_dir = data_dir
     train, test = _listing(train_dir), _listing(test_dir) if test_dir else None
     ignored = train.ignored + (test.ignored if test else ())
     if train_dir != data_dir:
         ignored += _beside(data_dir)
+    unused = _unused(data_dir, test_dir) if train_dir != data_dir else ()
+    cautions = (*unused, *_same_below(train_dir, train.images))
     ignored_names = tuple(path.relative_to(data_dir).as_posix() for path in sorted(ignored)[:MOST_NAMED])
     if test_dir is None or test is None:
         few = _too_few(train, 3, "one each for training, validation and test")
@@ -48,23 +61,19 @@ def build(config: DataConfig, offline: bool) -> RawDataset:
             ignored=len(ignored),
             ignored_names=ignored_names,
             problems=train.problems + few,
-        )
-    differ: tuple[str, ...] = ()
-    if train.images.keys() != test.images.keys():
-        differ = (
-            f"the classes differ: only in {train_dir}: {_names(train.images.keys() - test.images.keys())}; "
-            f"only in {test_dir}: {_names(test.images.keys() - train.images.keys())}",
+            cautions=cautions,
         )
     few = _too_few(train, 2, "one to train on and one for validation")
-    unused = "; val/ is not used" if test_dir.name == "test" and (data_dir / "val").is_dir() else ""
+    spare = "; val/ is not used" if test_dir.name == "test" and (data_dir / "val").is_dir() else ""
     return RawDataset(
         train.labelled(),
         test.labelled(),
         tuple(train.images),
-        test_from=f"{test_dir.name}/{' used as test' if test_dir.name == 'val' else unused}",
+        test_from=f"{test_dir.name}/{' used as test' if test_dir.name == 'val' else spare}",
         ignored=len(ignored),
         ignored_names=ignored_names,
-        problems=(*differ, *train.problems, *test.problems, *few),
+        problems=(*_differ(train, test), *train.problems, *test.problems, *few),
+        cautions=cautions,
     )
 
 
@@ -85,7 +94,13 @@ class Listing(NamedTuple):
 
 def _listing(folder: Path) -> Listing:
     """What is in a folder of classes; raises DataError where it has fewer than two."""
-    names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    names = _folders(folder)
+    flat = sum(_is_image(entry.name) for entry in _beside(folder))
+    if not names and flat:
+        raise DataError(
+            f"{folder} has {flat:,} images, but no folders of classes: their labels are needed to hold images out and "
+            f"to measure, and without them dsabench neither pretrains nor evaluates; {LAYOUT}, or csv:FILE with labels"
+        )
     if len(names) < 2:
         raise DataError(f"{folder} has {len(names)} folders of classes, but two are needed; {LAYOUT}")
     images: dict[str, tuple[str, ...]] = {}
@@ -108,9 +123,64 @@ def _files(folder: Path) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
     ignored: list[Path] = []
     for parent, _, files in os.walk(folder):
         for file in files:
-            is_image = not file.startswith(".") and Path(file).suffix.lower() in SUFFIXES
-            (found if is_image else ignored).append(Path(parent, file))
+            (found if _is_image(file) else ignored).append(Path(parent, file))
     return tuple(found), tuple(ignored)
+
+
+def _is_image(name: str) -> bool:
+    return not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
+
+
+def _folders(folder: Path) -> list[str]:
+    """The names of the folders right in a folder, sorted, without the hidden ones."""
+    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _split_of(name: str) -> str | None:
+    """The split that a folder's name speaks of, however it is spelled."""
+    return SPLIT_OF.get(name.lower())
+
+
+def _check_no_splits(data_dir: Path) -> None:
+    """Raise DataError where what would be classes are splits that are spelled otherwise."""
+    named = {name: split for name in _folders(data_dir) if (split := _split_of(name))}
+    if len(set(named.values())) > 1:
+        better = ", ".join(f"{name}/ to {split}/" for name, split in named.items())
+        raise DataError(
+            f"the folders {_names(set(named))} of {data_dir} would be classes; are they splits? rename {better}"
+        )
+
+
+def _unused(data_dir: Path, test_dir: Path | None) -> tuple[str, ...]:
+    """What is said of the folders beside `train` that nothing reads."""
+    told = []
+    for name in _folders(data_dir):
+        if name in ("train", "test", "val"):
+            continue
+        split = _split_of(name)
+        hint = f"; did you mean {split}/?" if split and not (data_dir / split).is_dir() else ""
+        instead = " the test images are a fifth of train/" if hint and test_dir is None else ""
+        told.append(f"warning: the folder {name}/ is not used{hint}{instead}")
+    return tuple(told)
+
+
+def _same_below(folder: Path, classes: Iterable[str]) -> tuple[str, ...]:
+    """A warning where all classes have the same folders in them: then they are hardly classes."""
+    first, *others = (_folders(folder / name) for name in classes)
+    if len(first) < 2 or any(names != first for names in others):
+        return ()
+    shown = ", ".join(first[:3]) + (", ..." if len(first) > 3 else "")
+    return (f"warning: every class has the same folders in it ({shown}); are those the classes? {LAYOUT}",)
+
+
+def _differ(train: Listing, test: Listing) -> tuple[str, ...]:
+    """That a class is in one split alone; of a class without images that is told already."""
+    alone = [
+        f"only in {one.folder}: {_names(names)}"
+        for one, other in ((train, test), (test, train))
+        if (names := {name for name, paths in one.images.items() if paths and name not in other.images})
+    ]
+    return (f"the classes differ: {'; '.join(alone)}",) if alone else ()
 
 
 def _beside(folder: Path) -> tuple[Path, ...]:
@@ -127,7 +197,7 @@ def _too_few(listing: Listing, least: int, why: str) -> tuple[str, ...]:
 
 
 def _names(names: frozenset[str] | set[str]) -> str:
-    return ", ".join(sorted(names)) or "none"
+    return ", ".join(sorted(names))
 
 
 SPEC = DatasetSpec(

@@ -295,6 +295,59 @@ class TestFolder:
         (line,) = load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path))).notes
         assert "5 files ignored (LICENSE, test/bee/a.txt, test/bee/b.txt and 2 more); 12 px" in line
 
+    @pytest.mark.parametrize("name", ["validation", "Val", "valid"])
+    def test_a_folder_that_nothing_reads_is_told_with_what_was_meant(
+        self, tmp_path: Path, write_folder: Callable[..., None], name: str
+    ) -> None:
+        write_folder(tmp_path, {"train": 20, name: 4, "masks": 1})
+        notes = load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path))).notes
+        assert "15 test" not in notes[0]
+        assert set(notes[1:]) == {
+            "warning: the folder masks/ is not used",
+            f"warning: the folder {name}/ is not used; did you mean val/? the test images are a fifth of train/",
+        }
+        (tmp_path / name).rename(tmp_path / "val")
+        notes = load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path))).notes
+        assert notes[1:] == ("warning: the folder masks/ is not used",)
+
+    @pytest.mark.parametrize("names", [("Train", "Test"), ("training", "validation")])
+    def test_splits_never_become_classes(
+        self, tmp_path: Path, write_folder: Callable[..., None], names: tuple[str, str]
+    ) -> None:
+        write_folder(tmp_path, dict.fromkeys(names, 3))
+        with pytest.raises(DataError, match=rf"would be classes; are they splits\? rename .*{names[0]}/ to train/"):
+            load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path)))
+        (tmp_path / names[1]).rename(tmp_path / "test")
+        with pytest.raises(DataError, match=rf"has no folder train beside it; did you mean {names[0]}/\?"):
+            load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path)))
+
+    def test_classes_with_the_same_folders_in_them_are_doubted(
+        self, tmp_path: Path, write_folder: Callable[..., None]
+    ) -> None:
+        write_folder(tmp_path, {"monday": 5, "tuesday": 5})
+        notes = load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path))).notes
+        assert notes[0].startswith("2 classes")
+        assert notes[1].startswith("warning: every class has the same folders in it (ant, bee, cat); are those the cla")
+
+    def test_a_class_called_like_a_split_is_a_class(self, tmp_path: Path, write_folder: Callable[..., None]) -> None:
+        write_folder(tmp_path, {"": 5}, classes=("valid", "invalid"))
+        dataset = load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path)))
+        assert (dataset.classes, len(dataset.notes)) == (("invalid", "valid"), 1)
+
+    def test_images_without_classes_are_told_why_not(self, tmp_path: Path) -> None:
+        for k in range(3):
+            Image.new("RGB", (8, 8)).save(tmp_path / f"{k}.png")
+        with pytest.raises(DataError, match=r"has 3 images, but no folders of classes: .*neither pretrains nor evalua"):
+            load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path)))
+
+    def test_an_empty_class_is_told_once(self, tmp_path: Path, write_folder: Callable[..., None]) -> None:
+        write_folder(tmp_path, {"train": 4, "val": 2})
+        (tmp_path / "train" / "dog").mkdir()
+        with pytest.raises(DataError) as caught:
+            load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path)))
+        (line,) = str(caught.value).splitlines()
+        assert line.startswith(f"no images in {tmp_path / 'train' / 'dog'}")
+
 
 class TestGroups:
     def write(self, folder: Path) -> None:
