@@ -94,15 +94,6 @@ METRICS: dict[str, Evaluator] = {
         "mean_(c!=d) (V_c + V_d) / (2 |m_c - m_d|^2)",
         "O(N D)",
     ),
-    "directional_cdnv": _core(
-        "overlap:directional_cdnv",
-        "CDNV along the line between two class means",
-        "directional CDNV",
-        False,
-        "2506.04411",
-        "mean_(c!=d) E_c ((x - m_c).(m_c - m_d))^2 / |m_c - m_d|^4",
-        "O(N C D)",
-    ),
     "fisher_ratio": _core(
         "crowding:fisher_ratio",
         "scatter between the classes over scatter within them",
@@ -165,6 +156,15 @@ METRICS: dict[str, Evaluator] = {
         "2005.10242",
         "mean |x_i - x_j|^2 over the pairs of a class",
         "O(N D)",
+    ),
+    "directional_cdnv": _extra(
+        "overlap:directional_cdnv",
+        "CDNV along the line between two class means",
+        "directional CDNV",
+        False,
+        "2506.04411",
+        "mean_(c!=d) E_c ((x - m_c).(m_c - m_d))^2 / |m_c - m_d|^4",
+        "O(N C D)",
     ),
     "nearest_class_gap": _extra(
         "overlap:nearest_class_gap",
