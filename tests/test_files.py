@@ -17,6 +17,7 @@ from dsabench.errors import DataError, StorageError
 from dsabench.files import (
     check_writable,
     read_json,
+    room,
     sha256_bytes,
     sha256_file,
     slug,
@@ -336,3 +337,18 @@ def test_a_new_file_that_cannot_be_linked_leaves_nothing(tmp_path: Path, monkeyp
     with pytest.raises(OSError, match="Input/output"):
         write_new(tmp_path / "claim", "first")
     assert not os.listdir(tmp_path)
+
+
+def test_room_that_the_disk_does_not_have_is_an_error_before_anything_is_put_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("dsabench.files.RESIDENT_BYTES", 0)
+    mapped = room((3, 2), "float32")
+    mapped[:] = 1.0
+    assert mapped.sum() == 6.0
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(StorageError, match="the disk or quota is full"):
+        room((3, 2), "float32")

@@ -223,9 +223,9 @@ class Run:
         try:
             yield
         finally:
-            if self.claim is not None:
-                self.claim.release()
-                self.claim = None
+            for claim in claims:
+                claim.release()
+            self.claim = None
 
     def erase(self) -> None:
         """Forget what was trained, but keep the folder and its lock."""

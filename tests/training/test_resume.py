@@ -214,7 +214,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
     damage(newest)
     result = dsabench("pretrain", *SHORT, "--runs", interrupted)
     assert result.code == 0
-    warnings = [line for line in result.err.splitlines() if line.startswith("warning")]
+    warnings = [line for line in result.err.splitlines() if line.startswith("warning: the checkpoint")]
     assert warnings == [f"warning: the checkpoint {newest} is {word}; using the one before"]
     assert_same_run(interrupted, whole, tmp_path)
 
