@@ -15,6 +15,7 @@ _LATER = {"ema_every": 1} | _BALANCE
 REGULARIZERS: dict[str, Entry] = {
     "none": Entry("dsabench.regularizers.none:NoRegularizer", "nothing added: the plain method"),
     "dsa": Entry(_DSA, "label-free DSA: shared neighbours of an EMA teacher (after arXiv 2407.13541)", later=_LATER),
+    "dsa-bank": Entry("dsabench.regularizers.dsa.bank:BankDSA", "neighbours of the whole set"),
     "dsa-oracle": Entry(
         _DSA,
         "DSA told the labels: the upper bound, not self-supervised",
