@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Default thread counts are many times slower on a shared machine; the tests run side by side instead.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: demo test lint clean
+.PHONY: demo test coverage torture lint results gpu slurm clean
 
 demo: $(VENV)/.core
 	$(BIN)/dsabench compare simclr simclr+dsa --output results/demo
@@ -14,10 +14,29 @@ demo: $(VENV)/.core
 test: $(VENV)/.dev
 	$(ONE_THREAD) $(BIN)/python -m pytest -n 2
 
+# What writes, resumes, claims and unpacks: no branch of it goes untested.
+KEPT := dsabench/files.py,dsabench/signals.py,dsabench/data/sources/archives.py,$\
+	dsabench/data/sources/downloads.py,dsabench/launch/journal.py,$\
+	dsabench/training/checkpoint.py,dsabench/training/lock.py,dsabench/training/migration.py,$\
+	dsabench/training/record.py,dsabench/training/run.py,dsabench/training/store.py
+
+coverage: $(VENV)/.dev
+	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --cov=dsabench --cov-branch --cov-report=
+	$(BIN)/python -m coverage report --skip-covered --fail-under=90
+	$(BIN)/python -m coverage report --show-missing --fail-under=100 --include=$(KEPT)
+
+# Harm that is done on purpose to stores, files, disks and processes; what fills disks of its own wants root.
+torture: $(VENV)/.dev
+	$(ONE_THREAD) $(BIN)/python -m benchmarks.torture
+
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Tables and figures of README.md and results/, and the pages beside each table, from the committed rows; nothing is trained.
+results: $(VENV)/.dev
+	$(ONE_THREAD) $(BIN)/python -m benchmarks.results
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -18,6 +18,10 @@ class RunFailed(DsabenchError):
     exit_code = 1
 
 
+class ProcessLost(DsabenchError):
+    """Another process of the same run is gone or does not answer, so that this one cannot go on."""
+
+
 class UsageError(DsabenchError):
     """A wrong name, flag, option or combination of them."""
 

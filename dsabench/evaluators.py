@@ -19,8 +19,11 @@ class Evaluator(NamedTuple):
     `dsabench.metrics.samples.Metric` of the features and classes of the split that is scored. `label` is what tables
     call it, `higher_is_better` None where neither direction is better, `source` an arXiv id or a citation.
     `tier` is `core` for what runs by default and makes up the declared Holm family, `extra` for what runs on request
-    and moves no p value. `needs` names what is read, of `train`, `val`, `test`, `encoder` and `views`. `options` holds
-    the options with their defaults; a number among them must be above 0.
+    and moves no p value. `needs` names what is read: the features of `train`, `val` and `test`, the `encoder`, `views`,
+    `images`; a probe that needs more than features takes `subject`, a `dsabench.evaluation.subject.Subject`, too.
+    `options` holds the options with their defaults; a number among them must be above 0. `formula` says in a line what
+    is computed, and `cost` how the time grows, as the docstring does: with N samples, K of them where pairs are looked
+    at, M test samples, D dimensions and C classes.
     """
 
     target: str
@@ -32,6 +35,8 @@ class Evaluator(NamedTuple):
     needs: tuple[str, ...]
     tier: Literal["core", "extra"] = "core"
     options: Mapping[str, Scalar] = MappingProxyType({})
+    formula: str = ""
+    cost: str = ""
 
     def column(self, name: str) -> str:
         """What the rows of this evaluator, registered as `name`, have in their column `probe`."""

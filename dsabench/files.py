@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
+import math
 import os
 import re
 import secrets
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+import stat
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any
 
 from dsabench.errors import DataError, StorageError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+# Arrays that are made of a file's rows, and larger than this, are in a file of their own.
+RESIDENT_BYTES = 2**29
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP}
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
 _SLUG_LENGTH = 80
+# What `write_atomic` has not finished, or never will.
+_TEMPORARY = re.compile(r"\..*\.[0-9a-f]{12}\.dsabench\.tmp")
 
 
 def write_atomic(path: Path, data: bytes | str | Iterable[bytes]) -> None:
@@ -28,21 +42,94 @@ def write_atomic(path: Path, data: bytes | str | Iterable[bytes]) -> None:
     nothing is left behind then, nor where the parts end with an error.
     """
     parts = [data.encode()] if isinstance(data, str) else [data] if isinstance(data, bytes) else data
-    temporary = path.parent / f".{path.name[:40]}.{secrets.token_hex(6)}.tmp"
+    temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("xb") as file:
+        sweep(path.parent)
+        with _own_temporary(path) as file:
+            temporary = Path(file.name)
             for part in parts:
                 file.write(part)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+            os.replace(temporary, path)
+        temporary = None
         _sync_folder(path.parent)
     except OSError as error:
         raise StorageError(_explain(path, error)) from error
     finally:
+        if temporary is not None:
+            with suppress(OSError):
+                temporary.unlink()
+
+
+def write_new(path: Path, text: str) -> None:
+    """Write `text` so that `path` appears whole, for one process of all that try.
+
+    Raises FileExistsError where it is there already, and other OSErrors as they come; nothing is left behind then. A
+    name is given to the finished file (`link`), which network file systems do at once or not at all; where a file
+    system has no links, a process that is killed in between leaves an empty file.
+    """
+    with _own_temporary(path) as file:
+        try:
+            file.write(text.encode())
+            file.flush()
+            os.fsync(file.fileno())
+            try:
+                os.link(file.name, path)
+            except OSError as error:
+                if error.errno not in _NO_LINKS:
+                    raise
+                with path.open("x", encoding="utf-8") as plain:
+                    plain.write(text)
+        finally:
+            os.unlink(file.name)
+
+
+def room(shape: tuple[int, ...], dtype: str) -> np.ndarray[Any, Any]:
+    """An empty array: in memory, or, above `RESIDENT_BYTES`, mapped from a temporary file that ends with its last use.
+
+    Pages of a mapped file are given back where memory is short. Raises StorageError where the disk is full.
+    """
+    import numpy as np
+
+    n_bytes = np.dtype(dtype).itemsize * math.prod(shape)
+    if n_bytes <= RESIDENT_BYTES:
+        return np.empty(shape, dtype)
+    with tempfile.TemporaryFile(prefix="dsabench-") as file:
+        try:
+            # A full disk is an error here, where a page that finds no place later would end the process.
+            os.posix_fallocate(file.fileno(), 0, n_bytes)
+        except OSError as error:
+            raise StorageError(_explain(Path(tempfile.gettempdir()), error)) from error
+        return np.memmap(file, dtype, mode="r+", shape=shape)
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files in a folder that a killed process left; one that is being written is locked."""
+    for entry in os.scandir(folder):
+        if not _TEMPORARY.fullmatch(entry.name):
+            continue
         with suppress(OSError):
-            temporary.unlink()
+            descriptor = os.open(entry.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.unlink(entry.path)
+            finally:
+                os.close(descriptor)
+
+
+def _own_temporary(path: Path) -> IO[bytes]:
+    """A new file beside `path`, locked for as long as it is open."""
+    while True:
+        file = (path.parent / f".{path.name[:40]}.{secrets.token_hex(6)}.dsabench.tmp").open("xb")
+        # Where a file system knows no locks, nothing is swept either.
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        # It may have been swept before it was locked.
+        if os.fstat(file.fileno()).st_nlink:
+            return file
+        file.close()
 
 
 def check_writable(path: Path) -> None:
@@ -56,8 +143,6 @@ def check_writable(path: Path) -> None:
 
 def _sync_folder(folder: Path) -> None:
     """Make a rename inside `folder` survive a power cut."""
-    if os.name != "posix":
-        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -82,21 +167,38 @@ def sha256_bytes(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def sha256_file(path: Path) -> str:
-    """The SHA-256 of a file's content in lower-case hexadecimal; raises DataError where it cannot be read."""
+@contextmanager
+def opened(path: Path) -> Iterator[BufferedReader]:
+    """A plain file, to be read; what else bears the name would never end, or is no content.
+
+    Raises DataError where it is missing or no plain file, StorageError where it cannot be read.
+    """
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise DataError(f"cannot read {path}: it is no plain file")
+            yield file
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
     except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+        raise StorageError(f"cannot read {path}: {error.strerror or error}; check the disk and permissions") from error
+
+
+def sha256_file(path: Path) -> str:
+    """The SHA-256 of a file's content in lower-case hexadecimal; raises as `opened` does."""
+    with opened(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; raises DataError with the path where it is missing, damaged or no object."""
+    """The object in a JSON file; raises DataError with the path where it is missing, damaged or no object.
+
+    Raises StorageError where it cannot be read.
+    """
+    with opened(path) as file:
+        text = file.read()
     try:
-        content = json.loads(path.read_bytes())
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+        content = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is damaged, it is not valid JSON ({error}); restore or remove it") from error
     if not isinstance(content, dict):
@@ -107,6 +209,11 @@ def read_json(path: Path) -> dict[str, Any]:
 def canonical_json(mapping: Mapping[str, object]) -> str:
     """The one JSON text of a mapping: sorted keys, no spaces; raises ValueError for a number that is not finite."""
     return json.dumps(mapping, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def to_json(content: Mapping[str, object]) -> str:
+    """Readable JSON that ends in a line end; raises ValueError for a number that is not finite."""
+    return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 
 def slug(text: str) -> str:

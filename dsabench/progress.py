@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from dsabench.pace import Pace
+
 if TYPE_CHECKING:
     # Whoever reports an Update need not wait for rich, nor have a console.
     from rich.console import Console
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 State = Literal["waiting", "training", "evaluating", "finished", "reused", "failed", "interrupted"]
 _ENDED = frozenset({"finished", "reused", "failed", "interrupted"})
 LINE_EVERY_S = 30.0
+# A line end, and what a terminal takes as the end of hiding its cursor (DECTCEM).
+SHOW_CURSOR = b"\r\n\x1b[?25h"
 
 
 class Update(NamedTuple):
@@ -67,6 +71,7 @@ class ProgressDisplay:
         self._active: dict[str, Update] = {}
         self._began: dict[str, tuple[float, int]] = {}
         self._ended: dict[str, State] = {}
+        self._pace = Pace(total_runs)
         self._next_line = -math.inf
         self._bars: _Bars | None = None
 
@@ -81,6 +86,14 @@ class ProgressDisplay:
         if self._bars is not None:
             self._bars.close()
 
+    def give_back(self) -> None:
+        """Leave the terminal with its cursor, on a line of its own; for a process that ends with the next instruction.
+
+        Takes no lock, since a signal handler may call it.
+        """
+        if self._bars is not None:
+            os.write(self._console.file.fileno(), SHOW_CURSOR)
+
     def __call__(self, update: Update) -> None:
         """Take note of an update and show it where that is due; nothing happens for one that comes after the end."""
         with self._lock:
@@ -94,10 +107,13 @@ class ProgressDisplay:
                 update = update._replace(done=known.done, total=known.total)
             else:
                 self._active[update.run] = update
+            training = update.state == "training"
+            self._pace.note(update.run, _share(update), self._clock(), training=training, active=len(self._active))
             if self._bars is None:
                 self._print_line(update)
             else:
-                self._bars.show(update, self._active.values(), list(self._ended.values()))
+                left = {update.run: self._left(update), None: self._overall()}
+                self._bars.show(update, self._active.values(), list(self._ended.values()), left)
                 if update.state in ("failed", "interrupted"):
                     self._print(update, self._ending(update))
 
@@ -107,7 +123,9 @@ class ProgressDisplay:
         elif self._clock() >= self._next_line:
             self._next_line = self._clock() + LINE_EVERY_S
             others = len(self._active) - 1
-            self._print(update, self._standing(update) + (f" ({others} more under way)" if others else ""))
+            words = self._standing(update) + (f" ({others} more under way)" if others else "")
+            overall = self._overall() if self._total_runs > 1 else None
+            self._print(update, words + (f"; all runs: about {duration(overall)} left" if overall else ""))
 
     def _print(self, update: Update, words: str) -> None:
         count = f"[{len(self._ended)}/{self._total_runs} runs]"
@@ -118,12 +136,20 @@ class ProgressDisplay:
     def _standing(self, update: Update) -> str:
         if update.state == "evaluating":
             return "evaluating"
+        parts, left = [f"{_share(update):.0%}", *_measured(update)], self._left(update)
+        return ", ".join([*parts, f"about {duration(left)} left"] if left else parts)
+
+    def _overall(self) -> float | None:
+        """Seconds until all runs have ended; None where that is not known."""
+        return self._pace.left([_share(update) for update in self._active.values()], len(self._ended))
+
+    def _left(self, update: Update) -> float | None:
+        """Seconds until a run is trained, by its own steps so far; None where that is not known."""
         began, first = self._began[update.run]
         elapsed, steps = self._clock() - began, update.done - first
-        parts = [f"{_share(update):.0%}", *_measured(update)]
-        if elapsed > 0 and steps > 0 and update.done < update.total:
-            parts.append(f"about {duration(elapsed * (update.total - update.done) / steps)} left")
-        return ", ".join(parts)
+        if elapsed <= 0 or steps <= 0 or update.done >= update.total:
+            return None
+        return elapsed * (update.total - update.done) / steps
 
     def _ending(self, update: Update) -> str:
         elapsed = self._clock() - self._began[update.run][0]
@@ -135,7 +161,7 @@ class _Bars:
     """The bars on a terminal: one for all runs, then one for each run under way."""
 
     def __init__(self, console: Console, total_runs: int, clock: Callable[[], float]) -> None:
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, Progress, TextColumn
         from rich.table import Column
 
         fixed = Column(no_wrap=True, overflow="crop")
@@ -144,29 +170,42 @@ class _Bars:
             BarColumn(bar_width=12),
             TextColumn("{task.percentage:>3.0f}%", markup=False, table_column=fixed),
             TextColumn("{task.fields[note]}", markup=False, table_column=fixed),
-            TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[left]}", markup=False, table_column=fixed),
             console=console,
             refresh_per_second=4,
             get_time=clock,
         )
         self._total_runs = total_runs
-        self._overall = self._progress.add_task("all runs", total=total_runs, note=f"0 of {total_runs} done")
+        self._overall = self._progress.add_task("all runs", total=total_runs, note=f"0 of {total_runs} done", left="")
         self._tasks: dict[str, TaskID] = {}
         self._progress.start()
 
-    def show(self, update: Update, active: Iterable[Update], ended: Sequence[State]) -> None:
-        """Draw one run's update and the state of them all; the bar of a run that has ended is taken away."""
+    def show(
+        self, update: Update, active: Iterable[Update], ended: Sequence[State], left: Mapping[str | None, float | None]
+    ) -> None:
+        """Draw one run's update and the state of them all; the bar of a run that has ended is taken away.
+
+        `left` are the seconds that this run and, under None, all of them still take, as far as that is known.
+        """
         if update.state in _ENDED:
             if update.run in self._tasks:
                 self._progress.remove_task(self._tasks.pop(update.run))
         else:
             if update.run not in self._tasks:
-                self._tasks[update.run] = self._progress.add_task(_shortened(update.run), total=None, note="")
+                self._tasks[update.run] = self._progress.add_task(_shortened(update.run), total=None, note="", left="")
             note = "evaluating" if update.state == "evaluating" else ", ".join(_measured(update, "img/s"))
-            self._progress.update(self._tasks[update.run], completed=update.done, total=update.total, note=note)
+            self._progress.update(
+                self._tasks[update.run],
+                completed=update.done,
+                total=update.total,
+                note=note,
+                left=_left(left[update.run]),
+            )
         n_failed = ended.count("failed")
         note = f"{len(ended)} of {self._total_runs} done" + (f", {n_failed} failed" if n_failed else "")
-        self._progress.update(self._overall, completed=len(ended) + sum(map(_share, active)), note=note)
+        self._progress.update(
+            self._overall, completed=len(ended) + sum(map(_share, active)), note=note, left=_left(left[None])
+        )
 
     def close(self) -> None:
         """Leave the bar of all runs as it stands, and give the terminal back."""
@@ -184,9 +223,13 @@ def _measured(update: Update, speed_unit: str = "images/s") -> list[str]:
     return loss if update.images_per_s is None else [*loss, f"{update.images_per_s:,.0f} {speed_unit}"]
 
 
+def _left(seconds: float | None) -> str:
+    return "" if seconds is None else f"{duration(seconds)} left"
+
+
 def _shortened(run: str) -> str:
     """A label cut in the middle: its ends, the method and the seed, tell runs apart."""
-    return run if len(run) <= 26 else f"{run[:12]}..{run[-12:]}"
+    return run if len(run) <= 24 else f"{run[:11]}..{run[-11:]}"
 
 
 def duration(seconds: float) -> str:

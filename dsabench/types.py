@@ -76,3 +76,8 @@ class ProbeResult(NamedTuple):
 
     scores: Sequence[Score] = ()
     answers: Sequence[Answer] = ()
+
+
+def widened(x: Tensor) -> Tensor:
+    """`x` in float32 at least: what autocast narrowed is widened, and float64 stays."""
+    return x if x.dtype == torch.float64 else x.float()

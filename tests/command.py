@@ -20,6 +20,8 @@ TINY = (
     *("--batch-size", "64", "--device", "cpu"),
 )
 
+WIDTH = "200"
+
 
 class Result(NamedTuple):
     """What a command left: its exit code, and the text on both streams."""
@@ -37,7 +39,7 @@ def dsabench(*arguments: object, env: Mapping[str, str] | None = None) -> Result
     try:
         with (
             patch.object(sys, "argv", words),
-            patch.dict(os.environ, {**(env or {}), "NO_COLOR": "1", "COLUMNS": "200"}),
+            patch.dict(os.environ, {**(env or {}), "NO_COLOR": "1", "COLUMNS": WIDTH}),
             redirect_stdout(out),
             redirect_stderr(err),
         ):

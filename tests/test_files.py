@@ -1,17 +1,29 @@
 import errno
+import fcntl
 import hashlib
 import os
 import re
 import stat
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dsabench.errors import DataError, StorageError
-from dsabench.files import check_writable, read_json, sha256_bytes, sha256_file, slug, to_toml, write_atomic
+from dsabench.files import (
+    check_writable,
+    read_json,
+    sha256_bytes,
+    sha256_file,
+    slug,
+    to_toml,
+    write_atomic,
+    write_new,
+)
 
 SCALARS = st.one_of(
     st.text(), st.integers(-(2**63), 2**63 - 1), st.booleans(), st.floats(allow_nan=False, allow_infinity=True)
@@ -195,3 +207,132 @@ def test_what_cannot_be_written_is_known_before_and_nothing_is_made(tmp_path: Pa
         check_writable(tmp_path / "file" / "table.csv")
     with pytest.raises(StorageError, match="it is a folder"):
         check_writable(tmp_path)
+
+
+def temporaries(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".tmp"))
+
+
+def test_what_a_killed_writer_left_goes_and_what_is_being_written_stays(tmp_path: Path) -> None:
+    path = tmp_path / "features.safetensors"
+    (tmp_path / f".features.safetensors.{'a' * 12}.dsabench.tmp").write_bytes(b"half")
+    (tmp_path / f".else.{'b' * 12}.tmp").write_bytes(b"not ours")
+
+    def parts() -> Iterator[bytes]:
+        yield b"one"
+        # In the middle of this write, another one into the same folder.
+        write_atomic(tmp_path / "other", "")
+        assert len(temporaries(tmp_path)) == 2
+        yield b"two"
+
+    write_atomic(path, parts())
+    assert path.read_bytes() == b"onetwo"
+    assert temporaries(tmp_path) == [f".else.{'b' * 12}.tmp"]
+
+
+def test_a_temporary_that_was_swept_before_it_was_locked_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, swept = fcntl.flock, []
+
+    def sweep_first(file: Any, how: int) -> None:
+        if not swept:
+            swept.extend(temporaries(tmp_path))
+            (tmp_path / swept[0]).unlink()
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", sweep_first)
+    write_atomic(tmp_path / "x", "content")
+    assert len(swept) == 1
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x"]
+    assert (tmp_path / "x").read_text() == "content"
+
+
+def test_without_locks_files_are_written_and_nothing_is_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = f".x.{'a' * 12}.dsabench.tmp"
+    (tmp_path / left).write_bytes(b"half")
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+
+    monkeypatch.setattr(fcntl, "flock", fail)
+    write_atomic(tmp_path / "x", "content")
+    assert (tmp_path / "x").read_text() == "content"
+    assert temporaries(tmp_path) == [left]
+
+
+def test_what_is_no_plain_file_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    for path in (tmp_path, tmp_path / "fifo", Path("/dev/zero")):
+        with pytest.raises(DataError, match=re.escape(f"cannot read {path}")):
+            sha256_file(path)
+
+
+def test_what_cannot_be_read_is_a_storage_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "run.json"
+    path.write_text("{}")
+
+    def fail(*_: object) -> int:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(os, "open", fail)
+    with pytest.raises(StorageError, match=re.escape(f"cannot read {path}: Permission denied")):
+        read_json(path)
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.EIO])
+def test_a_folder_that_cannot_be_synced_is_an_error_unless_the_file_system_never_can(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsync = os.fsync
+
+    def fail(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(code, os.strerror(code))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail)
+    if code == errno.EINVAL:
+        write_atomic(tmp_path / "x", "content")
+    else:
+        with pytest.raises(StorageError, match="Input/output error"):
+            write_atomic(tmp_path / "x", "content")
+    # Either way the new file is there whole.
+    assert (tmp_path / "x").read_text() == "content"
+
+
+def test_a_new_file_is_made_once_and_appears_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "claim"
+    seen: list[bool] = []
+    sync = os.fsync
+
+    def watched(descriptor: int) -> None:
+        seen.append(path.exists())
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    write_new(path, "first")
+    with pytest.raises(FileExistsError):
+        write_new(path, "second")
+    assert (path.read_text(), seen, os.listdir(tmp_path)) == ("first", [False, True], ["claim"])
+
+
+def test_a_new_file_needs_no_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_links(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", no_links)
+    write_new(tmp_path / "claim", "first")
+    with pytest.raises(FileExistsError):
+        write_new(tmp_path / "claim", "second")
+    assert ((tmp_path / "claim").read_text(), os.listdir(tmp_path)) == ("first", ["claim"])
+
+
+def test_a_new_file_that_cannot_be_linked_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def damaged(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "link", damaged)
+    with pytest.raises(OSError, match="Input/output"):
+        write_new(tmp_path / "claim", "first")
+    assert not os.listdir(tmp_path)

@@ -110,7 +110,10 @@ def test_the_package_is_seen() -> None:
 
 
 def test_methods_and_regularizers_never_see_each_other_nor_what_runs_them() -> None:
-    allowed = {f"dsabench.{name}" for name in ("types", "teachers", "checks", "gather", "registry", "rng", "errors")}
+    allowed = {
+        f"dsabench.{name}"
+        for name in ("types", "teachers", "checks", "gather", "transfer", "registry", "rng", "errors")
+    }
     assert targets("dsabench.methods") <= allowed
     assert targets("dsabench.regularizers") <= allowed
 
@@ -179,9 +182,11 @@ ROOMS = (
 # What everyone may use, in the order in which these may use each other.
 GROUND = (
     "progress",
+    "pace",
     "signals",
     "teachers",
     "gather",
+    "transfer",
     "types",
     "checks",
     "rng",

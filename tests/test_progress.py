@@ -56,11 +56,13 @@ def test_plain_lines_come_every_30_seconds_and_at_each_end() -> None:
     assert lines[:4] == [
         "[1/3 runs] simclr s0: reused",
         "[1/3 runs] simclr[temperature=0.2]+dsa s3: 50%, loss 4.21, 5,400 images/s",
-        "[1/3 runs] simclr[temperature=0.2]+dsa s3: 57%, loss 4.21, 5,400 images/s, about 3 min left",
-        "[1/3 runs] simclr[temperature=0.2]+dsa s3: 65%, loss 4.21, 5,400 images/s, about 2 min left",
+        "[1/3 runs] simclr[temperature=0.2]+dsa s3: 57%, loss 4.21, 5,400 images/s, about 3 min left; "
+        "all runs: about 10 min left",
+        "[1/3 runs] simclr[temperature=0.2]+dsa s3: 65%, loss 4.21, 5,400 images/s, about 2 min left; "
+        "all runs: about 9 min left",
     ]
     assert lines[-3:] == [
-        "[1/3 runs] simclr[temperature=0.2]+dsa s3: evaluating",
+        "[1/3 runs] simclr[temperature=0.2]+dsa s3: evaluating; all runs: about 7 min left",
         "[2/3 runs] simclr[temperature=0.2]+dsa s3: finished after 4 min",
         "[3/3 runs] byol s0: failed at 15%",
     ]
@@ -94,9 +96,12 @@ def test_bars_show_every_active_run_within_80_columns_and_keep_failures() -> Non
         show(Update("byol s0", "failed", 0, 1))
         show(Update("barlow_twins+dsa s4", "finished", 100, 100))
         later = bars(show)
-    names = ["all runs ", "simclr[tempe..ambda1=5] s3 ", "barlow_twins+dsa s4 "]
+    names = ["all runs ", "simclr[temp..mbda1=5] s3 ", "barlow_twins+dsa s4 "]
     assert all(line.startswith(name) for line, name in zip(lines, names, strict=True))
     assert "0 of 12 done" in lines[0]
+    # The run that was there already tells nothing of how long the others take: 10 s for a fifth, two at once.
+    assert lines[0].rstrip().endswith("left")
+    assert lines[1].rstrip().endswith("30 s left")
     assert " 40% loss 4.21, 15,400 img/s" in lines[1]
     assert "100% evaluating" in lines[2]
     assert max(map(len, lines)) <= 80

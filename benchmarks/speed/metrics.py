@@ -75,11 +75,11 @@ def main() -> None:
     report.print(options.json)
 
 
-def stored(path: Path, n: int, dim: int) -> tuple[Tensor, Tensor]:
+def stored(path: Path, n: int, dim: int, classes: int = CLASSES) -> tuple[Tensor, Tensor]:
     """Features (N, D) float32, mapped from a file that is written anew, and their classes (N,)."""
     draw = torch.Generator().manual_seed(n)
-    means = torch.randn(CLASSES, dim, generator=draw)
-    y = torch.arange(n) % CLASSES
+    means = torch.randn(classes, dim, generator=draw)
+    y = torch.arange(n) % classes
 
     def batches() -> Iterator[Tensor]:
         for codes in torch.split(y, BATCH):

@@ -20,6 +20,7 @@ BACKBONES: dict[str, Entry] = {
     "resnet8w16": Entry(_OWN, "the same at 16-32-64, as in He et al. 2016"),
     "resnet8w32": Entry(_OWN, "the same at 32-64-128"),
     "resnet20": Entry(_OWN, "CIFAR-style ResNet of 20 layers at 16-32-64, as in He et al. 2016"),
+    "resnet8d2": Entry(_OWN, "resnet8 with features of two dimensions, to be looked at"),
     "resnet18": Entry(_TIMM, "ResNet-18, 11 M parameters; below 64 px with a 3x3 stem and no max-pool"),
     "resnet50": Entry(_TIMM, "ResNet-50, 24 M parameters; below 64 px with a 3x3 stem and no max-pool"),
     "convnext_atto": Entry(_TIMM, "ConvNeXt of 3.4 M parameters; below 64 px with patches of one pixel"),

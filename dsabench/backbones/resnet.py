@@ -12,10 +12,12 @@ from dsabench.backbones.base import Backbone
 
 
 class Preset(NamedTuple):
-    """`blocks` in each of the three stages (the paper's n) and the `width` of the first."""
+    """`blocks` in each of the three stages (the paper's n), the `width` of the first; `features`, if not those of the
+    last stage, come of a linear layer behind it."""
 
     blocks: int
     width: int
+    features: int | None = None
 
 
 PRESETS: dict[str, Preset] = {
@@ -23,6 +25,7 @@ PRESETS: dict[str, Preset] = {
     "resnet8w16": Preset(blocks=1, width=16),
     "resnet8w32": Preset(blocks=1, width=32),
     "resnet20": Preset(blocks=3, width=16),
+    "resnet8d2": Preset(blocks=1, width=24, features=2),
 }
 
 
@@ -65,17 +68,25 @@ class CifarResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, images: Tensor) -> Tensor:
+        features: Tensor = self.forward_features(images).mean((2, 3))
+        return features
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        """The last map (B, D, h, w), which `forward` averages; timm's models call it so, too."""
         # Pixel-major activations make a step on the CPU up to a fifth faster; the weights keep their usual layout.
         x = self.stem(images).contiguous(memory_format=torch.channels_last)
         x = relu(self.bn(x), inplace=True)
-        features: Tensor = self.stages(x).mean((2, 3))
-        return features
+        last: Tensor = self.stages(x)
+        return last
 
 
 def build(name: str, *, channels: int, image_size: int) -> Backbone:
     """The preset called `name`; it takes images of any size."""
     preset = PRESETS[name]
-    return Backbone(CifarResNet(channels, blocks=preset.blocks, width=preset.width), 4 * preset.width)
+    network = CifarResNet(channels, blocks=preset.blocks, width=preset.width)
+    if preset.features is None:
+        return Backbone(network, 4 * preset.width)
+    return Backbone(nn.Sequential(network, nn.Linear(4 * preset.width, preset.features)), preset.features)
 
 
 def _conv3x3(inputs: int, outputs: int, stride: int) -> nn.Conv2d:

@@ -59,8 +59,8 @@ SMALL_STEMS: dict[str, SmallStem] = {
 """By the name of the file in timm/models that defines the family."""
 
 
-def build(name: str, *, channels: int, image_size: int) -> Backbone:
-    """The timm model `name` with pooled features, its stem by `SMALL_STEMS` below `SMALL` pixels.
+def build(name: str, *, channels: int, image_size: int, small_stem: bool = True) -> Backbone:
+    """The timm model `name` with pooled features, its stem by `SMALL_STEMS` below `SMALL` pixels if `small_stem`.
 
     Raises UsageError for an unknown name, a family without a rule below `SMALL`, and a model that does not take the
     images or does not give one vector for each.
@@ -70,7 +70,7 @@ def build(name: str, *, channels: int, image_size: int) -> Backbone:
         # Where nothing is near, the presets are a help and timm's thousand names are not.
         near = get_close_matches(name, known, n=1, cutoff=0.5)
         raise unknown("backbone", name, known if near else BACKBONES, "dsabench list backbones --all")
-    stem = _small_stem(name, image_size) if image_size < SMALL else None
+    stem = _small_stem(name, image_size) if small_stem and image_size < SMALL else None
     options = stem.options(image_size) if stem else _size_option(name, image_size)
     try:
         model = timm.create_model(name, pretrained=False, num_classes=0, in_chans=channels, **options)
@@ -84,6 +84,12 @@ def build(name: str, *, channels: int, image_size: int) -> Backbone:
             f"backbone {name!r} does not take images of {channels} x {image_size} x {image_size}: {error}; "
             "choose another --backbone or --image-size"
         ) from error
+
+
+def stem_options(name: str, image_size: int) -> dict[str, Any]:
+    """The options of timm with which `build` makes the model for images of this size."""
+    stem = _small_stem(name, image_size) if image_size < SMALL else None
+    return stem.options(image_size) if stem else _size_option(name, image_size)
 
 
 def _size_option(name: str, image_size: int) -> dict[str, Any]:

@@ -8,10 +8,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dsabench.cli import flags
-from dsabench.cli.flags import FILES, MACHINE, TRAINING, WHAT, Common, Deciding, Measuring, Training, option
+from dsabench.cli import completion
+from dsabench.cli.existing import Choosing, compare_existing
+from dsabench.cli.flags import (
+    FILES,
+    OUTPUT,
+    TRAINING,
+    WHAT,
+    Common,
+    Deciding,
+    Measuring,
+    Tensorboard,
+    Training,
+    option,
+)
 from dsabench.cli.groups import grouped
-from dsabench.cli.output import console, limit, print_configs, print_plan, progress
+from dsabench.cli.launching import Launching, print_script
+from dsabench.cli.output import console, limit, print_configs, print_plan, progress, say_read, warn
+from dsabench.cli.source_flags import Sources
 from dsabench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,11 +34,21 @@ if TYPE_CHECKING:
 
 @grouped
 def compare(
-    specs: flags.Specs,
+    context: typer.Context,
+    choosing: Choosing,
+    models: Sources,
     training: Training,
     measuring: Measuring,
     deciding: Deciding,
+    launching: Launching,
     common: Common,
+    specs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="METHOD or METHOD+REGULARIZER, the baseline first. With --from: arms, all if left out.",
+            autocompletion=completion.specs,
+        ),
+    ] = None,
     seeds: Annotated[str, option(TRAINING, "Paired seeds: a list or a range.", env="DSABENCH_SEEDS")] = "0-5",
     tuning: Annotated[
         str,
@@ -35,10 +59,6 @@ def compare(
             show_default="defaults, or by hand",
         ),
     ] = "",
-    jobs: Annotated[
-        int | None,
-        option(MACHINE, "Runs side by side; changes no number.", show_default="cores / threads", min=1),
-    ] = None,
     output: Annotated[
         str | None,
         option(
@@ -48,8 +68,18 @@ def compare(
             show_default="results/SPEC-vs-SPEC",
         ),
     ] = None,
+    pairs: Annotated[
+        bool, option(OUTPUT, "The paired table of every pair, also of three specs or more.", "--pairs")
+    ] = False,
+    tensorboard: Tensorboard = False,
 ) -> None:
     """Train what is missing, evaluate, and compare: dsabench compare simclr simclr+dsa"""
+    specs = specs or []
+    if choosing.stores or any(vars(models).values()):
+        compare_existing(context, specs, choosing, models, training, measuring, deciding, common, output, pairs)
+        return
+    if choosing.where or choosing.mix:
+        raise UsageError("--where and --mix are for runs that exist: dsabench compare --from runs --where epochs=60")
     if len(specs) < 2:
         raise UsageError(
             "compare needs at least two specs, the baseline first, as in: dsabench compare simclr simclr+dsa"
@@ -58,70 +88,116 @@ def compare(
 
     request = training.request(specs, parse_seeds(seeds))
     criteria = deciding.criteria()
-    what = measuring.config().also(*criteria.probes)
+    what = measuring.config(leading=criteria.layer).also(*criteria.probes)
     overwrite = common.always
+    if overwrite and choosing.no_train:
+        raise UsageError("--overwrite always trains finished runs again, and --no-train trains nothing; leave one out")
+    launching.check(overwrite=overwrite)
+    request = launching.placed(request)
+    if tensorboard:
+        from dsabench.training.events import check_tensorboard
+
+        check_tensorboard()
     limit(training.threads, training.offline)
     from dsabench.config.plan import plan
     from dsabench.data import Datasets
-    from dsabench.evaluation.images import Pairs
+    from dsabench.evaluation.images import Pairs, finished_encoders
+    from dsabench.evaluation.words import asked
     from dsabench.files import check_writable, slug
     from dsabench.launch.jobs import default_jobs, run_all
+    from dsabench.launch.submission import run_on, to_submit
     from dsabench.launch.work import Job, Workshop, validate
-    from dsabench.report import declared, finding, per_image, print_comparisons, print_overview, write_summary
+    from dsabench.report import (
+        declared,
+        finding,
+        per_image,
+        print_chart,
+        print_comparisons,
+        print_overview,
+        write_summary,
+    )
     from dsabench.signals import Stop
     from dsabench.tables.comparisons import compare_rows, cost_ratios
     from dsabench.tables.declaration import declaration_of, declare
+    from dsabench.tables.replacing import Contents, check_replaceable
     from dsabench.tables.rows import check_unique, write_csv
+    from dsabench.training.history import read_curves
     from dsabench.training.run import say
     from dsabench.training.store import Store
 
     stop, datasets, store = Stop().listen(), Datasets(offline=training.offline), Store(common.runs)
-    planned = plan(request, datasets.load(request.data))
+    dataset = datasets.load(request.data)
+    planned = plan(request, dataset)
+    say_read(dataset, planned[0], store, common.quiet)
+    warn(planned, len(dataset.train), launching.count)
+    cluster = launching.cluster(common.runs, training) if launching.on_slurm else None
     arms = list(dict.fromkeys(str(one.spec) for one in planned))
+    work = [Job(one, what, overwrite, tuning or chosen_how(one.spec), tensorboard) for one in planned]
+    if common.dry_run and cluster is not None:
+        print_script(cluster, to_submit(cluster, work, store), common.as_json)
+        return
     if common.dry_run:
-        print_plan(planned, store, datasets, common.as_json)
+        side_by_side = launching.count or default_jobs(training.threads, planned[0].device)
+        print_plan(planned, store, datasets, side_by_side, common.as_json)
         return
     title = planned[0].data.label
     name = output or str(Path("results") / slug(f"{title}-{'-vs-'.join(arms)}"))
     table, summary = Path(f"{name}.csv"), Path(f"{name}-summary.csv")
     for path in (table, summary):
         check_writable(path)
+    if common.overwrite == "never":
+        check_replaceable(table, Contents.planned(planned, asked(what.probes), what.layers, what.split))
     if common.verbose:
         print_configs(planned)
-    with progress(len(planned), common.quiet) as display:
+    with progress(len(planned), common.quiet, stop) as display:
         shop = Workshop(store, datasets, stop, display)
         for one in planned[: len(arms)]:
-            validate(one, shop)
+            validate(one, shop, elsewhere=request.elsewhere)
         declaration = declaration_of(planned, request.seeds, criteria, what)
-        seen = sum(store.run(one).state["status"] == "finished" for one in planned)
-        _, deviations = declare(common.runs, declaration, runs_seen=seen)
-        work = [Job(one, what, overwrite, tuning or chosen_how(one.spec)) for one in planned]
-        rows = run_all(work, jobs or default_jobs(training.threads, planned[0].device), shop)
+        there = {one.run_id for one in planned if store.run(one).state["status"] == "finished"}
+        _, deviations = declare(common.runs, declaration, runs_seen=len(there))
+        to_do = [one for one in planned if one.run_id in there] if choosing.no_train else planned
+        work = [job for job in work if job.config in to_do]
+        if cluster is not None:
+            rows = run_on(cluster, work, shop)
+        else:
+            rows = run_all(work, launching.side_by_side(planned, store, training), shop)
+    for one in planned:
+        if one not in to_do:
+            say(f"not there, and --no-train: {one.label}")
     check_unique(rows)
     write_csv(rows, table)
-    failed = [row for row in rows if row.status == "failed"]
-    for row in failed:
-        say(f"{row.spec} s{row.seed} failed: {row.note}")
-    layer = str(what.layers[0])
-    pairs = Pairs(planned, what, store, datasets)
-    comparisons = pairs.with_images(compare_rows(rows, arms, criteria, layer, seeds=request.seeds))
-    write_summary(comparisons, summary, extra={"dataset": title, "split": what.split}, rows=rows)
-    sentence = finding(comparisons, cost_ratio=cost_ratios(rows, comparisons))
-    if common.as_json:
-        print(json.dumps({"finding": sentence, "rows": str(table), "summary": str(summary)}))
-    else:
-        out = console()
-        print_overview(out, rows, layer=layer)
-        if len(arms) == 2:
-            # Of more arms the sentences below say what carries a verdict; the summary has the rest.
-            print_comparisons(out, comparisons)
-        images = per_image(pairs.mcnemar(comparisons))
-        if images:
-            out.print(images + "\n")
-        out.print(sentence)
-        if deviations:
-            out.print("\n" + declared(deviations))
-    say(f"wrote {table} and {summary}")
+    failed, written = [row for row in rows if row.status == "failed"], [table]
+    try:
+        layer = str(what.layers[0])
+        images = Pairs(finished_encoders(planned, store, datasets), what, datasets)
+        comparisons = images.with_images(compare_rows(rows, arms, criteria, layer, seeds=request.seeds))
+        write_summary(comparisons, summary, extra={"dataset": title, "split": what.split}, rows=rows)
+        written.append(summary)
+        fresh = {one.run_id for one in planned} - (set() if overwrite else there)
+        sentence = finding(comparisons, cost_ratio=cost_ratios(rows, comparisons, fresh))
+        if common.as_json:
+            print(json.dumps({"finding": sentence, "rows": str(table), "summary": str(summary)}))
+        else:
+            out = console()
+            print_overview(out, rows, layer=layer)
+            logs: dict[str, list[dict[str, list[float]]]] = {}
+            for one in planned:
+                logs.setdefault(str(one.spec), []).append(read_curves(store.run(one).folder))
+            print_chart(out, comparisons, rows, logs)
+            if pairs or len(arms) == 2:
+                # Of more arms the sentences below say what carries a verdict; the summary has the rest.
+                print_comparisons(out, comparisons)
+            if by_image := per_image(images.mcnemar(comparisons)):
+                out.print(by_image + "\n")
+            out.print(sentence)
+            if deviations:
+                out.print("\n" + declared(deviations))
+    finally:
+        # Also where there is nothing to compare: why is told, and the rows are kept.
+        for row in failed:
+            say(f"{row.spec} s{row.seed} failed: {row.note.removeprefix(f'{row.spec} s{row.seed}: ')}")
+        say(f"wrote {' and '.join(map(str, written))}")
     if failed:
         say(f"{len(failed)} of {len(work)} runs failed")
         raise typer.Exit(1)

@@ -8,19 +8,25 @@ from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from typing import Any, get_type_hints
 
-from dsabench.errors import DsabenchError
+import typer
+
+from dsabench.cli.mistakes import located
+from dsabench.errors import DataError, UsageError
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
     """A command for typer, which sees the flags of each group among the command's parameters.
 
-    With `--debug` an error is printed with its traceback before it goes on to become one line.
+    An error about a value that was said in the environment or in a file says where. With `--debug` it is printed with
+    its traceback before it goes on to become one line. A command that takes a `context` is given typer's.
     """
     kinds = get_type_hints(command, include_extras=True)
-    parameters: list[inspect.Parameter] = []
+    parameters = [inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]
     groups: dict[str, Any] = {}
     for parameter in inspect.signature(command).parameters.values():
         kind = kinds[parameter.name]
+        if kind is typer.Context:
+            continue
         if not is_dataclass(kind):
             parameters.append(parameter.replace(annotation=kind, kind=inspect.Parameter.KEYWORD_ONLY))
             continue
@@ -33,17 +39,21 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
             for field in fields(kind)
         ]
 
-    def run(**values: Any) -> None:
+    def run(*, context: typer.Context, **values: Any) -> None:
         debug = bool(values.get("debug"))
         given = {
             name: kind(**{field.name: values.pop(field.name) for field in fields(kind)})
             for name, kind in groups.items()
         }
+        if "context" in kinds:
+            given["context"] = context
         try:
             command(**values, **given)
-        except (DsabenchError, OSError) as error:
+        except Exception as error:
             if debug:
                 traceback.print_exception(error)
+            if isinstance(error, UsageError | DataError):
+                raise located(error, context) from error
             raise
 
     run.__name__, run.__doc__ = command.__name__, command.__doc__

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from dsabench.cli import flags
 from dsabench.cli.flags import FILES, MACHINE, TRAINING, WHAT, Common, Training, option
 from dsabench.cli.groups import grouped
-from dsabench.cli.output import console, limit, print_configs, progress
+from dsabench.cli.output import console, limit, print_configs, progress, say_read, warn
 from dsabench.errors import RunFailed, UsageError
 
 SELECT = ("knn", "fewshot[classifier=centroid,shots=5]")
@@ -29,7 +29,7 @@ def tune(
         option(
             WHAT,
             "An accuracy on validation; the mean of these is maximised; repeatable.",
-            show_default=" ".join(SELECT),
+            show_default="knn, and fewshot of 5 labels a class",
         ),
     ] = None,
     space: Annotated[
@@ -46,7 +46,7 @@ def tune(
             FILES,
             "NAME.toml for compare --config, NAME-trials.csv and NAME-budget.csv are written.",
             metavar="NAME",
-            show_default="results/DATASET-tuned-SPEC-vs-SPEC",
+            show_default="under results/",
         ),
     ] = None,
 ) -> None:
@@ -75,8 +75,10 @@ def tune(
     from dsabench.launch.tune import Budget, comparison_flags, make_arm, selected
     from dsabench.launch.tune import tune as search
     from dsabench.launch.work import Workshop
+    from dsabench.progress import duration
     from dsabench.signals import Stop
     from dsabench.tables.trials import summary, write_budget, write_trials
+    from dsabench.training.estimate import estimates
     from dsabench.training.run import say
     from dsabench.training.store import Store
 
@@ -85,20 +87,26 @@ def tune(
     dataset = datasets.load(request.data)
     planned = plan(request, dataset)[: len(specs)]
     arms = [make_arm(one, budget, overrides, store) for one in planned]
+    say_read(dataset, planned[0], store, common.quiet)
     count = len(arms) * trials * len(own)
+    warn([*planned] * (trials * len(own)), len(dataset.train), jobs)
     if common.dry_run:
         searched = [
             {"arm": str(arm.spec), "option": name, "default": str(arm.default[name]), "space": str(dimension)}
             for arm in arms
             for name, dimension in arm.space.items()
         ]
+        side_by_side = jobs or default_jobs(training.threads, planned[0].device)
+        seconds = sum(one.steps * one.step_s for one in estimates(planned, store, datasets)) * trials * len(own)
+        seconds = round(seconds / min(side_by_side, count), 1)
         if common.as_json:
-            print(json.dumps({"budget": str(budget), "runs": count, "spaces": searched}))
+            print(json.dumps({"budget": str(budget), "runs": count, "seconds": seconds, "spaces": searched}))
             return
         from dsabench.report import print_listing
 
         print_listing(console(), "spaces", searched)
         print(f"\n{count} runs, of each arm {budget}")
+        print(f"about {duration(seconds)} of training with --jobs {side_by_side}, as long as the defaults take")
         return
     title = planned[0].data.label
     name = output or str(Path("results") / slug(f"{title}-tuned-{'-vs-'.join(str(arm.spec) for arm in arms)}"))
@@ -109,7 +117,7 @@ def tune(
         for arm in arms:
             arm.journal.erase()
     done_before = sum(len(arm.journal.trials()) for arm in arms)
-    with progress(count - done_before * len(own), common.quiet) as display:
+    with progress(count - done_before * len(own), common.quiet, stop) as display:
         search(
             arms,
             budget,

@@ -16,6 +16,8 @@ SPLITS = ("test", "val")
 # averaged with its nearest training neighbours, which is what aggregation gives without training.
 PIXELS = "pixels"
 SMOOTH = "smooth"
+# Every stage of the backbone and what is behind it, read in one forward pass: a layer each.
+ALL = "all"
 # What a method has: its backbone, and the projector on top of it.
 RUN_LAYERS = ("backbone", "projector")
 
@@ -27,8 +29,8 @@ class EvalConfig:
     """`probes` and metrics as words, with options, on `layers` of an encoder, scored on `split` of `data`.
 
     `probes` may hold `crowding`, which stands for all metrics of the core tier. `precision` is that of the forward
-    pass. None of `data` is the encoder's own; None of `device` and `threads` what it was trained with, as far as that
-    is there.
+    pass; `modules` says that a layer may be any module of a model, such as `blocks.8`. None of `data` is the encoder's
+    own; None of `device` and `threads` what it was trained with, as far as that is there.
     """
 
     probes: tuple[str, ...]
@@ -38,6 +40,7 @@ class EvalConfig:
     device: str | None = None
     threads: int | None = None
     precision: str = "fp32"
+    modules: bool = False
 
     def check(self) -> None:
         """Raise UsageError for a name that does not exist, DataError for a folder that is not there.
@@ -45,7 +48,8 @@ class EvalConfig:
         The names of probes are checked where they are looked up, by `dsabench.evaluation.words.asked`.
         """
         for layer in self.layers:
-            check_layer(layer)
+            if layer != Part(ALL):
+                check_layer(layer, modules=self.modules)
         for kind, value, known in (("split", self.split, SPLITS), ("precision", self.precision, ("fp32", "bf16"))):
             if value not in known:
                 raise unknown(kind, value, known)
@@ -61,9 +65,12 @@ class EvalConfig:
         return replace(self, probes=(*self.probes, *(probe for probe in probes if probe not in self.probes)))
 
 
-def check_layer(layer: Part) -> None:
-    """Raise UsageError for a layer that no run has, or whose options are not those of its kind."""
-    if layer.name not in (*RUN_LAYERS, PIXELS, SMOOTH):
+def check_layer(layer: Part, *, modules: bool = False) -> None:
+    """Raise UsageError for a layer that no run has, or whose options are not those of its kind.
+
+    With `modules` any name may be a layer: the model that has it, or has not, is not there yet.
+    """
+    if layer.name not in (*RUN_LAYERS, PIXELS, SMOOTH) and not modules:
         raise unknown("layer", layer.name, (*RUN_LAYERS, PIXELS, SMOOTH))
     allowed = SMOOTH_OPTIONS if layer.name == SMOOTH else {}
     for key, value in layer.options.items():
@@ -72,6 +79,19 @@ def check_layer(layer: Part) -> None:
         if type(value) is not type(allowed[key]) or (isinstance(value, int) and value < 1):
             kind = "a layer's name" if isinstance(allowed[key], str) else "a whole number of at least 1"
             raise UsageError(f"the option {key} of the layer {layer.name} must be {kind}, got {value!r}")
+
+
+def led_by(layers: tuple[Part, ...], leading: Part) -> tuple[Part, ...]:
+    """The layers with the one that carries a verdict first; raises UsageError where it is not among them."""
+    if Part(ALL) in layers:
+        raise UsageError("--layer all is for eval; a comparison names its layers")
+    if leading not in layers:
+        named = ", ".join(map(str, layers))
+        raise UsageError(
+            f"the verdict is on the layer {leading}, and --layer asks for {named} alone; add --layer '{leading}', or "
+            f"declare another with --primary METRIC@{layers[0]}"
+        )
+    return (leading, *(layer for layer in layers if layer != leading))
 
 
 def parse_parts(texts: tuple[str, ...] | list[str]) -> tuple[Part, ...]:

@@ -47,7 +47,7 @@ def plan(request: Request, dataset: Dataset) -> list[RunConfig]:
     for spec in request.specs:
         check_spec(spec)
     specs = apply_settings(request.specs, request.settings)
-    device = resolve_device(request.device)
+    device = request.device if request.elsewhere else resolve_device(request.device)
     planned = [configure(request, spec, seed, dataset, device) for seed in request.seeds for spec in specs]
     known: dict[str, RunConfig] = {}
     for config in planned:
@@ -133,7 +133,7 @@ def configure(request: Request, spec: Spec, seed: int, dataset: Dataset, device:
         batch_size=batch_size,
         seed=seed,
         device=device,  # type: ignore[arg-type]
-        precision=resolve_precision(request.precision, device),  # type: ignore[arg-type]
+        precision=resolve_precision(request.precision, device, elsewhere=request.elsewhere),  # type: ignore[arg-type]
         threads=request.threads,
         # One thread count on one machine computes the same bits on a CPU; a GPU does where it is told to.
         deterministic=request.deterministic or device == "cpu",
@@ -152,7 +152,7 @@ def configure(request: Request, spec: Spec, seed: int, dataset: Dataset, device:
 
 def identified(data: DataConfig, dataset: Dataset) -> DataConfig:
     """The data of a run, named by its content where its name does not say what is in it, wherever it lies now."""
-    return data.model_copy(update={"content": dataset.sha256 if data.name in USERS_OWN else None})
+    return data.model_copy(update={"content": dataset.sha256 if data.kind in USERS_OWN else None})
 
 
 def pick(options: Mapping[str, Scalar], names: Iterable[str]) -> dict[str, Scalar]:
@@ -188,10 +188,13 @@ def resolve_device(name: str) -> str:
     return name
 
 
-def resolve_precision(name: str, device: str) -> str:
-    """`bf16` on CUDA devices that have it and `fp32` elsewhere for `auto`; raises UsageError for another name."""
+def resolve_precision(name: str, device: str, *, elsewhere: bool = False) -> str:
+    """`bf16` on CUDA devices that have it and `fp32` elsewhere for `auto`; raises UsageError for another name.
+
+    A GPU of another machine is taken to have it: those of the last years do.
+    """
     if name == "auto":
-        return "bf16" if device == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+        return "bf16" if device == "cuda" and (elsewhere or torch.cuda.is_bf16_supported()) else "fp32"
     if name not in ("fp32", "bf16"):
         raise unknown("precision", name, ("auto", "fp32", "bf16"))
     return name

@@ -21,8 +21,11 @@ DEVICES = ("auto", "cuda", "mps", "cpu")
 PRECISIONS = ("auto", "fp32", "bf16")
 HALVES = ("method", "regularizer")
 
-# Data sets that a folder of the user's stands behind.
-USERS_OWN = ("imagefolder",)
+# Data sets whose names do not say what is in them: a folder, a table, a pattern of the user's.
+USERS_OWN = ("imagefolder", "csv", "wds", "hf")
+
+# Those whose names go on behind a colon.
+PLACED = ("csv", "wds", "hf")
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,8 @@ class Request:
     threads: int = 1
     deterministic: bool = False
     compile: bool = False
+    # Another machine does the runs, whose devices cannot be seen from here.
+    elsewhere: bool = False
 
     def check(self) -> None:
         """Raise UsageError for a name or number that cannot be, DataError for a folder that is not there."""
@@ -83,12 +88,19 @@ def check_names(spec: Spec) -> None:
 
 def check_data(data: DataConfig) -> None:
     """Raise UsageError for a data set or number that cannot be, DataError for a user's folder that is not there."""
-    if data.name not in DATASETS:
+    if data.kind not in DATASETS or (data.place and data.kind not in PLACED):
+        if Path(data.name).is_dir():
+            raise UsageError(
+                f"unknown dataset {data.name!r}; for the folder of that name: "
+                f"--dataset imagefolder --data-dir {data.name} --data-name {Path(data.name).name}"
+            )
         raise unknown("dataset", data.name, DATASETS, "dsabench list datasets")
-    if data.title is not None and data.name not in USERS_OWN:
-        raise UsageError(f"--data-name names a folder of images; the data set {data.name!r} has its name")
-    if data.name in USERS_OWN and data.folder is not None and not Path(data.folder).is_dir():
-        raise DataError(f"no folder {data.folder}; {DATASETS[data.name].summary}")
+    if data.title is not None and data.kind not in USERS_OWN:
+        raise UsageError(f"--data-name names images of your own; the data set {data.name!r} has its name")
+    if data.kind in USERS_OWN and data.folder is not None and not Path(data.folder).is_dir():
+        raise DataError(f"no folder {data.folder}; {DATASETS[data.kind].summary}")
+    if data.val_share is not None and not 0 < data.val_share < 1:
+        raise UsageError(f"--val-share must lie between 0 and 1, got {data.val_share:g}")
     if data.image_size is not None and data.image_size < 1:
         raise UsageError(f"image size {data.image_size} is not a number of pixels; it must be at least 1")
 

@@ -110,6 +110,9 @@ class RunConfig(BaseModel):
             "train_images": self.data.train_images,
             "subset": self.data.subset,
             "image_size": self.data.image_size,
+            "val_share": self.data.val_share,
+            "group_by": self.data.group_by,
+            "contaminate": self.data.contaminate,
         }
         flags = self.model_dump(exclude={"data", "spec", "resolved", "protocol"}, exclude_none=True)
         if self.epochs == 0:

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from dsabench.errors import UsageError
 from dsabench.registry import Scalar
 
-PART = re.compile(r"(?P<name>[A-Za-z0-9_-]+)(\[(?P<options>[^\[\]]*)\])?")
+# A dot is in the names of modules, which are layers: `blocks.8`.
+PART = re.compile(r"(?P<name>[A-Za-z0-9_.-]+)(\[(?P<options>[^\[\]]*)\])?")
 WORD = re.compile(r"[A-Za-z0-9_.:/@~-]+")
 
 
@@ -100,9 +101,9 @@ def parse_seeds(text: str) -> list[int]:
     """`0-5`, `3` or `0,2,4-6` as a sorted list without repeats; raises UsageError otherwise."""
     seeds: set[int] = set()
     for item in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)(?:\s*-\s*(\d+))?\s*", item)
+        match = re.fullmatch(r"\s*(\d{1,18})(?:\s*-\s*(\d{1,18}))?\s*", item)
         if match is None or (match[2] and int(match[2]) < int(match[1])):
-            raise UsageError(f"cannot read the seeds {text!r}: expected a list or a range, as in 0-5 or 0,2,4")
+            raise UsageError(f"cannot read the seeds {text[:60]!r}: expected a list or a range, as in 0-5 or 0,2,4")
         first, last = int(match[1]), int(match[2] or match[1])
         if last - first > 10_000:
             raise UsageError(f"the seeds {text!r} are {last - first + 1:,} runs; give at most 10,000")

@@ -20,6 +20,32 @@ DATASETS: dict[str, Entry] = {
         _SOURCES + "downloads:STL10",
         "13,000 labelled colour 96x96 images in 10 classes; downloaded; its unlabelled split is not used",
     ),
+    "mnist": Entry(_SOURCES + "downloads:MNIST", "70,000 grey 28x28 digits in 10 classes; downloaded"),
+    "fashion_mnist": Entry(
+        _SOURCES + "downloads:FASHION_MNIST", "70,000 grey 28x28 images of clothes in 10 classes; downloaded"
+    ),
+    "svhn": Entry(_SOURCES + "downloads:SVHN", "99,289 colour 32x32 house numbers in 10 classes; downloaded"),
+    "gtsrb": Entry(
+        _SOURCES + "photographs:GTSRB", "39,270 traffic signs in 43 classes, 32x32; tracks are not split; downloaded"
+    ),
+    "eurosat": Entry(
+        _SOURCES + "photographs:EUROSAT",
+        "27,000 satellite images of 64x64 in 10 classes; a fifth is held out as test; downloaded",
+    ),
+    "tiny_imagenet": Entry(
+        _SOURCES + "photographs:TINY_IMAGENET",
+        "110,000 colour 64x64 images in 200 classes; its val is test; downloaded",
+    ),
+    "food101": Entry(_SOURCES + "photographs:FOOD101", "101,000 photographs of food in 101 classes; downloaded"),
+    "flowers102": Entry(_SOURCES + "photographs:FLOWERS102", "8,189 flowers in 102 classes, its own val; downloaded"),
+    "pets": Entry(_SOURCES + "photographs:PETS", "7,349 cats and dogs of 37 breeds; downloaded"),
+    "dtd": Entry(_SOURCES + "photographs:DTD", "5,640 textures in 47 classes, its first partition; downloaded"),
+    "imagenet": Entry(
+        _SOURCES + "photographs:IMAGENET", "ImageNet as you have it: --data-dir with train/WNID/ and val/WNID/"
+    ),
+    "csv": Entry(_SOURCES + "csv_file:SPEC", "csv:FILE, your own images: a table with the columns path and label"),
+    "wds": Entry(_SOURCES + "webdataset:SPEC", "wds:PATTERN, your own images in tars in the format of WebDataset"),
+    "hf": Entry(_SOURCES + "hub:SPEC", "hf:NAME, a set of the Hugging Face Hub or a folder (extra hf)"),
     "imagefolder": Entry(
         _SOURCES + "imagefolder:SPEC", "your own images: --data-dir with train/CLASS/ and test/CLASS/"
     ),

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from dsabench.data.data_config import DataConfig
 
 
 class Picture(NamedTuple):
@@ -18,8 +21,29 @@ class Picture(NamedTuple):
     square: Tensor
 
 
+class EncodedImages(Protocol):
+    """Images as a source keeps them, not decoded yet; each has a name that is the same wherever the source lies."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, index: Tensor) -> EncodedImages:
+        """Those at `index` (n,)."""
+
+    def name(self, position: int) -> str:
+        """The name of one, with forward slashes: what groups are read off, and what stands in the hash of the data."""
+
+    def n_bytes(self, position: int) -> int:
+        """How many bytes one has, encoded."""
+
+    def open(self, position: int) -> Path | BinaryIO:
+        """One as Pillow opens it."""
+
+    def where(self, position: int) -> str:
+        """Where one lies, for people."""
+
+
 class ImageSource(Protocol):
-    """Images that are read from disk when asked for."""
+    """Images that are read when asked for."""
 
     def __len__(self) -> int: ...
 
@@ -30,64 +54,109 @@ class ImageSource(Protocol):
         """The same images one after another, each also as its file has it."""
 
     def listing(self) -> Iterator[tuple[str, int]]:
-        """Every image's path below the split's folder and its size in bytes, in order."""
+        """Every image's name and its size in bytes, in order."""
 
 
-class Files(NamedTuple):
-    """Image files that are not decoded yet: their root and their paths relative to it, with forward slashes."""
+class StoredImages(ImageSource, Protocol):
+    """Images that are read from where they are stored; `encoded` are the same images, not decoded."""
+
+    @property
+    def encoded(self) -> EncodedImages: ...
+
+
+@dataclass(frozen=True)
+class Files:
+    """Image files: their root and their paths relative to it, with forward slashes."""
 
     root: Path
     paths: tuple[str, ...]
 
+    def __len__(self) -> int:
+        return len(self.paths)
+
     def take(self, index: Tensor) -> Files:
         return Files(self.root, tuple(self.paths[i] for i in index.tolist()))
 
+    def name(self, position: int) -> str:
+        return self.paths[position]
+
+    def n_bytes(self, position: int) -> int:
+        return self.open(position).stat().st_size
+
+    def open(self, position: int) -> Path:
+        return self.root / self.paths[position]
+
+    def where(self, position: int) -> str:
+        return str(self.open(position))
+
 
 class RawSplit(NamedTuple):
-    """Images as a builder found them, uint8 (N, C, H, W) or files, and labels (N,) int64."""
+    """Images as a builder found them, uint8 (N, C, H, W) or not decoded yet, and labels (N,) int64."""
 
-    images: Tensor | Files
+    images: Tensor | EncodedImages
     labels: Tensor
 
     def take(self, index: Tensor) -> RawSplit:
-        images = self.images.take(index) if isinstance(self.images, Files) else self.images[index]
+        images = self.images[index] if isinstance(self.images, Tensor) else self.images.take(index)
         return RawSplit(images, self.labels[index])
 
 
 class RawDataset(NamedTuple):
-    """What a builder returns: everything that may be trained on, the test images, and the names of the classes."""
+    """What a builder returns: what may be trained on, the test images, and the names of the classes.
+
+    Where `test` is None a fifth of `train` is held out for it; where there is no `val` of its own, a share of `train`.
+    `test_from` says where the test images come from where that is not plain; `ignored` counts files that were left out.
+    """
 
     train: RawSplit
-    test: RawSplit
+    test: RawSplit | None
     classes: tuple[str, ...]
+    val: RawSplit | None = None
+    test_from: str = ""
+    ignored: int = 0
 
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """A data set's declaration. `builder(data_dir, offline)` finds the images; `image_size` None asks the files.
+    """A data set's declaration. `builder(config, offline)` finds the images; `image_size` None asks the files.
 
-    `mean` and `std` are per channel, for pixels in [0, 1]; `val_fraction` of the training images is held out.
+    `mean` and `std` are per channel, for pixels in [0, 1]; `val_fraction` of the training images is held out, groups
+    that `group_by` tells apart by the names of files as a whole.
     """
 
     name: str
-    builder: Callable[[Path | None, bool], RawDataset]
+    builder: Callable[[DataConfig, bool], RawDataset]
     channels: int
     image_size: int | None
     mean: tuple[float, ...]
     std: tuple[float, ...]
     val_fraction: float = 0.1
+    group_by: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """`labels` (N,) int64 and `images`: resident uint8 (N, C, H, W), or a source that streams them."""
+    """`labels` (N,) int64 and `images`: resident uint8 (N, C, H, W), or a source that streams them.
+
+    `files` reads the images of a resident split as their files have them, where there are any.
+    """
 
     labels: Tensor
     images: Tensor | ImageSource
+    files: StoredImages | None = None
     _copies: dict[torch.device, Split] = field(default_factory=dict, init=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The names of the images (N,) in their source; empty where they were not read from files."""
+        return tuple(map(self.files.encoded.name, range(len(self.files)))) if self.files else ()
+
+    def pixels(self, index: Tensor) -> Tensor:
+        """The images at `index` (B,) as uint8 (B, C, H, W)."""
+        return self.images[index] if isinstance(self.images, Tensor) else self.images.read(index)
 
     def on(self, device: torch.device | str) -> Split:
         """The split with its tensors on `device`: copied the first time, and kept as long as this split."""
@@ -111,9 +180,20 @@ class DataFacts(NamedTuple):
     std: tuple[float, ...]
 
 
+class Contaminated(NamedTuple):
+    """The training images with a share of them replaced, and which of them were, (N,) bool: for the log alone."""
+
+    split: Split
+    replaced: Tensor
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A loaded data set; `mean` and `std` are per channel for pixels in [0, 1], `sha256` names its content."""
+    """A loaded data set; `mean` and `std` are per channel for pixels in [0, 1], `sha256` names its content.
+
+    `notes` say what was read, a line each: first counts, where each split came from and the size.
+    What is trained on is `pretraining`: `train`, or what `contaminated` makes of it, of which evaluation sees nothing.
+    """
 
     name: str
     train: Split
@@ -125,6 +205,13 @@ class Dataset:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     sha256: str
+    notes: tuple[str, ...] = ()
+    contaminated: Contaminated | None = None
+
+    @property
+    def pretraining(self) -> Split:
+        """The images that a method is trained on; labels of images that were replaced are those that were there."""
+        return self.contaminated.split if self.contaminated else self.train
 
     @property
     def scale(self) -> str:

@@ -16,10 +16,11 @@ from torch import Tensor
 from dsabench import rng
 from dsabench.data.dataset import Dataset, ImageSource, Split
 from dsabench.data.reading import Batch, cut, in_order
-from dsabench.data.views.augment import ViewDraw, augment, augment_crops
+from dsabench.data.views.augment import ViewDraw, Within, augment, augment_crops
 from dsabench.data.views.colour import luminance
 from dsabench.data.views.policies import POLICIES, ViewPolicies, ViewPolicy
 from dsabench.errors import UsageError, unknown
+from dsabench.transfer import send
 from dsabench.types import LabelledViews, Views
 
 MOST_WORKERS = 8
@@ -30,6 +31,20 @@ def steps_per_epoch(n: int, batch_size: int) -> int:
     if n < 1 or batch_size < 1:
         raise UsageError(f"{n} images in batches of {batch_size} make no step; both must be at least 1")
     return max(1, n // batch_size)
+
+
+def check_shares(batch_size: int, world_size: int, *, most: int | None = None) -> None:
+    """Raise UsageError, with the sizes that would do, where a batch cannot be split evenly over so many processes.
+
+    `most` is the number of images that there are.
+    """
+    if batch_size % world_size == 0:
+        return
+    below = batch_size // world_size * world_size
+    above = below + world_size
+    sizes = [str(size) for size in (below, above) if size > 0 and (most is None or size <= most)]
+    remedy = f"--batch-size {' or '.join(sizes)} would do" if sizes else "use fewer --devices"
+    raise UsageError(f"a batch of {batch_size} images cannot be split evenly over {world_size} processes; {remedy}")
 
 
 def pretraining_batches(
@@ -48,16 +63,19 @@ def pretraining_batches(
 ) -> Iterator[Views]:
     """The batches of one epoch from `start_step` on, on `device`, without labels.
 
-    `batch_size` counts the images of all ranks together; each of `world_size` gets an equal share of every batch.
+    `batch_size` counts the images of all ranks together; each of `world_size` gets an equal share of every batch, the
+    images and the views that one process alone would have there.
     `workers` processes read a data set that streams; `reference` draws views image by image through torchvision.
     Raises UsageError for an unknown policy or a batch that the ranks cannot share.
     """
     wanted = _wanted(_policies(policies), dataset.image_size)
-    parts = _epoch(len(dataset.train), batch_size, seed, epoch, rank, world_size)[start_step:]
+    parts = _epoch(len(dataset.pretraining), batch_size, seed, epoch, rank, world_size)[start_step:]
     batches = []
     for step, index in enumerate(parts, start=start_step):
         name = (seed, "augment", epoch, step)
-        draws = (ViewDraw(policy, size, (*name, view, rank)) for view, (policy, size) in enumerate(wanted))
+        within = Within(rank * len(index), world_size * len(index))
+        # The 0 was the rank once, and names the draws of all runs that there are.
+        draws = (ViewDraw(policy, size, (*name, view, 0), within) for view, (policy, size) in enumerate(wanted))
         batches.append((index, tuple(draws)))
     return _views(dataset, batches, torch.device(device), workers, reference)
 
@@ -90,7 +108,7 @@ def labelled_batches(
         workers=workers,
         reference=reference,
     )
-    labels = dataset.train.on(device).labels
+    labels = dataset.pretraining.on(device).labels
     return (LabelledViews(v.anchor, v.view1, v.view2, v.index, labels[v.index], v.locals) for v in batches)
 
 
@@ -113,18 +131,32 @@ def image_batches(
     batch_size: int,
     device: torch.device | str,
     workers: int = 0,
+    rank: int = 0,
+    world_size: int = 1,
 ) -> Iterator[Tensor]:
     """All images of `split` in order, un-augmented, as float32 (B, C, H, W) normalised by `mean` and `std`, (C,) for
-    pixels in [0, 1]; grey images become three equal channels and coloured ones their luminance where C wants that."""
+    pixels in [0, 1]; grey images become three equal channels and coloured ones their luminance where C wants that.
+
+    Each of several ranks has its `batches_of`.
+    """
     device = torch.device(device)
     normalise = _Normaliser(mean, std, device)
-    parts = torch.split(torch.arange(len(split)), batch_size)
+    parts = batches_of(len(split), batch_size, rank, world_size)
     if isinstance(images := split.on(device).images, Tensor):
         for index in parts:
-            yield normalise.pixels(with_channels(images[index.to(device)], len(mean)))
+            yield normalise.pixels(with_channels(images[send(index, device)], len(mean)))
         return
     for (pixels,) in in_order(partial(_squares, images), parts, device, workers):
         yield normalise.pixels(with_channels(pixels, len(mean)))
+
+
+def batches_of(n: int, batch_size: int, rank: int = 0, world_size: int = 1) -> Sequence[Tensor]:
+    """The positions (B,) of `n` images in batches, of several ranks those of this one: neighbours, each of one alone.
+
+    A batch is the same however many ranks there are, so that what is computed of it is, too.
+    """
+    parts = torch.split(torch.arange(n), batch_size)
+    return parts[len(parts) * rank // world_size : len(parts) * (rank + 1) // world_size]
 
 
 def with_channels(pixels: Tensor, channels: int) -> Tensor:
@@ -145,9 +177,8 @@ def _squares(images: ImageSource, index: Tensor) -> list[Tensor]:
 def _epoch(n: int, batch_size: int, seed: int, epoch: int, rank: int, world_size: int) -> list[Tensor]:
     """This rank's share of the positions of every batch of an epoch, on the CPU."""
     size = min(batch_size, n)
+    check_shares(size, world_size, most=n)
     share = size // world_size
-    if share < 1 or (size == batch_size and size % world_size):
-        raise UsageError(f"a batch of {size} images cannot be shared equally by {world_size} processes")
     order = torch.randperm(n, generator=rng.generator(seed, "order", epoch))
     starts = range(rank * share, steps_per_epoch(n, batch_size) * size, size)
     return [order[start : start + share] for start in starts]
@@ -174,19 +205,19 @@ def _views(
     dataset: Dataset, batches: Sequence[Batch], device: torch.device, workers: int, reference: bool
 ) -> Iterator[Views]:
     normalise = _Normaliser(dataset.mean, dataset.std, device)
-    images = dataset.train.images
+    images = dataset.pretraining.images
     if reference:
         # It is torchvision's, which takes longer to import than a small run to train.
         from dsabench.data.views.image_by_image import reference_views
 
         drawn = in_order(partial(reference_views, images), batches, device, workers)
     elif isinstance(images, Tensor):
-        drawn = _of_resident(dataset.train, batches, device)
+        drawn = _of_resident(dataset.pretraining, batches, device)
     else:
         drawn = _of_crops(in_order(partial(cut, images), batches, device, workers), batches)
     for (index, _), (pixels, *views) in zip(batches, drawn, strict=True):
         view1, view2, *small = map(normalise.unit, views)
-        yield Views(normalise.pixels(pixels), view1, view2, index.to(device), tuple(small))
+        yield Views(normalise.pixels(pixels), view1, view2, send(index, device), tuple(small))
 
 
 def _of_resident(split: Split, batches: Sequence[Batch], device: torch.device) -> Iterator[list[Tensor]]:
@@ -194,15 +225,15 @@ def _of_resident(split: Split, batches: Sequence[Batch], device: torch.device) -
     images = split.on(device).images
     assert isinstance(images, Tensor)
     for index, draws in batches:
-        pixels = images[index.to(device)]
-        yield [pixels, *(augment(pixels, draw.policy, draw.generator(), draw.size) for draw in draws)]
+        pixels = images[send(index, device)]
+        yield [pixels, *(augment(pixels, draw.policy, draw.generator(), draw.size, draw.within) for draw in draws)]
 
 
 def _of_crops(read: Iterator[list[Tensor]], batches: Sequence[Batch]) -> Iterator[list[Tensor]]:
     """The same from crops that workers have cut."""
     for (_, draws), (pixels, *crops) in zip(batches, read, strict=True):
         pairs = zip(crops, draws, strict=True)
-        yield [pixels, *(augment_crops(crop, draw.policy, draw.generator()) for crop, draw in pairs)]
+        yield [pixels, *(augment_crops(crop, draw.policy, draw.generator(), draw.within) for crop, draw in pairs)]
 
 
 class _Normaliser:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,52 +13,83 @@ from torch.nn.functional import interpolate
 
 from dsabench import rng
 from dsabench.data import DATASETS
-from dsabench.data.data_config import DataConfig
-from dsabench.data.dataset import Dataset, DatasetSpec, Files, RawDataset, RawSplit, Split
-from dsabench.data.sources.decoding import FileSource, common_size, decode_all
-from dsabench.data.splits import held_out_count, stratified
-from dsabench.errors import UsageError
+from dsabench.data.contamination import contaminated
+from dsabench.data.data_config import DataConfig, parse_contamination
+from dsabench.data.dataset import Contaminated, Dataset, DatasetSpec, RawDataset, RawSplit, Split
+from dsabench.data.notes import reading_notes
+from dsabench.data.sources.decoding import FileSource, decode_all
+from dsabench.data.sources.sizes import Sizes, common_size
+from dsabench.data.splits import groups_of, held_out_count, stratified, whole_groups
+from dsabench.errors import DataError, UsageError
 from dsabench.registry import load
 
 RESIDENT_BYTES = 2 * 2**30
 """Up to this many bytes of pixels, over all splits, are held in memory; larger sets stream."""
 
+TEST_FRACTION = 0.2
+"""Held out of a set that has no test images of its own."""
+
+MOST_NAMED = 20
+
 
 def build(config: DataConfig, *, offline: bool) -> Dataset:
     """What `dsabench.data.load_dataset` documents."""
-    spec: DatasetSpec = load(DATASETS, "dataset", config.name)
+    spec: DatasetSpec = load(DATASETS, "dataset", config.kind)
     if config.image_size is not None and config.image_size < 1:
         raise UsageError(f"image size {config.image_size} is not a number of pixels; it must be at least 1")
-    raw = spec.builder(Path(config.folder) if config.folder else None, offline)
-    parts = _select(spec, raw, config)
-    size = (
-        config.image_size
-        or spec.image_size
-        or common_size(p.images for p in parts.values() if isinstance(p.images, Files))
-    )
-    n_bytes = sum(len(part.labels) for part in parts.values()) * spec.channels * size * size
-    splits = {key: _loaded(part, size, n_bytes <= RESIDENT_BYTES) for key, part in parts.items()}
+    if config.val_share is not None and not 0 < config.val_share < 1:
+        raise UsageError(f"--val-share must lie between 0 and 1, got {config.val_share:g}")
+    raw = spec.builder(config, offline)
+    chosen = select(spec, raw, config)
+    splits, sizes = _decoded(spec, chosen.splits, config)
+    notes = reading_notes(raw, splits, sizes, chosen.origins)
     return Dataset(
         name=config.name,
-        **splits,
+        train=splits["train"],
+        val=splits["val"],
+        test=splits["test"],
         classes=raw.classes,
         channels=spec.channels,
-        image_size=size,
+        image_size=sizes.chosen,
         mean=spec.mean,
         std=spec.std,
-        sha256=fingerprint(raw.classes, splits, size),
+        sha256=fingerprint(raw.classes, splits, sizes.chosen),
+        notes=notes,
+        contaminated=contaminate(splits["train"], config, (spec.channels, sizes.chosen), offline),
     )
 
 
-def _select(spec: DatasetSpec, raw: RawDataset, config: DataConfig) -> dict[str, RawSplit]:
-    """Hold the validation images out first, so that they are the same whatever `train_images` is."""
-    labels = raw.train.labels
-    held_out = stratified(
-        labels, held_out_count(len(labels), len(raw.classes), spec.val_fraction), f"{spec.name} val", leave=1
-    )
-    remaining = torch.ones(len(labels), dtype=torch.bool)
-    remaining[held_out] = False
-    train = raw.train.take(remaining.nonzero().squeeze(1))
+def contaminate(train: Split, config: DataConfig, shape: tuple[int, int], offline: bool) -> Contaminated | None:
+    """What is trained on where outliers are put in; a foreign data set is looked for where downloads usually go."""
+    if config.contaminate is None:
+        return None
+    shares = parse_contamination(config.contaminate)
+    foreign = DataConfig(name=shares.source, image_size=shape[1]) if shares.source else None
+    return contaminated(train, shares, build(foreign, offline=offline).train if foreign else None, shape)
+
+
+class Selection(NamedTuple):
+    """The images of each split, and where those of `val` and `test` come from, in words."""
+
+    splits: dict[str, RawSplit]
+    origins: dict[str, str]
+
+
+def select(spec: DatasetSpec, raw: RawDataset, config: DataConfig) -> Selection:
+    """Hold the test and the validation images out first, so that they are the same whatever `train_images` is."""
+    pattern = config.group_by or spec.group_by
+    train, test, val = raw.train, raw.test, raw.val
+    origins = {"test": raw.test_from, "val": "its own"}
+    whole = ", whole groups" if pattern else ""
+    if test is None:
+        train, test = _hold_out(train, raw, TEST_FRACTION, f"{spec.name} test", pattern, leave=2)
+        origins["test"] = f"a fifth held out{whole}"
+    if val is None or config.val_share is not None:
+        if val is not None:
+            raise UsageError(f"--val-share: {spec.name} has validation images of its own")
+        share = config.val_share or spec.val_fraction
+        train, val = _hold_out(train, raw, share, f"{spec.name} val", pattern, leave=1)
+        origins["val"] = f"{share * 100:g}% of train{whole}"
     train_images = config.train_images
     if train_images is not None:
         if not len(raw.classes) <= train_images <= len(train.labels):
@@ -71,14 +103,59 @@ def _select(spec: DatasetSpec, raw: RawDataset, config: DataConfig) -> dict[str,
         else:
             kept = stratified(train.labels, train_images, f"{spec.name} train", leave=0)
         train = train.take(kept)
-    return {"train": train, "val": raw.train.take(held_out), "test": raw.test}
+    return Selection({"train": train, "val": val, "test": test}, origins)
 
 
-def _loaded(part: RawSplit, size: int, resident: bool) -> Split:
+def _hold_out(
+    part: RawSplit, raw: RawDataset, share: float, purpose: str, pattern: str | None, *, leave: int
+) -> tuple[RawSplit, RawSplit]:
+    """What is left of `part` and the share that is held out of it: stratified by label, or in whole groups."""
+    count = held_out_count(len(part.labels), len(raw.classes), share)
+    if pattern is None:
+        most = len(part.labels) - leave * len(raw.classes)
+        if count > most:
+            raise UsageError(f"{share:g} of {len(part.labels)} images leaves some class without any; hold out less")
+        held_out = stratified(part.labels, count, purpose, leave=leave)
+    elif isinstance(part.images, Tensor):
+        raise UsageError("--group-by reads groups off the names of files, and these images have none")
+    else:
+        names = map(part.images.name, range(len(part.images)))
+        held_out = whole_groups(part.labels, groups_of(names, pattern), count, purpose)
+    remaining = torch.ones(len(part.labels), dtype=torch.bool)
+    remaining[held_out] = False
+    return part.take(remaining.nonzero().squeeze(1)), part.take(held_out)
+
+
+def _decoded(spec: DatasetSpec, parts: Mapping[str, RawSplit], config: DataConfig) -> tuple[dict[str, Split], Sizes]:
+    """The splits at one size, resident where they fit; raises DataError that names every image that cannot be read."""
+    size = config.image_size or spec.image_size
+    sizes = (
+        Sizes(size, "", ())
+        if size
+        else common_size([p.images for p in parts.values() if not isinstance(p.images, Tensor)])
+    )
+    n_bytes = sum(len(part.labels) for part in parts.values()) * spec.channels * sizes.chosen**2
+    resident = n_bytes <= RESIDENT_BYTES
+    unreadable = [] if resident else list(sizes.unreadable)
+    splits = {key: _loaded(part, sizes.chosen, resident, unreadable) for key, part in parts.items()}
+    if unreadable:
+        raise _all_of(unreadable)
+    return splits, sizes
+
+
+def _loaded(part: RawSplit, size: int, resident: bool, unreadable: list[str]) -> Split:
     if isinstance(part.images, Tensor):
         return Split(part.labels, _resized(part.images, size))
     source = FileSource(part.images, size)
-    return Split(part.labels, decode_all(source) if resident else source)
+    return Split(part.labels, decode_all(source, unreadable) if resident else source, source)
+
+
+def _all_of(unreadable: Sequence[str]) -> DataError:
+    if len(unreadable) == 1:
+        return DataError(unreadable[0])
+    tail = ", ..." if len(unreadable) > MOST_NAMED else ""
+    named = "\n  ".join(text.removesuffix("; repair or remove it") for text in unreadable[:MOST_NAMED])
+    return DataError(f"{len(unreadable)} images cannot be read; repair or remove them:\n  {named}{tail}")
 
 
 def _resized(images: Tensor, size: int) -> Tensor:

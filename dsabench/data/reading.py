@@ -16,6 +16,7 @@ from torch.utils.data import Dataset as TorchDataset
 from dsabench.data.dataset import ImageSource, Picture
 from dsabench.data.views.augment import ViewDraw
 from dsabench.data.views.resampling import draw_boxes, fit_boxes
+from dsabench.transfer import send
 
 Batch = tuple[Tensor, tuple[ViewDraw, ...]]
 """The positions (B,) of a batch's images and the draws of its views."""
@@ -39,13 +40,19 @@ def cut(images: Tensor | ImageSource, batch: Batch) -> list[Tensor]:
     from torchvision.transforms.v2 import functional as transform
 
     index, draws = batch
-    boxes = [draw_boxes(len(index), draw.generator()) for draw in draws]
+    boxes = [
+        draw_boxes(draw.within.total if draw.within else len(index), draw.generator()).of(
+            slice(draw.start, draw.start + len(index))
+        )
+        for draw in draws
+    ]
     rows = []
     for position, (original, square) in enumerate(pictures(images, index)):
         row = [square]
-        for (policy, size, _), drawn in zip(draws, boxes, strict=True):
+        for draw, drawn in zip(draws, boxes, strict=True):
             _, height, width = original.shape
-            box = fit_boxes(drawn.of(position), height, width, policy.crop_scale, policy.crop_ratio)
+            law, size, one = draw.policy, draw.size, drawn.of(slice(position, position + 1))
+            box = fit_boxes(one, height, width, law.crop_scale, law.crop_ratio)
             row.append(transform.resized_crop(original, *(int(side) for side in box), [size, size], antialias=True))
         rows.append(row)
     return [torch.stack(column) for column in zip(*rows, strict=True)]
@@ -66,7 +73,7 @@ def in_order(
         multiprocessing_context="spawn" if workers else None,
     )
     for tensors in loader:
-        yield [tensor.to(device, non_blocking=True) for tensor in tensors]
+        yield [send(tensor, device) for tensor in tensors]
 
 
 class _Calls(TorchDataset[list[Tensor]]):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +19,7 @@ from dsabench.signals import Stop
 from dsabench.stats import Comparison
 from dsabench.tables.comparisons import compare_rows
 from dsabench.tables.criteria import GUARDS, Criteria, parse_guard, parse_primary
-from dsabench.tables.rows import COLUMNS, Row, read_csv
+from dsabench.tables.rows import COLUMNS, Row, read_csv, record
 from dsabench.training.store import Store
 
 if TYPE_CHECKING:
@@ -73,7 +72,7 @@ def load_backbone(run: str | Path, runs: str | Path = "runs", *, offline: bool =
 
 
 def frame(rows: Sequence[Row] | str | Path) -> DataFrame:
-    """Rows, or those of a `NAME.csv`, as a pandas DataFrame: one column each, and `spec` beside its halves.
+    """Rows, or those of a `NAME.csv`, as a pandas DataFrame: one column each.
 
     Raises DataError for a file that is missing, damaged or of another schema.
     """
@@ -81,7 +80,7 @@ def frame(rows: Sequence[Row] | str | Path) -> DataFrame:
     from pandas import DataFrame
 
     found = read_csv(Path(rows)) if isinstance(rows, str | Path) else rows
-    return DataFrame([{**asdict(row), "spec": row.spec} for row in found], columns=[*COLUMNS, "spec"])
+    return DataFrame(map(record, found), columns=list(COLUMNS))
 
 
 def compare(

@@ -2,44 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from dsabench import __version__
-from dsabench.config.eval_config import RUN_LAYERS
+from dsabench.config.eval_config import PIXELS, RUN_LAYERS, SMOOTH
+from dsabench.config.preprocess import Preprocess
 from dsabench.data import Datasets
 from dsabench.data.data_config import DataConfig
 from dsabench.data.dataset import DataFacts
 from dsabench.errors import DataError
-from dsabench.files import canonical_json
+from dsabench.evaluation.embeddings import Embeddings
+from dsabench.evaluation.pooling import ModuleOutput, find_module, network_of, outputs, pooled, stage_names
 from dsabench.training.build import build_method
 from dsabench.training.checkpoint import module_state, read_checkpoint, restore_module, tensors_sha256
 from dsabench.training.provenance import device_name, source_revision
 from dsabench.training.run import Run, utc_now
 
 Layer = Callable[[Tensor], Tensor]
-
-
-class Preprocess(NamedTuple):
-    """What a model wants of an image: its side in pixels, how it is resized, its channels, their `mean` and `std`."""
-
-    image_size: int
-    interpolation: str
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-    @property
-    def channels(self) -> int:
-        return len(self.mean)
-
-    def __str__(self) -> str:
-        return canonical_json(self._asdict())
 
 
 @dataclass
@@ -49,12 +34,14 @@ class Encoder:
     `load` reads the weights and gives the layers in eval mode; it is called when features are not stored yet.
     `weights_sha256` says which weights they are; `labels_used` is `none`, `prior` or `training`; `provenance` holds
     what else the tidy table says of the encoder, by column. `data` is what it was trained on and has the hash
-    `data_sha256`; `folder`, where there is one, is where its features are kept. Probes draw by `seed`.
+    `data_sha256`; `folder`, where there is one, is where its features are kept. Probes draw by `seed`. An encoder
+    with `embeddings` has these and no model, and wants nothing of an image. `views` names the policy that it was
+    trained on, where that is known.
     """
 
     name: str
     layer_names: tuple[str, ...]
-    preprocess: Preprocess
+    preprocess: Preprocess | None
     weights_sha256: str
     labels_used: str
     seed: int
@@ -65,6 +52,9 @@ class Encoder:
     folder: Path | None = None
     device: str = "cpu"
     threads: int = 1
+    embeddings: Embeddings | None = None
+    pooling: str = "model"
+    views: str | None = None
 
     @cached_property
     def layers(self) -> Mapping[str, nn.Module]:
@@ -73,11 +63,44 @@ class Encoder:
 
     def features(self, layer: str, images: Tensor, device: torch.device) -> Tensor:
         """Features (B, D) float32 of preprocessed images (B, C, H, W), on the CPU."""
-        module = self.layers[layer].to(device)
+        module = self.module(layer).to(device)
         assert not module.training, "features are read in eval mode"
         with torch.no_grad():
             rows: Tensor = module(images.to(device)).float().cpu()
         return rows
+
+    def all_features(self, layers: Sequence[str], images: Tensor, device: torch.device) -> dict[str, Tensor]:
+        """What `features` gives of each of `layers`, of one forward pass."""
+        # The last layer's forward pass goes through all others.
+        last = self.layers[self.layer_names[-1]].to(device)
+        assert not last.training, "features are read in eval mode"
+        backbone = self.layers["backbone"]
+        modules = {
+            layer: self.layers[layer]
+            if layer in self.layers
+            else find_module(backbone, layer, self.name, self.layer_names)
+            for layer in layers
+        }
+        with torch.no_grad():
+            caught = outputs(last, modules, images.to(device))
+        for layer in caught.keys() - self.layers.keys():
+            caught[layer] = pooled(caught[layer], network_of(backbone), self.pooling)
+        return {layer: caught[layer].float().cpu() for layer in layers}
+
+    def stages(self) -> tuple[str, ...]:
+        """The names of the backbone's stages, in their order, each of which is a layer, and then its own layers."""
+        return (*stage_names(self.layers["backbone"]), *self.layer_names)
+
+    def module(self, layer: str) -> nn.Module:
+        """A layer by its name, or what a module of the backbone gives, such as `blocks.8`, pooled.
+
+        Raises UsageError where there is no such module.
+        """
+        if layer in self.layers:
+            return self.layers[layer]
+        backbone = self.layers["backbone"]
+        known = (*self.layer_names, PIXELS, SMOOTH)
+        return ModuleOutput(backbone, find_module(backbone, layer, self.name, known), self.pooling).eval()
 
 
 def run_encoder(run: Run, datasets: Datasets) -> Encoder:
@@ -109,6 +132,7 @@ def run_encoder(run: Run, datasets: Datasets) -> Encoder:
         data=config.data,
         data_sha256=state["dataset_sha256"],
         folder=run.folder / "features",
+        views=config.resolved.views,
         device=config.device,
         threads=config.threads,
     )
@@ -199,10 +223,10 @@ def run_columns(run: Run) -> dict[str, object]:
         "started_utc": state["started_utc"],
         "capability": state.get("capability", ""),
         "blas": state.get("blas", ""),
-        "trained_on": config.data.label,
+        "trained_on": config.data.trained_on,
         "batch_size": config.batch_size,
         "train_images": state.get("data_facts", {}).get("num_images"),
         "image_size": state.get("data_facts", {}).get("image_size"),
         "lr": config.resolved.optimizer.get("lr"),
-        "similar_precision": float(similar) if (similar := run.last_epoch().get("similar_precision")) else None,
+        "similar_precision": run.last_epoch().get("similar_precision"),
     }

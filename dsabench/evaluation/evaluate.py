@@ -7,26 +7,27 @@ from pathlib import Path
 
 import torch
 
-from dsabench.config.eval_config import EvalConfig
+from dsabench.config.eval_config import ALL, EvalConfig
 from dsabench.config.plan import resolve_device
 from dsabench.config.spec import Part
 from dsabench.data import Datasets
-from dsabench.data.data_config import DataConfig
+from dsabench.data.data_config import DataConfig, located
 from dsabench.data.dataset import Dataset
 from dsabench.errors import DataError, UsageError
 from dsabench.evaluation.encoder import Encoder
-from dsabench.evaluation.features import FeatureStore, is_whole, seal
+from dsabench.evaluation.features import EmbeddingStore, FeatureStore, is_whole, seal, splits
 from dsabench.evaluation.inputs import Inputs
+from dsabench.evaluation.subject import Subject
 from dsabench.evaluation.words import EVALUATORS, asked
 from dsabench.files import canonical_json, sha256_bytes, sha256_file, write_atomic
 from dsabench.probes import PROBE_VERSION
 from dsabench.probes.base import scores_of
-from dsabench.rng import numpy_generator
 from dsabench.signals import Stop
 from dsabench.tables.answers import Answers, read_answers, write_answers
 from dsabench.tables.rows import SCHEMA_VERSION, Row
 from dsabench.training.machine import prepare
 from dsabench.training.provenance import device_name
+from dsabench.training.ranks import Ranks
 from dsabench.types import Answer, Features, ProbeResult, Score
 
 
@@ -36,7 +37,8 @@ def evaluate(encoder: Encoder, config: EvalConfig, datasets: Datasets, *, stop: 
     A value that is not defined for the features is a row without one, of status `undefined`. Raises DataError where
     the encoder or its data are not what they were, Interrupted where a signal came.
     """
-    return [row for evaluated in Evaluation(encoder, config, datasets).layers() for row in evaluated.rows(stop)]
+    with stop.at_once():
+        return [row for evaluated in Evaluation(encoder, config, datasets).layers() for row in evaluated.rows(stop)]
 
 
 class Evaluation:
@@ -48,15 +50,58 @@ class Evaluation:
         device = device_here(config.device or encoder.device, strict=config.device is not None)
         threads = config.threads or encoder.threads
         prepare(threads)
-        self.dataset = evaluated_data(encoder, config.data, datasets)
-        self.title = (config.data or encoder.data or DataConfig(name=self.dataset.name)).label
-        self.store = FeatureStore(encoder, self.dataset, torch.device(device), config.precision)
+        self.store: FeatureStore | EmbeddingStore
+        self.dataset: Dataset | None = None
+        if encoder.embeddings is not None:
+            self.title, self.data_sha256 = encoder.embeddings.title, encoder.embeddings.data_sha256
+            self.store = EmbeddingStore(encoder, encoder.embeddings)
+        else:
+            self.dataset = dataset = evaluated_data(encoder, config.data, datasets)
+            self.title = (config.data or encoder.data or DataConfig(name=dataset.name)).label
+            self.data_sha256 = dataset.sha256
+            self.store = FeatureStore(encoder, dataset, torch.device(device), config.precision)
         narrow = "" if config.precision == "fp32" else f", {config.precision}"
+        self.datasets = datasets
         self.where = f"{device_name(device)}, {threads} thread{'s' if threads > 1 else ''}{narrow}"
+
+    def extract_together(self, ranks: Ranks) -> None:
+        """Store the features of all layers that were asked for, each of several processes its share of them."""
+        if isinstance(self.store, FeatureStore):
+            for layer in self.config.layers:
+                for name in ("train", "val", "test") if self.config.split == "test" else ("train", "val"):
+                    self.store.extract_together(layer, name, ranks)
+
+    def subject(self, layer: Part) -> Subject | None:
+        """A layer with its encoder and its images; None for embeddings, which have neither."""
+        if not isinstance(self.store, FeatureStore):
+            return None
+        encoder, data = self.encoder, self.config.data or self.encoder.data or DataConfig(name=self.title)
+
+        def elsewhere(name: str) -> Dataset:
+            # Downloads lie together; a loader of its own, for that of this evaluation keeps one data set.
+            there = DataConfig(name=located(name), folder=data.folder)
+            return evaluated_data(encoder, there, Datasets(offline=self.datasets.offline))
+
+        return Subject(self.store, layer, self.config.split, data, elsewhere)
 
     def layers(self) -> Iterator[LayerEvaluation]:
         """The layers that were asked for, one after another."""
-        return (LayerEvaluation(self, layer) for layer in self.config.layers)
+        layers = self.config.layers
+        if Part(ALL) in layers:
+            layers = self._every_layer(layers)
+        return (LayerEvaluation(self, layer) for layer in layers)
+
+    def _every_layer(self, layers: tuple[Part, ...]) -> tuple[Part, ...]:
+        """The layers with all of the encoder's in the place of `all`, each once; read in one forward pass a split."""
+        if not isinstance(self.store, FeatureStore):
+            raise UsageError(
+                f"{self.encoder.name} has no stages; embeddings have {', '.join(self.encoder.layer_names)}"
+            )
+        stages = self.encoder.stages()
+        for split in ("train", "val", "test") if self.config.split == "test" else ("train", "val"):
+            self.store.get_all(stages, split)
+        every = (part for layer in layers for part in (map(Part, stages) if layer == Part(ALL) else (layer,)))
+        return tuple(dict.fromkeys(every))
 
 
 class LayerEvaluation:
@@ -64,10 +109,13 @@ class LayerEvaluation:
 
     def __init__(self, evaluation: Evaluation, layer: Part) -> None:
         self.evaluation, self.layer = evaluation, layer
-        self.inputs = Inputs(*splits(evaluation.store, layer, evaluation.config.split))
+        found = splits(evaluation.store, layer, evaluation.config.split)
+        self.inputs = Inputs(*found, evaluation.subject(layer))
 
     def rows(self, stop: Stop) -> Iterator[Row]:
         """A row for every value of every evaluator."""
+        if self.inputs.subject is not None:
+            self.inputs.subject.stop = stop
         for part in self.evaluation.parts:
             stop.check()
             try:
@@ -89,6 +137,8 @@ class LayerEvaluation:
         if path is not None and result.answers:
             write_answers(path, as_answers(part.name, result, self.inputs.test))
             write_atomic(seal(path), sha256_file(path) + "\n")
+            if self.inputs.subject is not None:
+                self.inputs.subject.tidy()
         return result
 
     def answers(self, part: Part) -> Answers:
@@ -117,7 +167,7 @@ class LayerEvaluation:
         return Row(
             schema_version=SCHEMA_VERSION,
             dataset=evaluation.title,
-            dataset_sha256=evaluation.dataset.sha256,
+            dataset_sha256=evaluation.data_sha256,
             split=evaluation.config.split,
             n=len(self.inputs.test.y),
             layer=str(self.layer),
@@ -129,7 +179,7 @@ class LayerEvaluation:
             higher_is_better=score.higher_is_better,
             status="undefined" if note else "ok",
             note=note,
-            preprocess=str(encoder.preprocess),
+            preprocess=str(encoder.preprocess or ""),
             eval_device=evaluation.where,
             **encoder.provenance,  # type: ignore[arg-type]
         )
@@ -149,7 +199,10 @@ def evaluated_data(encoder: Encoder, config: DataConfig | None, datasets: Datase
     """The data to evaluate on, at the encoder's size; raises DataError where its own are not what they were."""
     own = config is None or (encoder.data is not None and config.identity() == encoder.data.identity())
     if not own and config is not None:
-        size = config.image_size or encoder.preprocess.image_size
+        if encoder.data is None and encoder.preprocess and encoder.preprocess.crop_pct:
+            # The images as they are: what they are brought to is the model's own.
+            return datasets.load(config)
+        size = config.image_size or (encoder.preprocess.image_size if encoder.preprocess else None)
         return datasets.load(config.model_copy(update={"image_size": size}))
     if encoder.data is None:
         raise DataError(f"{encoder.name} has no data of its own; say what to evaluate it on with --dataset")
@@ -157,27 +210,10 @@ def evaluated_data(encoder: Encoder, config: DataConfig | None, datasets: Datase
     if encoder.data_sha256 != dataset.sha256:
         raise DataError(
             f"the run {encoder.name} was trained on other data: {dataset.name} has the hash {dataset.sha256[:12]}, "
-            f"the run's had {str(encoder.data_sha256)[:12]}; to evaluate it on these, name them with --dataset"
+            f"the run's had {str(encoder.data_sha256)[:12]}; to evaluate it on these, name them with --dataset "
+            "and, to tell them apart in tables, --data-name"
         )
     return dataset
-
-
-def splits(store: FeatureStore, layer: Part, split: str) -> tuple[Features, Features, Features]:
-    """What to fit on, to choose on and to score on.
-
-    On the validation split a probe chooses on a tenth of the training features: what it is scored on stays unseen.
-    """
-    train = store.get(layer, "train")
-    if split == "test":
-        return train, store.get(layer, "val"), store.get(layer, "test")
-    order = torch.from_numpy(numpy_generator("choose", "val").permutation(len(train.y)))
-    chosen, fitted = order[: len(order) // 10], order[len(order) // 10 :]
-    return take(train, fitted), take(train, chosen), store.get(layer, "val")
-
-
-def take(features: Features, index: torch.Tensor) -> Features:
-    """The samples at `index` (M,)."""
-    return Features(features.x[index], features.y[index])
 
 
 def as_answers(probe: str, result: ProbeResult, test: Features) -> Answers:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from dsabench.config.eval_config import PIXELS, SMOOTH, SMOOTH_OPTIONS
@@ -21,9 +21,13 @@ from dsabench.config.spec import Part
 from dsabench.data.dataset import Dataset, Split
 from dsabench.data.loader import image_batches, reading_workers
 from dsabench.errors import DataError, UsageError
+from dsabench.evaluation.embeddings import Embeddings
 from dsabench.evaluation.encoder import Encoder
+from dsabench.evaluation.preprocessing import prepared_batches
 from dsabench.evaluation.smoothing import smoothed
 from dsabench.files import canonical_json, sha256_bytes, sha256_file, write_atomic
+from dsabench.rng import numpy_generator
+from dsabench.training.ranks import Ranks
 from dsabench.types import Features
 
 BATCH_SIZE = 512
@@ -53,50 +57,107 @@ class FeatureStore:
             "data": self.dataset.sha256,
             "layer": str(layer),
             "split": split_name,
-            "preprocess": self.encoder.preprocess._asdict(),
+            "preprocess": self.encoder.preprocess.facts() if self.encoder.preprocess else {},
             "precision": self.precision,
         }
+        if self.encoder.pooling != "model":
+            facts["pooling"] = self.encoder.pooling
         return sha256_bytes(canonical_json(facts).encode())
+
+    def extract_together(self, layer: Part, split_name: str, ranks: Ranks) -> None:
+        """Store a layer on a split by several processes, every sample by one of them and the bytes those of one.
+
+        Each writes the features of its batches to a file of its own, and the writer joins them. What is not stored, or
+        is made of what is, stays for whoever wants it.
+        """
+        path, split = self.path(layer, split_name), getattr(self.dataset, split_name)
+        if path is None or layer.name in (PIXELS, SMOOTH):
+            return
+        if ranks.by_writer(lambda: is_whole(path)):
+            return
+        parts = [path.with_suffix(f".part{rank}") for rank in range(ranks.world_size)]
+        own = list(self._extracted(layer.name, split, ranks.rank, ranks.world_size))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({str(number): rows for number, rows in enumerate(own)}, parts[ranks.rank])
+        ranks.wait()
+
+        def join() -> None:
+            stored = (load_file(part) for part in parts)
+            rows = (batches[str(number)] for batches in stored for number in range(len(batches)))
+            keep(path, rows, split)
+            for part in parts:
+                part.unlink()
+
+        ranks.by_writer(join)
 
     def _found(self, layer: Part, split_name: str) -> Features:
         split: Split = getattr(self.dataset, split_name)
+        if layer.name == SMOOTH:
+            return smooth(self, layer, split_name)
+        path = self.path(layer, split_name)
+        if layer.name == PIXELS or path is None:
+            return self.of(layer, split)
+        if layer.name not in self.encoder.layer_names:
+            self.encoder.module(layer.name)
+        if not is_whole(path):
+            # Not stored yet, or damaged: features are derived, so they are simply made again.
+            keep(path, self._extracted(layer.name, split), split)
+        return mapped(path, split)
+
+    def get_all(self, layers: Sequence[str], split_name: str) -> None:
+        """Have these layers of the model on a split at hand, those that are not stored from one forward pass.
+
+        They are in memory together, until all are written.
+        """
+        split: Split = getattr(self.dataset, split_name)
+        paths = {layer: self.path(Part(layer), split_name) for layer in layers}
+        wanted = [layer for layer, path in paths.items() if path is None or not is_whole(path)]
+        rows: dict[str, list[Tensor]] = {layer: [] for layer in wanted}
+        if wanted:
+            for images in self._prepared(split):
+                with self._precise():
+                    found = self.encoder.all_features(wanted, images, self.device)
+                for layer, batch in found.items():
+                    rows[layer].append(batch)
+        for layer, batches in rows.items():
+            path = paths[layer]
+            if path is None:
+                self._known[layer, split_name] = Features(torch.cat(batches), split.labels)
+            else:
+                keep(path, batches, split)
+
+    def path(self, layer: Part, split_name: str) -> Path | None:
+        """Where the features of a layer on a split are kept; None where they are not."""
+        if self.encoder.folder is None:
+            return None
+        return self.encoder.folder / f"{layer}-{split_name}-{self.identity(layer, split_name)[:16]}.safetensors"
+
+    def of(self, layer: Part, split: Split) -> Features:
+        """Features of a layer of any images, such as are no split of the data set: computed, and not stored."""
         if layer.name == PIXELS:
             return Features(self._pixels(split), split.labels)
         if layer.name == SMOOTH:
-            options = {**SMOOTH_OPTIONS, **layer.options}
-            inner = Part(str(options["layer"]))
-            return smoothed(
-                self.get(inner, split_name),
-                None if split_name == "train" else self.get(inner, "train"),
-                k=int(options["k"]),
-                times=int(options["times"]),
-            )
-        if layer.name not in self.encoder.layer_names:
-            known = ", ".join((*self.encoder.layer_names, PIXELS, SMOOTH))
-            raise UsageError(f"{self.encoder.name} has no layer {layer.name!r}; it has {known}")
-        if self.encoder.folder is None:
-            return Features(torch.cat(list(self._extracted(layer.name, split))), split.labels)
-        name = f"{layer}-{split_name}-{self.identity(layer, split_name)[:16]}.safetensors"
-        path = self.encoder.folder / name
-        if not is_whole(path):
-            # Not stored yet, or damaged: features are derived, so they are simply made again.
-            write_atomic(path, stored_form(self._extracted(layer.name, split), split.labels))
-            write_atomic(seal(path), sha256_file(path) + "\n")
-        return mapped(path, split)
+            inner, k, times = smoothing_of(layer)
+            return smoothed(self.of(inner, split), self.get(inner, "train"), k=k, times=times)
+        return Features(torch.cat(list(self._extracted(layer.name, split))), split.labels)
 
-    def _extracted(self, layer: str, split: Split) -> Iterator[Tensor]:
-        """Features (B, D) float32 of a split, in order."""
-        preprocess = self.encoder.preprocess
-        for images in image_batches(
-            split,
-            preprocess.mean,
-            preprocess.std,
-            batch_size=BATCH_SIZE,
-            device=self.device,
-            workers=reading_workers(split),
-        ):
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+    def _extracted(self, layer: str, split: Split, rank: int = 0, world_size: int = 1) -> Iterator[Tensor]:
+        """Features (B, D) float32 of a split, in order; each of several ranks has its share of the batches."""
+        for images in self._prepared(split, rank, world_size):
+            with self._precise():
                 yield self.encoder.features(layer, images, self.device)
+
+    def _prepared(self, split: Split, rank: int = 0, world_size: int = 1) -> Iterator[Tensor]:
+        """The images of a split as the encoder wants them."""
+        preprocess = self.encoder.preprocess
+        assert preprocess is not None, "an encoder of images says what it wants of them"
+        return prepared_batches(
+            split, preprocess, batch_size=BATCH_SIZE, device=self.device, rank=rank, world_size=world_size
+        )
+
+    def _precise(self) -> torch.autocast:
+        """A context in which the forward pass is as precise as was asked for."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
     def _pixels(self, split: Split) -> Tensor:
         mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (self.dataset.mean, self.dataset.std))
@@ -105,6 +166,63 @@ class FeatureStore:
             split, self.dataset.mean, self.dataset.std, batch_size=BATCH_SIZE, device="cpu", workers=workers
         )
         return torch.cat([(images * std + mean).flatten(1) for images in batches])
+
+
+class EmbeddingStore:
+    """The features of an encoder that has embeddings and no model."""
+
+    def __init__(self, encoder: Encoder, embeddings: Embeddings) -> None:
+        self.encoder, self.embeddings = encoder, embeddings
+
+    def get(self, layer: Part, split_name: str) -> Features:
+        """The embeddings of a split, or these smoothed; raises UsageError for any other layer."""
+        if layer.name == SMOOTH:
+            return smooth(self, layer, split_name)
+        if layer.name not in self.encoder.layer_names:
+            known = ", ".join((*self.encoder.layer_names, SMOOTH))
+            raise UsageError(f"{self.encoder.name} has no layer {layer.name!r}; embeddings have {known}")
+        return self.embeddings.splits[split_name]
+
+    def identity(self, layer: Part, split_name: str) -> str:
+        """The hash of what decides the features of a layer on a split."""
+        facts = {"embeddings": self.encoder.weights_sha256, "layer": str(layer), "split": split_name}
+        return sha256_bytes(canonical_json(facts).encode())
+
+
+def smooth(store: FeatureStore | EmbeddingStore, layer: Part, split_name: str) -> Features:
+    """The layer `smooth[...]` of a store on a split."""
+    inner, k, times = smoothing_of(layer)
+    bank = None if split_name == "train" else store.get(inner, "train")
+    return smoothed(store.get(inner, split_name), bank, k=k, times=times)
+
+
+def smoothing_of(layer: Part) -> tuple[Part, int, int]:
+    """The layer that a layer `smooth[...]` averages, over how many neighbours, and how many times."""
+    options = {**SMOOTH_OPTIONS, **layer.options}
+    return Part(str(options["layer"])), int(options["k"]), int(options["times"])
+
+
+def splits(store: FeatureStore | EmbeddingStore, layer: Part, split: str) -> tuple[Features, Features, Features]:
+    """What to fit on, to choose on and to score on.
+
+    On the validation split a probe chooses on a tenth of the training features: what it is scored on stays unseen.
+    """
+    train = store.get(layer, "train")
+    if split == "test":
+        return train, store.get(layer, "val"), store.get(layer, "test")
+    chosen, fitted = choosing(len(train.y))
+    return take(train, fitted), take(train, chosen), store.get(layer, "val")
+
+
+def choosing(n: int) -> tuple[Tensor, Tensor]:
+    """Positions of a tenth of `n` training samples to choose on where the validation split is scored, and the rest."""
+    order = torch.from_numpy(numpy_generator("choose", "val").permutation(n))
+    return order[: n // 10], order[n // 10 :]
+
+
+def take(features: Features, index: Tensor) -> Features:
+    """The samples at `index` (M,)."""
+    return Features(features.x[index], features.y[index])
 
 
 def seal(path: Path) -> Path:
@@ -118,6 +236,12 @@ def is_whole(path: Path) -> bool:
         return seal(path).read_text().strip() == sha256_file(path)
     except (OSError, UnicodeDecodeError, DataError):
         return False
+
+
+def keep(path: Path, batches: Iterable[Tensor], split: Split) -> None:
+    """Write features (B, D) float32, a batch at a time, with the labels of their split, and the SHA-256 beside them."""
+    write_atomic(path, stored_form(batches, split.labels))
+    write_atomic(seal(path), sha256_file(path) + "\n")
 
 
 def stored_form(batches: Iterable[Tensor], labels: Tensor) -> Iterator[bytes]:

@@ -2,56 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from dsabench.config.eval_config import EvalConfig
 from dsabench.config.run_config import RunConfig
 from dsabench.config.spec import Part
 from dsabench.data import Datasets
-from dsabench.evaluation.encoder import run_encoder
+from dsabench.evaluation.encoder import Encoder, run_encoder
 from dsabench.evaluation.evaluate import Evaluation, LayerEvaluation
 from dsabench.evaluation.words import asked
 from dsabench.evaluators import CROWDING
 from dsabench.stats import Comparison, mcnemar
-from dsabench.stats.bootstrap import answers_interval, features_interval, weighted_cdnv
+from dsabench.stats.bootstrap import (
+    DRAWS,
+    Drawn,
+    answers_interval,
+    drawn_interval,
+    drawn_values,
+    image_weights,
+    weighted_cdnv,
+)
 from dsabench.training.store import Store
 
 Array = np.ndarray[Any, Any]
 
 
-class Pairs:
-    """The finished runs of a comparison, on the first layer of an evaluation; nothing is searched twice."""
+def finished_encoders(planned: Sequence[RunConfig], store: Store, datasets: Datasets) -> dict[tuple[str, int], Encoder]:
+    """The encoder of each planned run that finished, by spec and seed."""
+    runs = {(str(one.spec), one.seed): store.run(one) for one in planned}
+    return {arm: run_encoder(run, datasets) for arm, run in runs.items() if run.state["status"] == "finished"}
 
-    def __init__(self, planned: Sequence[RunConfig], config: EvalConfig, store: Store, datasets: Datasets) -> None:
-        self.planned, self.store, self.datasets = planned, store, datasets
+
+class Pairs:
+    """The `encoders` of a comparison by arm and seed, on an evaluation's first layer; nothing is searched twice."""
+
+    def __init__(self, encoders: Mapping[tuple[str, int], Encoder], config: EvalConfig, datasets: Datasets) -> None:
+        self.encoders, self.datasets = encoders, datasets
         self.config = replace(config, layers=config.layers[:1])
         self.parts = asked(config.probes)
+        self._drawn: dict[tuple[str, int], Drawn] = {}
 
     @cached_property
     def finished(self) -> dict[tuple[str, int], LayerEvaluation]:
-        """What was evaluated of each run that finished, by spec and seed."""
-        found = {}
-        for one in self.planned:
-            run = self.store.run(one)
-            if run.state["status"] == "finished":
-                (layer,) = Evaluation(run_encoder(run, self.datasets), self.config, self.datasets).layers()
-                found[str(one.spec), one.seed] = layer
-        return found
+        """What was evaluated of each encoder."""
+        return {
+            arm: next(Evaluation(encoder, self.config, self.datasets).layers())
+            for arm, encoder in self.encoders.items()
+        }
+
+    def seeds(self, spec: str, against: str) -> list[int]:
+        """The seeds that finished in both arms."""
+        return sorted(seed for arm, seed in self.finished if arm == spec and (against, seed) in self.finished)
 
     def paired(self, spec: str, against: str) -> list[tuple[LayerEvaluation, LayerEvaluation]]:
         """Both arms of every seed that finished in both."""
-        seeds = sorted({seed for arm, seed in self.finished if arm == spec})
-        return [
-            (self.finished[spec, seed], self.finished[against, seed])
-            for seed in seeds
-            if (against, seed) in self.finished
-        ]
+        return [(self.finished[spec, seed], self.finished[against, seed]) for seed in self.seeds(spec, against)]
 
     def correct(self, layer: LayerEvaluation, probe: Part, params: str) -> Array:
         """How right a probe's answers under these parameters are for each image, (N,) float64 in [0, 1]."""
@@ -93,8 +105,17 @@ class Pairs:
             )
             low, high = answers_interval(ours, theirs, y.numpy())
         elif (key.probe, key.metric) == (CROWDING, "cdnv") and bool((torch.bincount(y) != 1).all()):
-            x, x_against = ([pair[side].inputs.test.x for pair in pairs] for side in (0, 1))
-            low, high = features_interval(weighted_cdnv, x, x_against, y)
+            seeds = self.seeds(comparison.spec, comparison.against)
+            low, high = drawn_interval(
+                *([self.drawn(arm, seed, y) for seed in seeds] for arm in (comparison.spec, comparison.against))
+            )
         else:
             return comparison
         return replace(comparison, images_low=low, images_high=high)
+
+    def drawn(self, arm: str, seed: int, y: Tensor) -> Drawn:
+        """The CDNV of a run under draws of its test images of classes (N,); a baseline of many pairs is drawn once."""
+        if (arm, seed) not in self._drawn:
+            weights = torch.from_numpy(image_weights(y.numpy(), DRAWS))
+            self._drawn[arm, seed] = drawn_values(weighted_cdnv, self.finished[arm, seed].inputs.test.x, y, weights)
+        return self._drawn[arm, seed]

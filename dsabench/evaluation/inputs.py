@@ -6,19 +6,25 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from dsabench.config.spec import Part
+from dsabench.evaluation.subject import Subject
 from dsabench.evaluation.words import EVALUATORS
 from dsabench.metrics.samples import Samples
 from dsabench.registry import load
 from dsabench.types import Features, ProbeResult, Score
 
+# What an evaluator may read without a subject.
+FEATURES = ("train", "val", "test")
+
 
 @dataclass(frozen=True)
 class Inputs:
-    """The features to fit on, to choose on, and to score on."""
+    """The features to fit on, to choose on, and to score on; and the `subject` that they are of, where there are images
+    and a model behind them."""
 
     train: Features
     val: Features
     test: Features
+    subject: Subject | None = None
 
     @cached_property
     def samples(self) -> Samples:
@@ -32,5 +38,10 @@ class Inputs:
         if entry.kind == "metric":
             value = function.of(self.samples, **evaluator.options)
             return ProbeResult(scores=[Score(evaluator.name, value, evaluator.options, entry.higher_is_better)])
-        result: ProbeResult = function(self.train, self.val, self.test, seed=seed, **evaluator.options)
+        more = {}
+        if beyond := [need for need in entry.needs if need not in FEATURES]:
+            if self.subject is None:
+                raise ValueError(f"{evaluator.name} needs {' and '.join(beyond)}, and there are features alone")
+            more["subject"] = self.subject
+        result: ProbeResult = function(self.train, self.val, self.test, seed=seed, **more, **evaluator.options)
         return result

@@ -25,14 +25,24 @@ POLL_S = 0.2
 
 def default_jobs(threads: int, device: str) -> int:
     """As many runs as the processor has room for; one at a time on an accelerator, which they would share."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // threads) if device == "cpu" else 1
+    return max(1, available_cores() // threads) if device == "cpu" else 1
+
+
+def available_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def run_all(jobs: Sequence[Job], processes: int, shop: Workshop) -> list[Row]:
     """The rows of all jobs in their order; raises what a job raised, after the others have saved their work."""
     if min(processes, len(jobs)) <= 1:
         return [row for job in jobs for row in job.rows(shop)]
+    with shop.stop.deferred():
+        return side_by_side(jobs, processes, shop)
+
+
+def side_by_side(jobs: Sequence[Job], processes: int, shop: Workshop) -> list[Row]:
+    """The same in processes of their own; looks for signals, and lets every worker save its work when one has come."""
     waiting = deque(enumerate(jobs))
     done: dict[int, list[Row]] = {}
     team: list[Worker] = []

@@ -29,6 +29,9 @@ from dsabench.tables.rows import Row
 from dsabench.tables.trials import Trial
 from dsabench.training.store import Store
 
+# Measured of every trial, to see what accuracy is bought with; no search is led by it.
+CROWDING = parse_primary("cdnv")
+
 # The complete configuration of a spec and a seed.
 Configured = Callable[[Spec, int], RunConfig]
 
@@ -60,8 +63,8 @@ class Budget:
         return [str(one) for one in self.chosen]
 
     def what(self) -> EvalConfig:
-        """What is measured of a run: on the validation split, whatever is asked for."""
-        return EvalConfig(probes=tuple(dict.fromkeys(one.probe for one in self.chosen)), split="val")
+        """What is measured of a run, on the validation split: what is selected by, and beside it the crowding."""
+        return EvalConfig(probes=(*dict.fromkeys(one.probe for one in self.chosen), CROWDING.probe), split="val")
 
     def __str__(self) -> str:
         trials = f"{self.trials} trials" if self.trials > 1 else "1 trial"
@@ -170,11 +173,12 @@ class Attempt:
             wall_s=sum(next((row.wall_s for row in run if row.wall_s), 0.0) for run in runs),
             status="ok" if failed is None else "failed",
             note=note,
+            cdnv=tuple(score(run, (CROWDING,)) for run in runs),
         )
 
 
 def score(rows: Sequence[Row], chosen: Sequence[MetricChoice]) -> float | None:
-    """The mean of the chosen accuracies of a run, None where one is missing or not finite."""
+    """The mean of what is chosen of a run, None where one is missing or not finite."""
     values = []
     for one in chosen:
         value = next((row.value for row in rows if row.status == "ok" and one.matches(key_of(row))), None)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
-import torch
-
-from dsabench import __version__
 from dsabench.config.eval_config import EvalConfig
 from dsabench.config.run_config import RunConfig
 from dsabench.data import Datasets
@@ -19,13 +17,13 @@ from dsabench.evaluation.evaluate import evaluate
 from dsabench.progress import Update
 from dsabench.signals import Stop
 from dsabench.tables.rows import SCHEMA_VERSION, Row
-from dsabench.training.build import facts_of
+from dsabench.training.beginning import facts
 from dsabench.training.cost import freed_memory_kept
-from dsabench.training.loop import fit
+from dsabench.training.events import event_files, unheard
+from dsabench.training.loop import Track, fit
 from dsabench.training.machine import prepare
-from dsabench.training.provenance import blas_version, device_name, processor_capability, source_revision
 from dsabench.training.ranks import Ranks, make_fabric
-from dsabench.training.run import Run, utc_now
+from dsabench.training.run import Run
 from dsabench.training.state import State
 from dsabench.training.store import Store
 
@@ -47,18 +45,22 @@ class Workshop:
 
 @dataclass(frozen=True)
 class Job:
-    """One run to train, unless it is there already, and to evaluate. `tuning` says how its options were chosen."""
+    """One run to train, unless it is there already, and to evaluate. `tuning` says how its options were chosen.
+
+    With `tensorboard` its log is written as event files too, while it trains.
+    """
 
     config: RunConfig
     what: EvalConfig
     overwrite: bool = False
     tuning: str = ""
+    tensorboard: bool = False
 
     def rows(self, shop: Workshop) -> list[Row]:
         """The rows of the run; one that fails by itself, or whose evaluation fails, has one row that says so."""
         label = self.config.label
         try:
-            run, reused = train(self.config, shop, overwrite=self.overwrite)
+            run, reused = train(self.config, shop, overwrite=self.overwrite, tensorboard=self.tensorboard)
             shop.report(Update(label, "evaluating", 1, 1, None, None))
             rows = evaluate(run_encoder(run, shop.datasets), self.what, shop.datasets, stop=shop.stop)
         except RunFailed as error:
@@ -68,14 +70,28 @@ class Job:
         return [replace(row, tuning=self.tuning) for row in rows]
 
 
-def validate(config: RunConfig, shop: Workshop) -> None:
-    """Build everything that a run needs, so that what cannot be is refused before anything is written."""
+def validate(config: RunConfig, shop: Workshop, *, elsewhere: bool = False) -> None:
+    """Build everything that a run needs, so that what cannot be is refused before anything is written.
+
+    What another machine is to do is built on this one's processor.
+    """
     shop.store.run(config)
+    if elsewhere:
+        config = config.model_copy(update={"device": "cpu", "precision": "fp32", "compile": None})
     State(config, shop.datasets.load(config.data), make_fabric(config))
 
 
-def train(config: RunConfig, shop: Workshop, *, overwrite: bool = False) -> tuple[Run, bool]:
+def train(
+    config: RunConfig,
+    shop: Workshop,
+    *,
+    overwrite: bool = False,
+    tensorboard: bool = False,
+    track: Track | None = None,
+) -> tuple[Run, bool]:
     """The finished run of a configuration and whether it was there already; trains what is missing of it.
+
+    What `track` measures at the end of an epoch is entered in the log, and is no part of the run's identity.
 
     Raises DataError where the run was trained on other data, RunFailed and Interrupted as `fit` does.
     """
@@ -85,10 +101,11 @@ def train(config: RunConfig, shop: Workshop, *, overwrite: bool = False) -> tupl
     check_same_data(run, dataset, overwrite)
     fabric = make_fabric(config)
     ranks = Ranks(fabric)
-    if not overwrite and ranks.by_writer(run.is_complete):
-        return run, True
-    state = State(config, dataset, fabric)
-    with run.locked(shop.stop, ranks):
+    with ranks.together():
+        if not overwrite and ranks.by_writer(run.is_complete):
+            return run, True
+        state = State(config, dataset, fabric)
+    with ranks.together(), shop.stop.deferred(), run.locked(shop.stop, ranks):
         # Another process may have trained it while this one waited.
         run.written_by(ranks, run.reload)
         if overwrite:
@@ -105,8 +122,9 @@ def train(config: RunConfig, shop: Workshop, *, overwrite: bool = False) -> tupl
                 last = time.monotonic()
                 shop.report(Update(config.label, "training", step, total, loss, images_per_s))
 
-        with freed_memory_kept():
-            fit(state, run, shop.stop, watch)
+        events = event_files(run.folder / "tensorboard") if tensorboard and ranks.is_writer else nullcontext(unheard)
+        with freed_memory_kept(), events as told:
+            fit(state, run, shop.stop, watch, told, track)
     return run, False
 
 
@@ -118,25 +136,6 @@ def check_same_data(run: Run, dataset: Dataset, overwrite: bool) -> None:
             f"the run {run.folder} was trained on other data (hash {known[:12]}, {dataset.name} now has "
             f"{dataset.sha256[:12]}); use another --runs folder, or --overwrite always to train it again"
         )
-
-
-def facts(config: RunConfig, dataset: Dataset, n_devices: int, started_utc: str | None) -> dict[str, object]:
-    """Where a run's numbers come from."""
-    sha, dirty = source_revision()
-    return {
-        "dataset_sha256": dataset.sha256,
-        "data_facts": dataset.facts._asdict(),
-        **facts_of(config)._asdict(),
-        "git_sha": sha,
-        "git_dirty": dirty,
-        "dsabench_version": __version__,
-        "torch_version": torch.__version__,
-        "device": device_name(config.device),
-        "capability": processor_capability(config.device),
-        "blas": blas_version(),
-        "n_devices": n_devices,
-        "started_utc": started_utc or utc_now(),
-    }
 
 
 def failed_row(run: Run, what: EvalConfig, note: str, tuning: str) -> Row:

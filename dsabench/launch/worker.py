@@ -27,7 +27,8 @@ Message = Update | list[Row] | BaseException
 
 def serve(pipe: Connection, parent: int, store: Path, offline: bool) -> None:
     """Do the jobs that come through `pipe` until it is closed. Called in a process of its own."""
-    stop = Stop().listen()
+    # A worker that waits for work ends with its pipe, one that trains saves first.
+    stop = Stop().listen(ends_at_once=False)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, EXIT_CODES)
     end_with_parent(parent)
 

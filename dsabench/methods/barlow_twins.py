@@ -7,6 +7,7 @@ from lightly.models.modules import BarlowTwinsProjectionHead
 from torch import nn
 
 from dsabench.checks import require_positive
+from dsabench.gather import gather_rows
 from dsabench.methods.base import Method, Recipe, tiny
 from dsabench.methods.embedding import embed, full_precision
 from dsabench.types import MethodOutput, Views
@@ -42,9 +43,9 @@ class BarlowTwins(Method):
         self.projector = BarlowTwinsProjectionHead(feature_dim, hidden_dim, output_dim)
         self.embedding_dim = output_dim
         self.scale = scale
-        self.loss = BarlowTwinsLoss(lambda_param=lambda_param, gather_distributed=True)
+        self.loss = BarlowTwinsLoss(lambda_param=lambda_param)
 
     def forward(self, views: Views) -> MethodOutput:
         out = embed(self.backbone, self.projector, views)
         with full_precision(out.z1):
-            return MethodOutput(self.scale * self.loss(out.z1, out.z2), *out)
+            return MethodOutput(self.scale * self.loss(gather_rows(out.z1), gather_rows(out.z2)), *out)

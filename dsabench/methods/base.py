@@ -16,11 +16,13 @@ class Method(nn.Module):
 
     `backbone` maps images to (B, D), `projector` maps those to the embeddings (B, `embedding_dim`); a method is
     built as `Method(backbone, feature_dim, **options)`, one that `needs_labels` with `num_classes=` too, and with
-    `num_images=` of the training split where its constructor takes that.
+    `num_images=` of the training split where its constructor takes that. One that `rests` has parameters without a
+    gradient in some of its steps.
     """
 
     needs_labels: ClassVar[bool] = False
     trainable: ClassVar[bool] = True
+    rests: ClassVar[bool] = False
     backbone: nn.Module
     projector: nn.Module
     embedding_dim: int

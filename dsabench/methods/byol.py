@@ -9,9 +9,9 @@ from torch import nn
 
 from dsabench.checks import require_positive, require_share
 from dsabench.methods.base import Method, Recipe, tiny
-from dsabench.methods.embedding import embed, full_precision, widened
+from dsabench.methods.embedding import embed, full_precision
 from dsabench.teachers import cosine_momentum, make_teacher, move_teachers
-from dsabench.types import MethodOutput, Views
+from dsabench.types import MethodOutput, Views, widened
 
 RECIPES = {
     # A teacher of .99 still carries its initialisation after 300 steps; .9 was chosen on validation.

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from dsabench.errors import UsageError
-from dsabench.methods.embedding import Embedded, widened
-from dsabench.types import Views
+from dsabench.methods.embedding import Embedded
+from dsabench.types import Views, widened
 
 
 def embed_crops(backbone: nn.Module, projector: nn.Module, views: Views) -> tuple[Embedded, list[Tensor]]:

@@ -60,6 +60,8 @@ class DINO(Method):
     not move for the first `frozen_share`.
     """
 
+    rests = True
+
     def __init__(
         self,
         backbone: nn.Module,

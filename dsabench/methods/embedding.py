@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from dsabench.types import LabelledViews, Views
+from dsabench.types import LabelledViews, Views, widened
 
 
 class Embedded(NamedTuple):
@@ -29,11 +29,6 @@ def embed(backbone: nn.Module, projector: nn.Module, views: Views | LabelledView
     h1, h2 = widened(h).chunk(2)
     z1, z2 = widened(z).chunk(2)
     return Embedded(h1, h2, z1, z2)
-
-
-def widened(x: Tensor) -> Tensor:
-    """`x` in float32 at least: what autocast narrowed is widened, and float64 stays."""
-    return x if x.dtype == torch.float64 else x.float()
 
 
 def full_precision(like: Tensor) -> torch.autocast:

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dsabench.transfer import send
+
 # Samples that are assigned at once.
 BLOCK = 2**14
 
@@ -40,12 +42,12 @@ def spherical_kmeans(x: Tensor, clusters: int, iterations: int = 20) -> Tensor:
 
 def draw_centres(x: Tensor, clusters: int) -> Tensor:
     """Centres (K, D) among the unit rows of `x` (N, D), each drawn by its squared distance to those before it."""
-    chosen = torch.rand(len(x)).to(x.device).argmin()
+    chosen = send(torch.rand(len(x)), x.device).argmin()
     centres, distance = [x[chosen]], torch.full_like(x[:, 0], torch.inf)
     while len(centres) < clusters:
         distance = torch.minimum(distance, 2.0 - 2.0 * (x @ centres[-1])).clamp_(min=0.0)
         # The first of N alarms that ring at these rates: a draw without cumsum, which has no fixed order on a GPU.
         # It is made on the CPU and moved, so that it does not depend on the device.
-        alarms = torch.empty(len(x)).exponential_().to(x.device) / distance
+        alarms = send(torch.empty(len(x)).exponential_(), x.device) / distance
         centres.append(x[alarms.masked_fill(distance == 0, torch.inf).argmin()])
     return torch.stack(centres)

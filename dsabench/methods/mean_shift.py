@@ -11,9 +11,9 @@ from torch.nn import functional
 from dsabench.checks import require, require_positive, require_share
 from dsabench.gather import gather_rows
 from dsabench.methods.base import Method, Recipe
-from dsabench.methods.embedding import embed, full_precision, widened
+from dsabench.methods.embedding import embed, full_precision
 from dsabench.teachers import make_teacher, update_teacher
-from dsabench.types import MethodOutput, Views
+from dsabench.types import MethodOutput, Views, widened
 
 RECIPES = {
     "tiny": Recipe(

@@ -5,13 +5,16 @@ from __future__ import annotations
 import torch
 from lightly.loss import NTXentLoss
 from lightly.models.modules import MoCoProjectionHead
+from lightly.models.modules.memory_bank import MemoryBankModule
 from torch import Tensor, nn
 
 from dsabench.checks import require_positive, require_share
+from dsabench.gather import gather_rows, rank, world_size
 from dsabench.methods.base import Method, Recipe, tiny
 from dsabench.methods.embedding import embed, full_precision
 from dsabench.teachers import cosine_momentum, make_teacher, move_teachers
-from dsabench.types import MethodOutput, Views
+from dsabench.transfer import send
+from dsabench.types import MethodOutput, Views, widened
 
 RECIPES = {
     "tiny": tiny(
@@ -34,6 +37,13 @@ RECIPES = {
         epochs=200,
     ),
 }
+
+
+class KeyQueue(MemoryBankModule):  # type: ignore[misc]  # lightly is not typed
+    """lightly's queue of keys, which takes those of the global batch in the order of one process: view by view."""
+
+    def _dequeue_and_enqueue(self, batch: Tensor) -> None:
+        super()._dequeue_and_enqueue(torch.cat([gather_rows(view.detach()) for view in batch.chunk(2)]))
 
 
 class MoCoV2(Method):
@@ -71,9 +81,8 @@ class MoCoV2(Method):
         self.momentum = momentum
         self.final_momentum = final_momentum
         self.key_splits = key_splits
-        self.loss = NTXentLoss(
-            temperature=temperature, memory_bank_size=(queue_size, output_dim), gather_distributed=True
-        )
+        self.loss = NTXentLoss(temperature=temperature)
+        self.loss.memory_bank = KeyQueue((queue_size, output_dim))
 
     def forward(self, views: Views) -> MethodOutput:
         out = embed(self.backbone, self.projector, views)
@@ -86,11 +95,16 @@ class MoCoV2(Method):
     @torch.no_grad()
     def keys(self, images: Tensor) -> Tensor:
         """The teacher's embeddings (N, P), in float32 and in the order of the images (N, C, H, W)."""
-        order = torch.randperm(len(images)).to(images.device)
+        own, processes = len(images), world_size()
+        # The places of this process's images among those of all: the first views of the global batch, then the second.
+        place = torch.arange(own).view(2, -1) + torch.tensor([[rank()], [rank() + processes - 1]]) * (own // 2)
+        here = torch.full((own * processes,), -1).scatter_(0, place.flatten(), torch.arange(own))
+        order = here[torch.randperm(own * processes)]
         # One image alone has no batch statistics.
-        parts = images[order].chunk(max(1, min(self.key_splits, len(images) // 2)))
-        keys = torch.cat([self.teacher_projector(self.teacher_backbone(part)) for part in parts])
-        return keys[order.argsort()].float()
+        parts = order.chunk(max(1, min(self.key_splits, len(order) // 2)))
+        shares = [images[send(part[part >= 0], images.device)] for part in parts]
+        keys = [self.teacher_projector(self.teacher_backbone(share)) for share in shares]
+        return widened(torch.cat(keys)[send(order[order >= 0].argsort(), images.device)])
 
     def after_step(self, progress: float) -> None:
         move_teachers(self, cosine_momentum(self.momentum, self.final_momentum, progress))

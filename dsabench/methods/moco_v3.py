@@ -8,10 +8,10 @@ from torch import nn
 
 from dsabench.checks import require_positive, require_share
 from dsabench.methods.base import Method, Recipe, tiny
-from dsabench.methods.embedding import embed, full_precision, widened
+from dsabench.methods.embedding import embed, full_precision
 from dsabench.methods.info_nce import info_nce
 from dsabench.teachers import cosine_momentum, make_teacher, move_teachers
-from dsabench.types import MethodOutput, Views
+from dsabench.types import MethodOutput, Views, widened
 
 RECIPES = {
     "tiny": tiny(hidden_dim=128, output_dim=64, predictor_dim=128, temperature=0.2, momentum=0.9),

@@ -9,9 +9,9 @@ from torch.nn import functional
 
 from dsabench.checks import require_positive
 from dsabench.methods.base import Method, Recipe, tiny
-from dsabench.methods.embedding import embed, full_precision, widened
+from dsabench.methods.embedding import embed, full_precision
 from dsabench.methods.info_nce import info_nce
-from dsabench.types import MethodOutput, Views
+from dsabench.types import MethodOutput, Views, widened
 
 RECIPES = {
     "tiny": tiny(hidden_dim=128, output_dim=64, predictor_dim=128, temperature=0.2, queue_size=1024),

@@ -12,7 +12,7 @@ from dsabench.checks import require_positive, require_share
 from dsabench.methods.base import Method, Recipe, tiny
 from dsabench.methods.embedding import embed, full_precision
 from dsabench.teachers import cosine_momentum, make_teacher, move_teachers
-from dsabench.types import MethodOutput, Views
+from dsabench.types import MethodOutput, Views, widened
 
 RECIPES = {
     "tiny": tiny(
@@ -94,7 +94,7 @@ class ReSSL(Method):
     def forward(self, views: Views) -> MethodOutput:
         out = embed(self.backbone, self.projector, views)
         with torch.no_grad():
-            target = self.teacher_projector(self.teacher_backbone(views.view1)).float()
+            target = widened(self.teacher_projector(self.teacher_backbone(views.view1)))
         with full_precision(out.z1):
             target, queue = self.queue(functional.normalize(target, dim=1), update=self.training)
             loss = relational_loss(

@@ -9,8 +9,8 @@ from torch import nn
 
 from dsabench.checks import require_positive
 from dsabench.methods.base import Method, Recipe, tiny
-from dsabench.methods.embedding import embed, full_precision, widened
-from dsabench.types import MethodOutput, Views
+from dsabench.methods.embedding import embed, full_precision
+from dsabench.types import MethodOutput, Views, widened
 
 RECIPES = {
     "tiny": tiny(hidden_dim=128, output_dim=128, predictor_dim=64),

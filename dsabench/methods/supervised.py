@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from dsabench.checks import require_share
 from dsabench.methods.base import Method, Recipe, tiny
 from dsabench.methods.embedding import embed, full_precision
 from dsabench.types import LabelledViews, MethodOutput
@@ -31,6 +32,7 @@ class Supervised(Method):
 
     def __init__(self, backbone: nn.Module, feature_dim: int, *, num_classes: int, label_smoothing: float) -> None:
         super().__init__()
+        require_share(label_smoothing=label_smoothing)
         self.backbone = backbone
         self.projector = nn.Identity()
         self.classifier = nn.Linear(feature_dim, num_classes)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, normalize
 
 from dsabench.checks import require_positive, require_share
+from dsabench.gather import gather_rows, own_rows, world_size
 from dsabench.methods.base import Method, Recipe, tiny
 from dsabench.methods.crops import embed_crops
 from dsabench.methods.embedding import full_precision
@@ -53,6 +54,7 @@ class SwAV(Method):
     3.1); 0 means no queue. Small crops, where the batch has them, predict and are not predicted (section 3.2).
     """
 
+    rests = True
     queue: Tensor
 
     def __init__(
@@ -84,7 +86,7 @@ class SwAV(Method):
         self.queueing = KnownInteger(queue_start <= 0)
         self.queued = KnownInteger(0)
         self.register_buffer("queue", torch.zeros(2, queue_size, output_dim))
-        self.loss = SwaVLoss(temperature=temperature, sinkhorn_epsilon=epsilon, sinkhorn_gather_distributed=True)
+        self.loss = SwaVLoss(temperature=temperature, sinkhorn_epsilon=epsilon)
         self.normalize_prototypes()
 
     def forward(self, views: Views) -> MethodOutput:
@@ -97,11 +99,22 @@ class SwAV(Method):
             loss = self.loss(
                 [linear(z, weight) for z in large],
                 [linear(normalize(z), weight) for z in small],
-                [linear(past, weight) for past in self.queue] if self.queue_is_used() else None,
+                self.beside(large, weight),
             )
         if self.queueing.get():
-            self.enqueue(torch.stack(large).detach())
+            self.enqueue(torch.stack([gather_rows(z.detach()) for z in large]))
         return MethodOutput(loss.squeeze(0), *out)
+
+    @torch.no_grad()
+    def beside(self, large: list[Tensor], weight: Tensor) -> list[Tensor] | None:
+        """What the codes of both views are balanced with besides their own rows: other processes' rows, the queue."""
+        others = [without_own(gather_rows(z)) for z in large] if world_size() > 1 else None
+        past = list(self.queue) if self.queue_is_used() else None
+        if others is None or past is None:
+            found = others or past
+        else:
+            found = [torch.cat(both) for both in zip(others, past, strict=True)]
+        return None if found is None else [linear(z, weight) for z in found]
 
     def queue_is_used(self) -> bool:
         """Whether the queue is full; it is never where it has no place for a row."""
@@ -122,3 +135,9 @@ class SwAV(Method):
             self.normalize_prototypes()
         self.frozen.set(progress < self.frozen_share)
         self.queueing.set(progress >= self.queue_start)
+
+
+def without_own(gathered: Tensor) -> Tensor:
+    """The rows that other processes brought."""
+    own = own_rows(len(gathered) // world_size())
+    return torch.cat([gathered[: own.start], gathered[own.stop :]])

@@ -12,7 +12,7 @@ from dsabench.checks import require_positive
 from dsabench.gather import gather_rows
 from dsabench.methods.base import Method, Recipe, tiny
 from dsabench.methods.embedding import embed, full_precision
-from dsabench.types import MethodOutput, Views
+from dsabench.types import MethodOutput, Views, widened
 
 RECIPES = {
     "tiny": tiny(hidden_dim=128, output_dim=128, norm_groups=4, sim_weight=25.0, var_weight=25.0, cov_weight=200.0),
@@ -62,10 +62,15 @@ class IterNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         with full_precision(x):
-            grouped = x.float().view(len(x), self.groups, -1).transpose(0, 1)
-            mean, whitening = self.statistics(grouped) if self.training else (self.mean, self.whitening)
+            grouped = self.grouped(x)
+            mean, whitening = (
+                self.statistics(self.grouped(gather_rows(x))) if self.training else (self.mean, self.whitening)
+            )
             white: Tensor = ((grouped - mean) @ whitening).transpose(0, 1).flatten(1)
             return white * self.weight + self.bias
+
+    def grouped(self, x: Tensor) -> Tensor:
+        return widened(x).view(len(x), self.groups, -1).transpose(0, 1)
 
     def statistics(self, grouped: Tensor) -> tuple[Tensor, Tensor]:
         """Mean (G, 1, C) and whitening matrix (G, C, C) of a batch (G, B, C); the running ones follow them."""

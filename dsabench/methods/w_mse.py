@@ -9,8 +9,10 @@ from torch import Tensor, nn
 
 from dsabench.checks import require_positive
 from dsabench.errors import UsageError
+from dsabench.gather import gather_rows
 from dsabench.methods.base import Method, Recipe, tiny
 from dsabench.methods.embedding import embed, full_precision
+from dsabench.transfer import send
 from dsabench.types import MethodOutput, Views
 
 RECIPES = {
@@ -74,7 +76,7 @@ class WMSE(Method):
     def forward(self, views: Views) -> MethodOutput:
         out = embed(self.backbone, self.projector, views)
         with full_precision(out.z1):
-            return MethodOutput(self.loss(torch.stack([out.z1, out.z2])), *out)
+            return MethodOutput(self.loss(torch.stack([gather_rows(out.z1), gather_rows(out.z2)])), *out)
 
     def loss(self, z: Tensor) -> Tensor:
         """The loss of both views' embeddings (2, B, D), each view whitened by itself, both sliced alike."""
@@ -86,7 +88,7 @@ class WMSE(Method):
             )
         losses = []
         for _ in range(self.slicings):
-            order = torch.randperm(batch).to(z.device)
+            order = send(torch.randperm(batch), z.device)
             slices = [whiten(z[:, index]) for index in order.tensor_split(batch // self.whitening_size)]
             losses.append(norm_mse_loss(*torch.cat(slices, dim=1)))
         return torch.stack(losses).mean()

@@ -1,8 +1,9 @@
 """Crowding and geometry of features: functions `(x, y) -> float` of features (N, D) and classes (N,).
 
-Classes may be integers or words. Every function L2-normalises the rows of `x` first (a row of zeros stays one) and
-computes in float64 on the CPU, in memory that does not grow with N; `measure(x, y)` computes the core metrics, or those
-that are named, and reads the features once for what they share.
+Classes may be integers or words. Every function L2-normalises the rows of `x` first (a row of zeros stays one, and
+what is the first row up to rounding is the first row) and computes in float64 on the CPU, in memory that grows with N
+by some bytes a label and not by the features; `measure(x, y)` computes the core metrics, or those that are named, and
+reads the features once for what they share.
 With Var_c the mean squared distance of class c to its mean mu_c, mu the mean of all samples, C classes:
 
 - `intra_class_variance`: mean over c of Var_c
@@ -24,7 +25,8 @@ A class with one sample has Var_c = 0, scores 0 in the silhouette and is left ou
 every pair (`silhouette`, `uniformity`, `intrinsic_dimension`, retrieval and clustering) look, above 10,000 samples, at
 10,000 drawn without replacement from all those given, by a generator of fixed seed that sees neither features nor
 classes: arms of equal size are scored on the same samples.
-Where a ratio is x / 0 the value is inf, and where it is 0 / 0 (collapsed features) nan.
+Where a ratio is x / 0 the value is inf (or above 1e24, where the 0 is the rounding of a mean), and where it is 0 / 0
+(collapsed features) nan. What is equally far up to rounding is equally far.
 
 All raise ValueError for shapes that do not fit, features that are not finite, fewer than two samples and, where
 classes are compared, fewer than two classes.
@@ -42,14 +44,26 @@ if TYPE_CHECKING:
     from dsabench.metrics.samples import Array, Labels, Metric
 
 
-def _core(target: str, summary: str, label: str, higher_is_better: bool | None, source: str) -> Evaluator:
-    return Evaluator(f"dsabench.metrics.{target}", summary, label, higher_is_better, source, "metric", ("test",))
+def _core(
+    target: str, summary: str, label: str, higher_is_better: bool | None, source: str, formula: str, cost: str
+) -> Evaluator:
+    where = f"dsabench.metrics.{target}"
+    return Evaluator(where, summary, label, higher_is_better, source, "metric", ("test",), formula=formula, cost=cost)
 
 
 def _extra(
-    target: str, summary: str, label: str, higher_is_better: bool | None, source: str, **options: Scalar
+    target: str,
+    summary: str,
+    label: str,
+    higher_is_better: bool | None,
+    source: str,
+    formula: str,
+    cost: str,
+    **options: Scalar,
 ) -> Evaluator:
-    return _core(target, summary, label, higher_is_better, source)._replace(tier="extra", options=options)
+    return _core(target, summary, label, higher_is_better, source, formula, cost)._replace(
+        tier="extra", options=options
+    )
 
 
 METRICS: dict[str, Evaluator] = {
@@ -59,6 +73,8 @@ METRICS: dict[str, Evaluator] = {
         "intra-class var.",
         False,
         "2407.13541",
+        "mean_c V_c",
+        "O(N D)",
     ),
     "inter_class_separation": _core(
         "crowding:inter_class_separation",
@@ -66,9 +82,17 @@ METRICS: dict[str, Evaluator] = {
         "inter-class sep.",
         True,
         "2407.13541",
+        "mean_(c<d) |m_c - m_d|^2",
+        "O(N D)",
     ),
     "cdnv": _core(
-        "crowding:cdnv", "class-distance normalised variance: the crowding of two classes", "CDNV", False, "2112.15121"
+        "crowding:cdnv",
+        "class-distance normalised variance: the crowding of two classes",
+        "CDNV",
+        False,
+        "2112.15121",
+        "mean_(c!=d) (V_c + V_d) / (2 |m_c - m_d|^2)",
+        "O(N D)",
     ),
     "fisher_ratio": _core(
         "crowding:fisher_ratio",
@@ -76,9 +100,17 @@ METRICS: dict[str, Evaluator] = {
         "Fisher ratio",
         True,
         "Fisher 1936",
+        "sum_c n_c |m_c - m|^2 / sum_c n_c V_c",
+        "O(N D)",
     ),
     "silhouette": _core(
-        "crowding:silhouette", "own class against the nearest other, -1 to 1", "silhouette", True, "Rousseeuw 1987"
+        "crowding:silhouette",
+        "own class against the nearest other, -1 to 1",
+        "silhouette",
+        True,
+        "Rousseeuw 1987",
+        "mean_i (b_i - a_i) / max(a_i, b_i)",
+        "O(K^2 D)",
     ),
     "davies_bouldin": _core(
         "crowding:davies_bouldin",
@@ -86,18 +118,44 @@ METRICS: dict[str, Evaluator] = {
         "Davies-Bouldin",
         False,
         "Davies and Bouldin 1979",
+        "mean_c max_d (s_c + s_d) / |m_c - m_d|",
+        "O(N D)",
     ),
     "uniformity": _core(
-        "geometry:uniformity", "how evenly the features cover the sphere", "uniformity", None, "2005.10242"
+        "geometry:uniformity",
+        "how evenly the features cover the sphere",
+        "uniformity",
+        None,
+        "2005.10242",
+        "log mean_(i!=j) exp(-2 |x_i - x_j|^2)",
+        "O(K^2 D)",
     ),
     "rankme": _core(
-        "geometry:rankme", "effective rank of the features; low means collapse", "RankMe", None, "2210.02885"
+        "geometry:rankme",
+        "effective rank of the features; low means collapse",
+        "RankMe",
+        None,
+        "2210.02885",
+        "exp H(s / sum s), s singular values of x",
+        "O(N D^2)",
     ),
     "feature_std": _core(
-        "geometry:feature_std", "mean standard deviation; 0 means collapse", "feature std", None, "2011.10566"
+        "geometry:feature_std",
+        "mean standard deviation; 0 means collapse",
+        "feature std",
+        None,
+        "2011.10566",
+        "mean over dimensions of std_i x_i",
+        "O(N D)",
     ),
     "alignment": _extra(
-        "crowding:alignment", "mean squared distance of two samples of a class", "alignment", False, "2005.10242"
+        "crowding:alignment",
+        "mean squared distance of two samples of a class",
+        "alignment",
+        False,
+        "2005.10242",
+        "mean |x_i - x_j|^2 over the pairs of a class",
+        "O(N D)",
     ),
     "directional_cdnv": _extra(
         "overlap:directional_cdnv",
@@ -105,6 +163,8 @@ METRICS: dict[str, Evaluator] = {
         "directional CDNV",
         False,
         "2506.04411",
+        "mean_(c!=d) E_c ((x - m_c).(m_c - m_d))^2 / |m_c - m_d|^4",
+        "O(N C D)",
     ),
     "nearest_class_gap": _extra(
         "overlap:nearest_class_gap",
@@ -112,6 +172,8 @@ METRICS: dict[str, Evaluator] = {
         "nearest-class gap",
         True,
         "after 2407.13541",
+        "mean_c min_d |m_c - m_d|^2",
+        "O(N D)",
     ),
     "class_overlap": _extra(
         "overlap:class_overlap",
@@ -119,6 +181,8 @@ METRICS: dict[str, Evaluator] = {
         "class overlap",
         False,
         "2008.08186",
+        "mean_i [min_d |x_i - m_d| <= |x_i - m_y|]",
+        "O(N C D)",
     ),
     "calinski_harabasz": _extra(
         "overlap:calinski_harabasz",
@@ -126,17 +190,54 @@ METRICS: dict[str, Evaluator] = {
         "Calinski-Harabasz",
         True,
         "Calinski and Harabasz 1974",
+        "Fisher ratio x (N - C) / (C - 1)",
+        "O(N D)",
     ),
-    "nc1": _extra("collapse:nc1", "neural collapse of variability, tr(S_W S_B^+) / C", "NC1", False, "2008.08186"),
-    "nc2": _extra("collapse:nc2", "distance of class means from a simplex ETF", "NC2", False, "2008.08186"),
+    "nc1": _extra(
+        "collapse:nc1",
+        "neural collapse of variability: spread within classes over that between",
+        "NC1",
+        False,
+        "2008.08186",
+        "tr(S_W S_B^+) / C",
+        "O(N C D)",
+    ),
+    "nc2": _extra(
+        "collapse:nc2",
+        "distance of class means from a simplex ETF",
+        "NC2",
+        False,
+        "2008.08186",
+        "|G / |G| - E|, G = M M^T, E of a simplex ETF",
+        "O(N D)",
+    ),
     "nc2_equinorm": _extra(
-        "collapse:nc2_equinorm", "how unequal the lengths of centred class means are", "NC2 norms", False, "2008.08186"
+        "collapse:nc2_equinorm",
+        "how unequal the lengths of centred class means are",
+        "NC2 norms",
+        False,
+        "2008.08186",
+        "std_c |m_c - m| / mean_c |m_c - m|",
+        "O(N D)",
     ),
     "r_precision": _extra(
-        "retrieval:r_precision", "share of class mates among the R nearest", "R-precision", True, "2003.08505"
+        "retrieval:r_precision",
+        "share of class mates among the R nearest",
+        "R-precision",
+        True,
+        "2003.08505",
+        "mean_i mates among the R_i nearest / R_i",
+        "O(K^2 D)",
     ),
     "map_at_k": _extra(
-        "retrieval:map_at_k", "mean average precision of the k nearest", "mAP", True, "Manning et al. 2008", k=10
+        "retrieval:map_at_k",
+        "mean average precision of the k nearest",
+        "mAP",
+        True,
+        "Manning et al. 2008",
+        "mean_i sum_(p<=k) precision_p [mate at p] / min(k, R_i)",
+        "O(K^2 D)",
+        k=10,
     ),
     "hubness": _extra(
         "retrieval:hubness",
@@ -144,6 +245,8 @@ METRICS: dict[str, Evaluator] = {
         "hubness",
         False,
         "Radovanovic et al. 2010",
+        "E (n_i - k)^3 / std(n_i)^3",
+        "O(K^2 D)",
         k=10,
     ),
     "kmeans_nmi": _extra(
@@ -152,6 +255,8 @@ METRICS: dict[str, Evaluator] = {
         "k-means NMI",
         True,
         "Strehl and Ghosh 2002",
+        "I / mean of both entropies",
+        "O(K C D)",
     ),
     "kmeans_ari": _extra(
         "clustering:kmeans_ari",
@@ -159,9 +264,17 @@ METRICS: dict[str, Evaluator] = {
         "k-means ARI",
         True,
         "Hubert and Arabie 1985",
+        "(pairs - chance) / (most - chance)",
+        "O(K C D)",
     ),
     "kmeans_accuracy": _extra(
-        "clustering:kmeans_accuracy", "k-means against classes, best matching", "k-means acc.", True, "Kuhn 1955"
+        "clustering:kmeans_accuracy",
+        "k-means against classes, best matching",
+        "k-means acc.",
+        True,
+        "Kuhn 1955",
+        "max over matchings of the share matched",
+        "O(K C D)",
     ),
     "effective_rank": _extra(
         "spectrum:effective_rank",
@@ -169,6 +282,8 @@ METRICS: dict[str, Evaluator] = {
         "effective rank",
         None,
         "Roy and Vetterli 2007",
+        "exp H(l / sum l), l eigenvalues of cov x",
+        "O(N D^2)",
     ),
     "alpha_req": _extra(
         "spectrum:alpha_req",
@@ -176,12 +291,26 @@ METRICS: dict[str, Evaluator] = {
         "alpha-ReQ",
         None,
         "Agrawal et al. 2022",
+        "-slope of log l_j on log j",
+        "O(N D^2)",
     ),
     "anisotropy": _extra(
-        "spectrum:anisotropy", "mean cosine of two samples; 1 in a cone", "anisotropy", None, "1909.00512"
+        "spectrum:anisotropy",
+        "mean cosine of two samples; 1 in a cone",
+        "anisotropy",
+        None,
+        "1909.00512",
+        "mean_(i!=j) x_i.x_j",
+        "O(N D)",
     ),
     "intrinsic_dimension": _extra(
-        "spectrum:intrinsic_dimension", "dimension of the manifold, by TwoNN", "intrinsic dim.", None, "1803.06992"
+        "spectrum:intrinsic_dimension",
+        "dimension of the manifold, by TwoNN",
+        "intrinsic dim.",
+        None,
+        "1803.06992",
+        "slope of -log(1 - F) on log(r_2 / r_1)",
+        "O(K^2 D)",
     ),
 }
 

@@ -41,8 +41,8 @@ def nc2(samples: Samples) -> float:
     """Distance of the centred class means M (C, D) from a simplex equiangular tight frame: both angles and norms.
 
     || M M^T / ||M M^T||_F - (I - 1 1^T / C) / sqrt(C - 1) ||_F: Papyan et al. 2020 (arXiv 2008.08186, NC2), as Zhu et
-    al. 2021 (arXiv 2105.02375) measure it. Lower is nearer to collapse, 0 for any two classes; no pass of
-    its own, O(C^2 D). nan where all means coincide.
+    al. 2021 (arXiv 2105.02375) measure it. Lower is nearer to collapse, 0 for any two classes; O(N D), in the pass
+    that most metrics share, and O(C^2 D). nan where all means coincide.
     """
     # Of any scale: means that are close must not vanish in their squares.
     means = _centred_means(samples.compared())
@@ -57,7 +57,8 @@ def nc2_equinorm(samples: Samples) -> float:
     """Coefficient of variation of the lengths of the centred class means of features (N, D), classes (N,).
 
     std_c ||mu_c - mu|| / mean_c ||mu_c - mu||: Papyan et al. 2020 (arXiv 2008.08186, NC2, equinormness). Lower is
-    nearer to collapse, 0 for any two classes; no pass of its own, O(C D). nan where all means coincide.
+    nearer to collapse, 0 for any two classes; O(N D), in the pass that most metrics share. nan where all means
+    coincide.
     """
     lengths = torch.linalg.vector_norm(_centred_means(samples.compared()), dim=1)
     return float(lengths.std(correction=0) / lengths.mean())

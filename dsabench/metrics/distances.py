@@ -12,6 +12,8 @@ from dsabench.metrics.samples import Samples
 BLOCK_ROWS = 256
 # A matrix product is trusted where no squared distance is below this share of the largest: it is off by some 1e-15.
 TRUSTED = 1e-8
+# Two distances that differ by less than this share are equal up to rounding.
+ROUNDING = 1e-12
 
 
 def pairwise(rows: Tensor, others: Tensor) -> Tensor:
@@ -36,6 +38,15 @@ def squared_distances(rows: Tensor, *, exactly: bool) -> Iterator[tuple[slice, T
             distances = torch.addmm(squares, centred[block], centred.T, alpha=-2).add_(squares[block, None])
         distances[torch.arange(len(distances)), torch.arange(block.start, block.stop)] = torch.inf
         yield block, distances
+
+
+def nearer_and_level(distances: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
+    """Which of the distances (B, K) are below that of their row in `last` (B, 1), and which equal it up to rounding.
+
+    Without that a sample of zeros, as far from all others, would rank them by their last digits.
+    """
+    nearer = distances < last * (1 - ROUNDING)
+    return nearer, (distances <= last * (1 + ROUNDING)) & ~nearer
 
 
 def nearly_coincide(samples: Samples) -> bool:

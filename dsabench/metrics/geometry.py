@@ -17,8 +17,9 @@ RANKME_EPSILON = 1e-7
 def uniformity(samples: Samples) -> float:
     """Log of the mean Gaussian potential of features (N, D), t = 2: Wang and Isola 2020, arXiv 2005.10242.
 
-    0 where all features are alike, lower the more evenly they cover the sphere. `y` (N,) is checked and not used.
-    Above 10,000 samples on the subsample of the package's docstring; memory is bounded by blocks of rows.
+    0 where all features are alike, lower the more evenly they cover the sphere; neither direction is better. `y` (N,)
+    is checked and not used. O(K^2 D) by blocks of rows, for K samples: above 10,000 on the subsample of the package's
+    docstring.
     """
     features, _ = samples.paired
     n = len(features)
@@ -38,7 +39,8 @@ def uniformity(samples: Samples) -> float:
 def rankme(samples: Samples) -> float:
     """Effective rank of features (N, D), uncentred: Garrido et al. 2022, arXiv 2210.02885, equation 1.
 
-    Between 1 and min(N, D), and 0 where every feature is zero. `y` (N,) is checked and not used.
+    Between 1 and min(N, D), and 0 where every feature is zero; neither direction is better. `y` (N,) is checked and
+    not used. O(N D^2), in the pass that most metrics share.
     """
     singular = samples.triangle.singular_values()
     if singular[0] == 0:
@@ -52,7 +54,8 @@ def feature_std(samples: Samples) -> float:
     """Mean over dimensions of the population standard deviation of features (N, D): the collapse alarm of SimSiam.
 
     0 under collapse, near 1 / sqrt(D) where the features cover the sphere (Chen and He 2020, arXiv 2011.10566,
-    section 4.1). `y` (N,) is checked and not used.
+    section 4.1); neither direction is better. `y` (N,) is checked and not used. O(N D), in the pass that most metrics
+    share.
     """
     moments = samples.moments
     between = moments.counts @ (moments.means - moments.centre).square()

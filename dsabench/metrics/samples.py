@@ -24,6 +24,8 @@ SUBSAMPLE_SEED = 0
 
 # One block of rows in float64; a handful of its size is the memory that a pass takes, however many rows there are.
 BLOCK_BYTES = 16 * 2**20
+# Entries of unit rows of one direction differ by the rounding of their lengths, some 1e-16.
+ALIKE = 4e-15
 
 
 class Samples:
@@ -66,7 +68,7 @@ class Samples:
         """Unit rows (B, D) float64 and their classes (B,), in order, so that (B, `width`) is no larger than a block."""
         size = min(self._rows, max(1, BLOCK_BYTES // (8 * width)))
         for rows, codes in zip(torch.split(self.x, size), torch.split(self.codes, size), strict=True):
-            yield _unit(rows), codes
+            yield self._unit_rows(rows), codes
 
     def once(self, compute: Callable[[Samples], T]) -> T:
         """What `compute` makes of the samples: made when it is first asked for, and kept."""
@@ -111,7 +113,14 @@ class Samples:
     def paired(self) -> tuple[Tensor, Tensor]:
         """Unit rows (K, D) float64 and classes (K,) of the samples whose pairs are looked at."""
         kept = subsample(len(self))
-        return _unit(self.x[kept]), self.codes[kept]
+        return self._unit_rows(self.x[kept]), self.codes[kept]
+
+    def _unit_rows(self, rows: Tensor) -> Tensor:
+        """Unit rows (B, D) float64, where those that are `origin` up to rounding are `origin`: a collapse to one
+        direction must not find its classes in the last digits."""
+        unit = _unit(rows)
+        unit[(unit - self.origin).abs().amax(dim=1) <= ALIKE] = self.origin
+        return unit
 
 
 class Metric:

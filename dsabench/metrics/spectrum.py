@@ -50,8 +50,8 @@ def alpha_req(samples: Samples) -> float:
 def anisotropy(samples: Samples) -> float:
     """Mean cosine of two features (N, D), over all pairs i != j: 0 around the origin, 1 in a narrow cone.
 
-    Ethayarajh 2019 (arXiv 1909.00512), over all pairs. Neither direction is better. `y` (N,) is checked
-    and not used. No pass of its own: the cosines sum to ||sum_i x_i||^2 less the N of each with itself.
+    Ethayarajh 2019 (arXiv 1909.00512), over all pairs. Neither direction is better. `y` (N,) is checked and not used.
+    O(N D), in the pass that most metrics share: the cosines sum to ||sum_i x_i||^2 less the N of each with itself.
     """
     moments, n = samples.moments, len(samples)
     apart = moments.centre

@@ -38,7 +38,7 @@ def numbered(train: Features, **others: Features) -> list[Features]:
             raise ValueError(f"there are no {name} features")
         if not all(bool(rows.isfinite().all()) for rows in torch.split(x, CHECKED_ROWS)):
             raise ValueError(f"{name} features must be finite; some are NaN or infinite")
-        missing = sorted(set(y.tolist()) - set(classes.tolist()))
+        missing = sorted(set(torch.unique(y).tolist()) - set(classes.tolist()))
         if missing:
             raise ValueError(f"{name} has samples of class {missing[0]}, of which the training features have none")
         checked.append(Features(x, torch.searchsorted(classes, y)))

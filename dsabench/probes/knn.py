@@ -18,8 +18,9 @@ def knn(
 ) -> ProbeResult:
     """The vote of the `k` nearest by cosine, each weighted exp(similarity / `temperature`): arXiv 1805.01978, 3.4.
 
-    All the training samples vote where there are fewer; a tie goes to the class of the nearer neighbour. `val` and
-    `seed` are not used. Raises ValueError as `base.numbered` does.
+    O(N M D) for M test samples, searched by blocks in bounded memory. All the training samples vote where there are
+    fewer; a tie goes to the class of the nearer neighbour. `val` and `seed` are not used. Raises
+    ValueError as `base.numbered` does.
     """
 
     def weigh(similarity: Tensor) -> Tensor:
@@ -31,8 +32,9 @@ def knn(
 def knn5(train: Features, val: Features, test: Features, *, seed: int) -> ProbeResult:
     """A plain majority vote of the 5 nearest by Euclidean distance on raw features: arXiv 2407.13541.
 
-    All the training samples vote where there are fewer; a tie goes to the class of the nearer neighbour. `val` and
-    `seed` are not used. Raises ValueError as `base.numbered` does.
+    O(N M D) for M test samples, searched by blocks in bounded memory. All the training samples vote where there are
+    fewer; a tie goes to the class of the nearer neighbour. `val` and `seed` are not used. Raises
+    ValueError as `base.numbered` does.
     """
     k = 5
     return _voted(train, test, {"k": k, "metric": "euclidean"}, k, "euclidean", torch.ones_like)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from dsabench.files import room
 from dsabench.probes.base import fit, numbered
 from dsabench.probes.logistic import MAX_ITERATIONS, fit_batched, logits
 from dsabench.types import Answer, Features, ProbeResult, Score
@@ -18,14 +19,15 @@ C_GRID = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 
 
 def linear(train: Features, val: Features, test: Features, *, seed: int) -> ProbeResult:
-    """Logistic regression (L-BFGS) on standardised features, and the `chosen_C` that won on `val`.
+    """Logistic regression (L-BFGS) on standardised features, and the `chosen_C` that won on `val`: arXiv 1805.08974.
 
     Features are standardised with the training mean and standard deviation, a constant dimension only centred: so
     shifts and scales of single dimensions do not matter, while a rotation does, as far as it changes what is
     standardised. C runs up the grid, with scikit-learn and each fit started from the last, or, where there is a CUDA
     device, there and all at once; the best accuracy on `val` wins, ties to the smaller C. Warns where the chosen fit
-    did not converge. Nothing is drawn, so `seed` is not used. Raises ValueError as `base.numbered` does, and for
-    one class.
+    did not converge. Nothing is drawn, so `seed` is not used. Each iteration takes O(N D C); the standardised splits
+    are one copy in float64, in a temporary file above half a gigabyte (a CUDA device must hold it), and O(N C) is
+    memory. Raises ValueError as `base.numbered` does, and for one class.
     """
     classes = torch.unique(train.y)
     chosen = fit_linear(*numbered(train, val=val, test=test))
@@ -47,11 +49,13 @@ def fit_linear(train: Features, val: Features, test: Features) -> Chosen:
     """The fit of `linear`, of splits whose classes are numbered 0..C-1; raises ValueError for one class."""
     if int(train.y.max()) == 0:
         raise ValueError("the linear probe needs at least 2 classes in the training features; got 1")
-    train, val, test = (Features(split.x.double(), split.y) for split in (train, val, test))
+    # One copy in float64 of each split, which is then standardised in place: features may be larger than memory.
+    train, val, test = (Features(_doubled(split.x), split.y) for split in (train, val, test))
     mean, std = train.x.mean(dim=0), train.x.std(dim=0, correction=0)
     # A spread below the last digit of a float32 is rounding, and dividing by it would blow it up.
     scale = torch.where(std <= torch.finfo(torch.float32).eps * mean.abs(), 1.0, std)
-    train, val, test = (Features((split.x - mean) / scale, split.y) for split in (train, val, test))
+    for split in (train, val, test):
+        split.x.sub_(mean).div_(scale)
     fits = _together(train, val.x, test.x, "cuda") if torch.cuda.is_available() else _in_turn(train, val.x, test.x)
     best, chosen, converged = -1, Chosen(C_GRID[0], test.x), True
     for c, fitted in zip(C_GRID, fits, strict=True):
@@ -65,6 +69,11 @@ def fit_linear(train: Features, val: Features, test: Features) -> Chosen:
             stacklevel=3,
         )
     return chosen
+
+
+def _doubled(x: Tensor) -> Tensor:
+    """A copy of `x` (N, D) in float64, in a file where it is large."""
+    return torch.from_numpy(room(tuple(x.shape), "float64")).copy_(x)
 
 
 class Fitted(NamedTuple):

@@ -37,8 +37,9 @@ class Regularizer(nn.Module):
 
     Built as `Regularizer(encoder, feature_dim, embedding_dim, **options)`, with `num_images=` of the training split
     too where its constructor takes that. Terms are weighted already and are added to the loss. After a forward pass
-    `diagnostics` holds scalars for the log, the same each time, and `similar_pairs` (B, B) bool, if not None, the
-    pairs of the batch that were taken for similar. A batch has at least `smallest_batch` images.
+    `diagnostics` holds scalars for the log, the same each time, `similar_pairs` (B, N) bool, if not None, the pairs of
+    the images at hand and those of the global batch that were taken for similar, and `sample_scores` (N,), if not None,
+    how much each image of the global batch counts. A batch has at least `smallest_batch` images.
 
     `balance` is an option of every regularizer with a term: the weight of a term that reaches the embeddings is then
     how large its gradient is there, relative to the method's, so that one number means the same beside every method
@@ -49,12 +50,14 @@ class Regularizer(nn.Module):
     needs_labels: bool = False
     diagnostics: dict[str, Tensor]
     similar_pairs: Tensor | None
+    sample_scores: Tensor | None
 
     def __init__(self, *, balance: bool = False) -> None:
         super().__init__()
         self.balance = balance
         self.diagnostics = {}
         self.similar_pairs = None
+        self.sample_scores = None
 
     @classmethod
     def facts(cls, options: Mapping[str, Scalar]) -> RegularizerFacts:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from dsabench.checks import require
 from dsabench.regularizers.base import Regularizer
-from dsabench.types import LabelledViews, MethodOutput, Views
+from dsabench.types import LabelledViews, MethodOutput, Views, widened
 
 
 class SIGReg(Regularizer):
@@ -41,5 +41,5 @@ class SIGReg(Regularizer):
         z = torch.stack([output.z1, output.z2])
         with torch.autocast(z.device.type, enabled=False):
             # At weight 0 nothing may reach the student, not even a gradient of zeros.
-            term = self.loss(z.float() if self.weight else z.float().detach())
+            term = self.loss(widened(z) if self.weight else widened(z).detach())
         return {"sigreg": self.weigh("sigreg", self.weight, term, output)}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dsabench.report.effects import ROLES, Effect, Gap, Guarded, effects
 from dsabench.report.table import Cell, Column, Section, Table, Verdict, grouped
-from dsabench.report.wording import BETTER, amount, counted, short_names, told, written
+from dsabench.report.wording import BETTER, amount, counted, percent, short_names, told, too_few, written
 
 if TYPE_CHECKING:
     from dsabench.stats import Comparison
@@ -89,16 +89,16 @@ def _primary(primary: Effect) -> list[str]:
     if primary.family > 1:
         notes.append(f"p adjusted by Holm over {primary.family} pairs against {primary.against}, interval not adjusted")
     if not primary.reachable:
-        notes.append(f"cannot {_reach(primary)}")
+        notes.append(too_few(primary.n_pairs, primary.would_do))
     return notes
 
 
 def _closed(gap: Gap) -> str:
-    share = f"{round(100 * gap.share)}%"
+    share = f"{percent(gap.share)}%"
     if gap.interval is None:
         return share
     bounded = all(map(math.isfinite, gap.interval))
-    ends = " to ".join(str(round(100 * end)) for end in gap.interval) if bounded else "unbounded"
+    ends = " to ".join(map(percent, gap.interval)) if bounded else "unbounded"
     return f"{share} (95% interval {ends})"
 
 
@@ -115,9 +115,9 @@ def _secondary(family: Sequence[Effect], n_hidden: int) -> list[str]:
     if adjusted:
         metrics = counted(adjusted, "secondary metric")
         notes.append(f"secondary: p adjusted by Holm over {metrics}, intervals not adjusted")
-    for stuck in grouped((one for one in family if not one.reachable), attrgetter("n_pairs")).values():
-        which = "none of them can" if len(stuck) == len(family) else f"{len(stuck)} of them cannot"
-        notes.append(f"secondary: {which} {_reach(stuck[0])}")
+    for n_pairs, stuck in grouped((one for one in family if not one.reachable), attrgetter("n_pairs")).items():
+        which = "all of them" if len(stuck) == len(family) else f"{len(stuck)} of them"
+        notes.append(f"secondary: {too_few(n_pairs, stuck[0].would_do)} ({which})")
     if n_hidden:
         notes.append(f"secondary: {n_hidden} more left out of this table, counted by Holm all the same")
     return notes
@@ -130,7 +130,3 @@ def _shortfalls(judged: Sequence[Effect]) -> list[str]:
         words if len(found) == len(judged) else f"{words} ({', '.join(one.measure.label for _, one in found)})"
         for words, found in owing.items()
     ]
-
-
-def _reach(one: Effect) -> str:
-    return f"reach .05 with {counted(one.n_pairs, 'seed')}" + (f"; {one.would_do} would do" if one.would_do else "")

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from dsabench.stats import Comparison, GuardCheck
 
 ROLES = ("primary", "secondary", "descriptive")
-# What a difference must exceed, absolutely and in parts of the means, to be more than rounding in float64.
-_ROUNDING, _ROUNDING_OF_MEANS = 1e-12, 1e-9
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,7 @@ class Effect:
 
 
 def effects(comparisons: Sequence[Comparison]) -> list[Effect]:
-    """All comparisons of one command as numbers and words; what is at the size of rounding is 0."""
+    """All comparisons of one command as numbers and words."""
     adjusted = Counter(_family(one) for one in comparisons if _adjusted(one) is not None)
     # More seeds would bring those into it, too, that have one so far.
     whole = Counter(map(_family, comparisons))
@@ -110,7 +108,7 @@ def _effect(comparison: Comparison, family: int, whole_family: int) -> Effect:
     compared = comparison.n_seeds > 0
 
     def interval(low: float, high: float) -> Interval:
-        return Interval(_settled(low, size), _settled(high, size), unit, size)
+        return Interval(low, high, unit, size)
 
     images = None
     if comparison.images_low is not None and comparison.images_high is not None:
@@ -126,7 +124,7 @@ def _effect(comparison: Comparison, family: int, whole_family: int) -> Effect:
         n_pairs=comparison.n_pairs,
         before=Number(comparison.mean_against, unit) if compared else None,
         after=Number(comparison.mean, unit) if compared else None,
-        difference=Difference(_settled(comparison.difference, size), unit, size) if compared else None,
+        difference=Difference(comparison.difference, unit, size) if compared else None,
         interval=interval(comparison.low, comparison.high),
         student=interval(comparison.t_low, comparison.t_high),
         images=images,
@@ -144,10 +142,6 @@ def _effect(comparison: Comparison, family: int, whole_family: int) -> Effect:
     )
 
 
-def _settled(difference: float, size: float) -> float:
-    return 0.0 if abs(difference) < max(_ROUNDING, _ROUNDING_OF_MEANS * size) else difference
-
-
 def _gap(comparison: Comparison) -> Gap | None:
     if comparison.gap_closed is None or comparison.ceiling is None:
         return None
@@ -160,7 +154,7 @@ def _guarded(check: GuardCheck) -> Guarded:
     part = parse_part(check.name)
     probe, metric = (CROWDING, part.name) if part.name in METRICS else (part.name, "accuracy")
     size = max(abs(end) for end in (check.low, check.high, check.margin) if math.isfinite(end))
-    gain = Interval(_settled(check.low, size), _settled(check.high, size), unit_of(metric), size)
+    gain = Interval(check.low, check.high, unit_of(metric), size)
     return Guarded(label(probe, canonical_json(part.options), metric), gain, check.margin, check.held)
 
 

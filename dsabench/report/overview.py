@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
+from statistics import median
 
 from dsabench.report.table import Arm, Cell, Column, Mean, Number, Remark, Section, Table, grouped
 from dsabench.report.wording import BETTER, LABELS, label, parameters, unit_of
@@ -30,6 +31,8 @@ _HEADLINES: Mapping[str, Callable[[Row], bool]] = {
 }
 # How options were chosen, where no search did; the text of any other row describes one.
 _UNSEARCHED = ("defaults", "by hand")
+# A model from elsewhere says nothing of it: its `labels_used` is unknown.
+_LABELLED = ("prior", "training")
 _measured = attrgetter("probe", "probe_params", "metric")
 
 
@@ -82,19 +85,22 @@ def _finished(line: Sequence[Row]) -> dict[int, set[str]]:
 
 def _mean(line: Sequence[Row], layer: str, like: Row) -> Cell:
     values = [r.value for r in line if r.layer == layer and _measured(r) == _measured(like) and r.value is not None]
-    if not values:
-        return None
+    return mean_of(values, unit_of(like.metric)) if values else None
+
+
+def mean_of(values: Sequence[float], unit: str) -> Mean:
+    """The mean of one value or more, with their sample standard deviation."""
     mean = sum(values) / len(values)
     deviation = None
     if len(values) > 1:
         deviation = math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
-    return Mean(mean, deviation, len(values), unit_of(like.metric))
+    return Mean(mean, deviation, len(values), unit)
 
 
 def _seconds(line: Sequence[Row]) -> Cell:
     times = {row.run_id: row.wall_s for row in line if row.status != "failed"}
     seconds = [wall_s for wall_s in times.values() if wall_s is not None]
-    return Number(sum(seconds) / len(seconds), "s") if seconds else None
+    return Number(median(seconds), "s") if seconds else None
 
 
 def _arm(line: Sequence[Row], same_spec: Sequence[tuple[str, str, int]], tuning: bool) -> Arm:
@@ -114,7 +120,7 @@ def _arm(line: Sequence[Row], same_spec: Sequence[tuple[str, str, int]], tuning:
         remarks.append(Remark(f"{n_runs} runs", "warning"))
     if n_failed:
         remarks.append(Remark(f"{n_failed} of {n_runs + n_failed} failed", "failure"))
-    return Arm(line[0].spec, any(row.labels_used != "none" for row in line), tuple(remarks))
+    return Arm(line[0].spec, any(row.labels_used in _LABELLED for row in line), tuple(remarks))
 
 
 def _tuned(tuning: str) -> str:
@@ -129,6 +135,9 @@ def _notes(rows: Sequence[Row], headlines: Iterable[Row]) -> list[str]:
     for search, found in searches.items():
         specs = ", ".join(dict.fromkeys(row.spec for row in found))
         notes.append(f"tuned: {search}" + (f" ({specs})" if len(searches) > 1 else ""))
-    if any(row.labels_used != "none" for row in rows):
+    if any(row.labels_used in _LABELLED for row in rows):
         notes.append(f"{LABELS} labels were used, in training or in the prior: not self-supervised")
+    unknown = list(dict.fromkeys(row.spec for row in rows if row.labels_used == "unknown"))
+    if unknown:
+        notes.append(f"whether labels trained {', '.join(unknown)} is not known here")
     return notes

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from dsabench.report.effects import Effect, Guarded, effects
 from dsabench.report.table import Difference, PValue, grouped
-from dsabench.report.wording import amount, counted, told, written
+from dsabench.report.wording import amount, counted, times, told, too_few, written
 
 if TYPE_CHECKING:
     from dsabench.stats import Comparison
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 def finding(comparisons: Sequence[Comparison], *, cost_ratio: Mapping[tuple[str, str], float] | None = None) -> str:
     """One sentence a pair, a line each, on what the primary metric shows; empty where there is none.
 
-    `cost_ratio[spec, against]` is the wall time of a run of `spec` in runs of `against`.
+    `cost_ratio[spec, against]` is the training time of a run of `spec` in runs of `against`.
     """
     ratios = cost_ratio or {}
     sentences = []
     for primary in (one for one in effects(comparisons) if one.role == "primary"):
         ratio = ratios.get((primary.spec, primary.against))
-        cost = "" if ratio is None else f" A run takes {ratio:.2f} times as long."
+        cost = "" if ratio is None else f" A run takes {times(ratio)} times as long."
         sentences.append(_sentence(primary) + cost)
     return "\n".join(sentences)
 
@@ -53,12 +53,11 @@ def _sentence(primary: Effect) -> str:
     seeds = counted(primary.n_pairs, "seed")
     holm = f" after Holm over {primary.family} pairs" if primary.family > 1 else ""
     if primary.word == TOO_FEW:
-        would_do = f", {primary.would_do} would do" if primary.would_do else ""
-        facts.append(f"{seeds} cannot reach .05{holm}{would_do}")
+        facts.append(too_few(primary.n_pairs, primary.would_do, holm))
     else:
         facts.append(f"exact 95% interval {told(primary.interval)}, {_p_is(primary.p)}{holm}, {seeds}")
     facts += primary.shortfalls
-    verdict = {TOO_FEW: "too few seeds", NOT_SHOWN: "a difference is not shown"}.get(primary.word, primary.word)
+    verdict = "a difference is not shown" if primary.word == NOT_SHOWN else primary.word
     return f"{opening} ({'; '.join(facts)}){_condition(primary)}: {verdict}."
 
 

@@ -8,10 +8,15 @@ from typing import Literal, TypeAlias, TypeVar
 
 T = TypeVar("T")
 K = TypeVar("K")
+# What a difference must exceed, absolutely and in parts of the means, to be more than rounding in float64.
+_ROUNDING, _ROUNDING_OF_MEANS = 1e-12, 1e-9
 
-Kind: TypeAlias = Literal["name", "text", "count", "number", "mean", "difference", "interval", "p", "verdict"]
-# What reads from left to right; columns of all other kinds are numbers.
+Kind: TypeAlias = Literal[
+    "name", "text", "count", "number", "mean", "difference", "interval", "p", "verdict", "picture"
+]
+# What reads from left to right and may be folded; columns of all other kinds are numbers, or pictures.
 WORDS: frozenset[Kind] = frozenset({"name", "text", "verdict"})
+LEFT: frozenset[Kind] = WORDS | {"picture"}
 
 
 @dataclass(frozen=True)
@@ -60,16 +65,22 @@ class Number:
 
 @dataclass(frozen=True)
 class Difference:
-    """A signed difference of two values; `size` is that of the larger one, which its digits are chosen by."""
+    """A signed difference of two values; `size` is that of the larger one, which its digits are chosen by.
+
+    What is at the size of rounding is 0.
+    """
 
     value: float
     unit: str
     size: float
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "value", _settled(self.value, self.size))
+
 
 @dataclass(frozen=True)
 class Interval:
-    """An interval of a difference, its ends infinite where there is no bound; `size` as of the difference.
+    """An interval of a difference, its ends infinite where there is no bound; `size` and rounding as of the difference.
 
     One infinity at both ends: no finite difference is left, as where every run of an arm failed.
     """
@@ -78,6 +89,14 @@ class Interval:
     high: float
     unit: str
     size: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "low", _settled(self.low, self.size))
+        object.__setattr__(self, "high", _settled(self.high, self.size))
+
+
+def _settled(difference: float, size: float) -> float:
+    return 0.0 if abs(difference) < max(_ROUNDING, _ROUNDING_OF_MEANS * size) else difference
 
 
 @dataclass(frozen=True)
@@ -104,7 +123,29 @@ class Verdict:
     word: str
 
 
-Cell: TypeAlias = str | int | Measure | Arm | Number | Difference | Interval | Mean | PValue | Verdict | None
+@dataclass(frozen=True)
+class Bar:
+    """A length beside a value, as a share of the longest in its column."""
+
+    share: float
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Values in order, nan where there is none, on the scale from `low` to `high`.
+
+    `begins` is the place where something new sets in that moves the curve, such as a term of the loss.
+    """
+
+    values: tuple[float, ...]
+    low: float
+    high: float
+    begins: int | None = None
+
+
+Cell: TypeAlias = (
+    str | int | Measure | Arm | Number | Difference | Interval | Mean | PValue | Verdict | Bar | Curve | None
+)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from dsabench.report.table import WORDS, Arm, Cell, Column, Table, Verdict
+from dsabench.report.glyphs import BARS, LEVELS, ONSET
+from dsabench.report.table import LEFT, WORDS, Arm, Cell, Column, Table, Verdict
 from dsabench.report.wording import LABELS, broken, marks, printable, written
 
 _TONES = {"aside": "dim", "warning": "yellow", "failure": "red"}
@@ -27,7 +28,17 @@ _VERDICTS = {
     "no difference": "dim",
 }
 # For encodings without these symbols.
-_PLAIN = str.maketrans({"↑": "^", "↓": "v", "±": "/", LABELS: "*"})
+_PLAIN = str.maketrans(
+    {
+        "↑": "^",
+        "↓": "v",
+        "±": "/",
+        LABELS: "*",
+        ONSET: "!",
+        **dict(zip(BARS, ":::::::#", strict=True)),
+        **dict(zip(LEVELS, "_.-:=+*#", strict=True)),
+    }
+)
 # As long as barlow_twins+dsa: what is left of 80 columns beside all the headline metrics.
 _SPEC_WIDTH = 16
 _HEAD_WIDTH, _NUMBER_WIDTH = 9, 12
@@ -87,7 +98,7 @@ def _grid(console: Console, table: Table, places: Sequence[int], room: int) -> g
         drawn.add_column(
             _head(console, column),
             style="bold" if column.kind == "name" else "",
-            justify="left" if column.kind in WORDS else "right",
+            justify="left" if column.kind in LEFT else "right",
             max_width={"number": _NUMBER_WIDTH, "verdict": _VERDICT_WIDTH}.get(column.kind),
             no_wrap=room > 0 and column.kind not in (*WORDS, "number"),
             overflow="fold",

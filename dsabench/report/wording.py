@@ -8,10 +8,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from dsabench.report.glyphs import bar, sparkline
 from dsabench.report.table import (
     Arm,
+    Bar,
     Cell,
     Column,
+    Curve,
     Difference,
     Interval,
     Mean,
@@ -49,7 +52,7 @@ def label(probe: str, probe_params: str, metric: str) -> str:
     options = {option: value for option, value in parameters(probe_params).items() if option not in unsaid}
     words = [f"{options.pop('shots')}-shot" if "shots" in options else name]
     if metric != "accuracy":
-        words = words if probe != "crowding" else []
+        words = words if probe not in ("crowding", metric) else []
         words.append(_METRICS.get(metric, metric.replace("_", " ")))
     details = ", ".join(value if isinstance(value, str) else f"{option}={value}" for option, value in options.items())
     return " ".join([*words, f"({details})"] if details else words)
@@ -83,6 +86,10 @@ def written(cell: Cell, *, plus_minus: str = "±") -> str:
             return headed(cell)
         case Arm():
             return cell.spec
+        case Bar():
+            return bar(cell)
+        case Curve():
+            return sparkline(cell)
         case Verdict():
             return cell.word
         case PValue():
@@ -160,6 +167,22 @@ def printable(text: str) -> str:
 def counted(count: int, noun: str) -> str:
     """`1 seed`, `6 seeds`."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def too_few(n_pairs: int, would_do: int | None, after: str = "") -> str:
+    """What the verdict `too few` means, and what would do: `6 seeds are too few, 10 would do`."""
+    verb = "is" if n_pairs == 1 else "are"
+    return f"{counted(n_pairs, 'seed')} {verb} too few{after}" + (f", {would_do} would do" if would_do else "")
+
+
+def times(ratio: float) -> str:
+    """A ratio of two costs: `1.26`."""
+    return _digits(ratio, 2)
+
+
+def percent(share: float) -> str:
+    """A share of a gap as a whole percentage, without its sign: `72`."""
+    return _digits(100 * share, 0)
 
 
 def unit_of(metric: str) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -70,16 +70,34 @@ def features_interval(
     if len(arm) != len(against):
         raise ValueError(f"both arms need the same seeds; got {len(arm)} and {len(against)} sets of features")
     weights = torch.from_numpy(image_weights(classes.numpy(), draws))
-    moved, by_seed = np.zeros(draws), []
+    ours, theirs = ([drawn_values(metric, x, classes, weights) for x in features] for features in (arm, against))
+    return drawn_interval(ours, theirs, level=level)
+
+
+def drawn_interval(arm: Sequence[Drawn], against: Sequence[Drawn], *, level: float = 0.95) -> tuple[float, float]:
+    """`features_interval` of what `drawn_values` gives for each run, so that a run of several pairs is drawn once."""
+    moved: Floats = np.zeros(len(arm[0].values))
+    by_seed = []
     for ours, theirs in zip(arm, against, strict=True):
-        (drawn, estimate), (drawn_against, estimate_against) = (
-            _values(metric, x, classes, weights) for x in (ours, theirs)
-        )
         # Collapsed runs have infinite values, and inf - inf is told apart below.
         with np.errstate(invalid="ignore"):
-            moved += drawn - drawn_against
-            by_seed.append(np.float64(estimate) - estimate_against)
+            moved += ours.values - theirs.values
+            by_seed.append(np.float64(ours.estimate) - theirs.estimate)
     return _interval(moved / len(by_seed), np.asarray(by_seed), level)
+
+
+class Drawn(NamedTuple):
+    """The metric of one run under every draw of images, `values` (B,), and its `estimate` on the images as they are."""
+
+    values: Floats
+    estimate: float
+
+
+def drawn_values(metric: WeightedMetric, x: Tensor, classes: Tensor, weights: Tensor) -> Drawn:
+    """A metric of the features (N, D) of one run of classes (N,) under draws of images (B, N) uint8."""
+    blocks = [metric(x, classes, block.double()) for block in torch.split(weights, BLOCK)]
+    once = torch.ones(1, len(classes), dtype=torch.float64)
+    return Drawn(torch.cat(blocks).numpy(), float(metric(x, classes, once)))
 
 
 def gap_interval(
@@ -106,7 +124,7 @@ def gap_interval(
     if (distance * (ceiling.mean() - floor.mean()) <= 0).any():
         return -math.inf, math.inf
     covered = _stretched(reached[drawn].mean(axis=1), reached.mean(), n, level) - floors
-    return _percentiles(covered / distance, level)
+    return percentiles(covered / distance, level)
 
 
 def image_weights(classes: Floats, draws: int) -> Floats:
@@ -121,16 +139,25 @@ def image_weights(classes: Floats, draws: int) -> Floats:
     return weights
 
 
-def weighted_cdnv(x: Tensor, classes: Tensor, weights: Tensor) -> Tensor:
-    """`dsabench.metrics.cdnv` (B,) of features (N, D) and classes (N,), image n counted weights (B, N) times.
+class Moments(NamedTuple):
+    """What B draws of images leave of C classes: mean squared distances to the mean `variances` (B, C), squared
+    distances of the means `squared` (B, C, C), and `counts` (C,), which no draw changes; all float64."""
 
-    float64, from the weighted moments of each class about its plain mean, so that tight classes keep their digits.
-    Every class must carry weight, and there must be two.
+    variances: Tensor
+    squared: Tensor
+    counts: Tensor
+
+
+def weighted_moments(x: Tensor, classes: Tensor, weights: Tensor) -> Moments:
+    """The moments of the unit rows of features (N, D) of classes (N,), image n counted weights (B, N) times.
+
+    About the plain mean of each class, so that tight classes keep their digits. Every class must carry weight, and
+    there must be two.
     """
     rows, weights = unit_rows(x.double()), weights.double()
     # With a sample as the origin, features that are all alike become exact zeros.
     rows = rows - rows[0]
-    means, variances = [], []
+    means, variances, sizes = [], [], []
     for label in torch.unique(classes):
         members = classes == label
         centre = rows[members].mean(dim=0)
@@ -139,11 +166,23 @@ def weighted_cdnv(x: Tensor, classes: Tensor, weights: Tensor) -> Tensor:
         shift = shares @ moved
         means.append(centre + shift)
         variances.append((shares @ moved.square().sum(dim=1) - shift.square().sum(dim=1)).clamp(min=0))
+        sizes.append(members.sum())
     mean, variance = torch.stack(means, dim=1), torch.stack(variances, dim=1)
-    distances = torch.cdist(mean, mean, compute_mode="donot_use_mm_for_euclid_dist").square()
-    ratios = (variance[:, :, None] + variance[:, None, :]) / (2 * distances)
-    apart = ~torch.eye(mean.shape[1], dtype=torch.bool)
+    squared = torch.cdist(mean, mean, compute_mode="donot_use_mm_for_euclid_dist").square()
+    return Moments(variance, squared, torch.stack(sizes).double())
+
+
+def moments_cdnv(moments: Moments) -> Tensor:
+    """`dsabench.metrics.cdnv` (B,) of moments."""
+    variance = moments.variances
+    ratios = (variance[:, :, None] + variance[:, None, :]) / (2 * moments.squared)
+    apart = ~torch.eye(variance.shape[1], dtype=torch.bool)
     return ratios[:, apart].mean(dim=1)
+
+
+def weighted_cdnv(x: Tensor, classes: Tensor, weights: Tensor) -> Tensor:
+    """`dsabench.metrics.cdnv` (B,) of features (N, D) and classes (N,), image n counted weights (B, N) times."""
+    return moments_cdnv(weighted_moments(x, classes, weights))
 
 
 def repeating(metric: Callable[[Tensor, Tensor], float]) -> WeightedMetric:
@@ -157,14 +196,6 @@ def repeating(metric: Callable[[Tensor, Tensor], float]) -> WeightedMetric:
     return weighted
 
 
-def _values(metric: WeightedMetric, x: Tensor, classes: Tensor, weights: Tensor) -> tuple[Floats, float]:
-    """The metric of one run under every draw of images (B,), and on the images as they are."""
-    blocks = [metric(x, classes, block.double()) for block in torch.split(weights, BLOCK)]
-    once = torch.ones(1, len(classes), dtype=torch.float64)
-    drawn: Floats = torch.cat(blocks).numpy()
-    return drawn, float(metric(x, classes, once))
-
-
 def _interval(by_images: Floats, by_seed: Floats, level: float) -> tuple[float, float]:
     """The interval of a mean over seeds from its values under draws of images (B,) and those of each seed (S,)."""
     n, draws = len(by_seed), len(by_images)
@@ -173,7 +204,7 @@ def _interval(by_images: Floats, by_seed: Floats, level: float) -> tuple[float, 
     chosen = numpy_generator("bootstrap", "seeds").integers(n, size=(draws, n))
     means = _stretched(by_seed[chosen].mean(axis=1), by_seed.mean(), n, level)
     # Repeated images move most metrics of geometry a little one way, which is no uncertainty.
-    return _percentiles(means + (by_images - by_images.mean()), level)
+    return percentiles(means + (by_images - by_images.mean()), level)
 
 
 def _bounds(n: int, level: float) -> bool:
@@ -189,6 +220,7 @@ def _stretched(means: Floats, centre: Floats, n: int, level: float) -> Floats:
     return stretched
 
 
-def _percentiles(draws: Floats, level: float) -> tuple[float, float]:
+def percentiles(draws: Floats, level: float) -> tuple[float, float]:
+    """The ends (low, high) between which the middle `level` of draws (B,) lie."""
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

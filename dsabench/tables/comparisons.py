@@ -44,13 +44,15 @@ def compare_rows(
     criteria: Criteria,
     layer: str,
     *,
+    pairs: Sequence[tuple[str, str]] | None = None,
     family: Collection[MetricKey] | None = None,
     seeds: Iterable[int] | None = None,
 ) -> list[Comparison]:
     """The comparisons of all pairs that have runs, failed ones counted, and one value at least.
 
-    `family` is the core tier by default, `seeds` are those that the runs of a pair have. Raises NothingToCompare where
-    no pair has finished runs or none of them the primary metric.
+    `pairs` are `pairs_of` the specs by default; given, the specs may be any names that rows have for theirs. `family`
+    is the core tier by default, `seeds` are those that the runs of a pair have. Raises NothingToCompare where no pair
+    has finished runs or none of them the primary metric.
     """
     values: dict[str, dict[int, dict[MetricKey, float]]] = {}
     failures: dict[str, set[int]] = {}
@@ -63,9 +65,11 @@ def compare_rows(
             key = key_of(row)
             values.setdefault(row.spec, {}).setdefault(row.seed, {})[key] = math.nan if row.value is None else row.value
             directions[key] = row.higher_is_better
-    parsed = [parse_spec(text) for text in specs]
+    if pairs is None:
+        parsed = [parse_spec(text) for text in specs]
+        specs, pairs = [str(spec) for spec in parsed], pairs_of(parsed)
     ran = values.keys() | failures.keys()
-    pairs = [pair for pair in pairs_of(parsed) if ran >= set(pair) and values.keys() & set(pair)]
+    pairs = [pair for pair in pairs if ran >= set(pair) and values.keys() & set(pair)]
     if not pairs:
         raise NothingToCompare("no two of the specs have finished runs")
     main = criteria.primary.among(directions, layer)
@@ -76,7 +80,7 @@ def compare_rows(
         pairs=pairs,
         primary=main,
         directions=directions,
-        supervised=next((text for text in map(str, parsed) if text == "supervised" and text in values), None),
+        supervised=next((text for text in specs if text == "supervised" and text in values), None),
         guards=[
             Guard(str(guard.choice), guard.choice.among(directions, layer), guard.margin) for guard in criteria.guards
         ],
@@ -92,11 +96,17 @@ def key_of(row: Row) -> MetricKey:
     return MetricKey(row.layer, row.probe, row.probe_params, row.metric)
 
 
-def cost_ratios(rows: Sequence[Row], comparisons: Sequence[Comparison]) -> dict[tuple[str, str], float]:
-    """How many times the training time of the other arm each arm took, from the medians over its runs."""
+def cost_ratios(
+    rows: Sequence[Row], comparisons: Sequence[Comparison], fresh: Collection[str]
+) -> dict[tuple[str, str], float]:
+    """How many times the training time of the other arm each arm took, from the medians over its `fresh` runs (ids).
+
+    Those were trained by one command; the times of others come from other hours of the machine. A pair of which one
+    arm has no fresh run is left out.
+    """
     seconds: dict[str, dict[str, float]] = {}
     for row in rows:
-        if row.status == "ok" and row.wall_s:
+        if row.status == "ok" and row.wall_s and row.run_id in fresh:
             seconds.setdefault(row.spec, {})[row.run_id] = row.wall_s
     typical = {spec: median(times.values()) for spec, times in seconds.items()}
     pairs = {(comparison.spec, comparison.against) for comparison in comparisons}

@@ -107,11 +107,12 @@ def _parse_choice(kind: str, text: str) -> MetricChoice:
 
 @dataclass(frozen=True)
 class Criteria:
-    """The primary metric, its guards, and the least gain that matters, as a share of the baseline's mean."""
+    """The primary metric, its guards, the least gain that matters, as a share of the baseline's mean, and the layer."""
 
     primary: MetricChoice
     guards: tuple[MetricGuard, ...]
     smallest_effect: float = SMALLEST_EFFECT
+    layer: str = "backbone"
 
     @property
     def probes(self) -> tuple[str, ...]:

@@ -103,14 +103,18 @@ def declare(folder: Path, declaration: Declaration, *, runs_seen: int) -> tuple[
     declaration in one setting that holds all these specs: dropping an arm does not start anew. Raises DataError where
     a file is damaged, StorageError where none can be written.
     """
-    earlier = [known for known in read_declarations(folder) if known.setting == dict(declaration.setting)]
-    covering = [known for known in earlier if set(known.specs) >= set(declaration.specs)]
-    if covering:
-        held = min(covering, key=lambda known: known.utc)
-    else:
+    held = held_by(folder, declaration)
+    if held is None:
         held = replace(declaration, runs_seen=runs_seen)
         write_atomic(folder / FOLDER / held.name, json.dumps(asdict(held), indent=1) + "\n")
     return held, deviations(held, declaration, runs_seen)
+
+
+def held_by(folder: Path, declaration: Declaration) -> Declaration | None:
+    """The declaration that holds for one made now; None where there is none yet."""
+    earlier = [known for known in read_declarations(folder) if known.setting == dict(declaration.setting)]
+    covering = [known for known in earlier if set(known.specs) >= set(declaration.specs)]
+    return min(covering, key=lambda known: known.utc, default=None)
 
 
 def deviations(declared: Declaration, now: Declaration, runs_seen: int) -> list[str]:

@@ -16,7 +16,7 @@ from typing import Any, get_args, get_type_hints
 from dsabench.errors import DataError
 from dsabench.files import write_atomic
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,14 +82,16 @@ class Row:
         return self.method if self.regularizer == "none" else f"{self.method}+{self.regularizer}"
 
 
-COLUMNS: tuple[str, ...] = tuple(field.name for field in fields(Row))
-# Schema 2 ended with `started_utc`; what came later is empty in its rows.
-_EARLIER = {COLUMNS[: COLUMNS.index("started_utc") + 1]: "2"}
+_FIELDS: tuple[str, ...] = tuple(field.name for field in fields(Row))
+# A table says the spec in one word too.
+COLUMNS: tuple[str, ...] = (*_FIELDS, "spec")
+# Schema 2 ended with `started_utc`, schema 3 with `note`; what came later is empty in their rows.
+_EARLIER = {_FIELDS[: _FIELDS.index(last) + 1]: version for last, version in (("started_utc", "2"), ("note", "3"))}
 KEY = ("run_id", "dataset", "split", "layer", "probe", "probe_params", "metric")
 _COST = ("epochs", "images_seen", "wall_s", "images_per_s", "peak_mem_mb")
 _INCIDENTAL = frozenset((*_COST, "git_sha", "git_dirty", "started_utc"))
-_COMPARABLE = tuple(name for name in COLUMNS if name not in _INCIDENTAL)
-_TYPES: dict[str, Any] = get_type_hints(Row)
+_COMPARABLE = tuple(name for name in _FIELDS if name not in _INCIDENTAL)
+_TYPES: dict[str, Any] = {**get_type_hints(Row), "spec": str}
 
 # A spreadsheet would run such a cell as a formula. Quotes before it are doubled up on, so that reading is exact.
 _RISKY = re.compile(r"'*[=+\-@\t\r]")
@@ -108,6 +110,11 @@ def comparable(row: Row) -> tuple[object, ...]:
     """What must agree for two runs to be equal: all but cost, `git_*` and `started_utc`; nan equals nan."""
     values = (getattr(row, name) for name in _COMPARABLE)
     return tuple("nan" if value != value else value for value in values)
+
+
+def record(row: Row) -> dict[str, object]:
+    """A row by column, as it stands in a table."""
+    return {name: getattr(row, name) for name in COLUMNS}
 
 
 def cell(value: object) -> str:
@@ -155,14 +162,14 @@ def read_csv(path: Path) -> list[Row]:
 
 
 def _check_schema(path: Path, header: list[str], records: list[list[str]]) -> tuple[str, ...]:
-    """The columns of the file, of this schema or the one before; raises DataError for any other."""
+    """The columns of the file, of this schema or one before; raises DataError for any other."""
     version = _EARLIER.get(tuple(header), str(SCHEMA_VERSION))
     if header[:1] == ["schema_version"]:
         others = {record[0] for record in records if record} - {version}
         if others:
             found = ", ".join(sorted(others))
             raise DataError(
-                f"{path} has schema_version {found}, this dsabench reads {SCHEMA_VERSION}; "
+                f"{path} has schema_version {found}, this dsabench reads 2 to {SCHEMA_VERSION}; "
                 "rebuild the table from the run store, or use the version of dsabench that wrote it"
             )
     if tuple(header) == COLUMNS or tuple(header) in _EARLIER:
@@ -185,7 +192,11 @@ def _parse(path: Path, number: int, record: list[str], columns: tuple[str, ...])
             values[name] = _value(_TYPES[name], text)
         except (ValueError, KeyError) as error:
             raise DataError(f"{where}: {name} cannot be {text!r}; rebuild the table from the run store") from error
-    return Row(**values)
+    spec = values.pop("spec", None)
+    row = Row(**values)
+    if spec not in (None, row.spec):
+        raise DataError(f"{where}: spec cannot be {spec!r} of {row.spec}; rebuild the table from the run store")
+    return row
 
 
 def _value(kind: Any, text: str) -> object:

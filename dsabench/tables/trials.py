@@ -18,7 +18,8 @@ class Trial:
     """One trial: the `spec` that ran, the `options` that were searched, and what the run of each seed came to.
 
     `source` says where the options come from. `values` has None for a run that failed; `status` is `ok` or `failed`,
-    and `note` says how the first of its runs did. `wall_s` is the training time of all its runs.
+    and `note` says how the first of its runs did. `wall_s` is the training time of all its runs. `cdnv` is that of each
+    run on the same split, measured and never selected by; empty in journals of before it was.
     """
 
     number: int
@@ -30,12 +31,22 @@ class Trial:
     wall_s: float
     status: str
     note: str = ""
+    cdnv: tuple[float | None, ...] = ()
 
     @property
     def value(self) -> float | None:
         """The mean over the seeds; None where a run failed."""
-        known = [value for value in self.values if value is not None]
-        return sum(known) / len(known) if len(known) == len(self.values) else None
+        return _mean(self.values)
+
+    @property
+    def crowding(self) -> float | None:
+        """The mean CDNV over the seeds; None where it was not measured of each."""
+        return _mean(self.cdnv) if self.cdnv else None
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if len(known) == len(values) else None
 
 
 def best(trials: Sequence[Trial]) -> Trial | None:
@@ -70,9 +81,9 @@ def summary(arms: Mapping[str, Sequence[Trial]]) -> list[dict[str, Any]]:
 def write_trials(arms: Mapping[str, Sequence[Trial]], seeds: Sequence[int], path: Path) -> None:
     """Write every trial of every arm, in order, with a column for each seed and each option that any arm searched."""
     options = list(dict.fromkeys(name for trials in arms.values() for trial in trials for name in trial.options))
-    header = ["arm", "trial", "source", "status", "value", *(f"value_s{seed}" for seed in seeds)]
+    header = ["arm", "trial", "source", "status", "value", *(f"value_s{seed}" for seed in seeds), "cdnv"]
     lines = [
-        [arm, trial.number, trial.source, trial.status, trial.value, *trial.values]
+        [arm, trial.number, trial.source, trial.status, trial.value, *trial.values, trial.crowding]
         + [trial.options.get(name) for name in options]
         + [trial.spec, " ".join(trial.run_ids), trial.wall_s, trial.note]
         for arm, trials in arms.items()

@@ -7,6 +7,7 @@ from typing import Any
 
 from dsabench import rng
 from dsabench.backbones import build_backbone
+from dsabench.backbones.base import Backbone
 from dsabench.config.options import method_class, regularizer_class
 from dsabench.config.run_config import RunConfig
 from dsabench.data.dataset import DataFacts
@@ -15,14 +16,18 @@ from dsabench.methods.base import Method
 from dsabench.regularizers.base import Regularizer, RegularizerFacts
 
 
-def build_method(config: RunConfig, facts: DataFacts) -> Method:
-    """The method at its initialisation, which depends on the seed and not on the regularizer beside it."""
+def build_method(config: RunConfig, facts: DataFacts, backbone: Backbone | None = None) -> Method:
+    """The method at its initialisation, which depends on the seed and not on the regularizer beside it.
+
+    A `backbone` that is given takes the place of the untrained one.
+    """
     kind = method_class(config.spec.method.name)
     known = {"num_classes": facts.num_classes} if kind.needs_labels else {}
     if takes_num_images(kind):
         known["num_images"] = facts.num_images
     with rng.forked(config.seed, "init", "method"):
-        backbone = build_backbone(config.backbone, channels=facts.channels, image_size=facts.image_size)
+        if backbone is None:
+            backbone = build_backbone(config.backbone, channels=facts.channels, image_size=facts.image_size)
         arguments: dict[str, Any] = {**known, **config.resolved.method}
         try:
             return kind(backbone, backbone.feature_dim, **arguments)

@@ -9,11 +9,12 @@ from typing import Any
 import torch
 
 from dsabench import rng
-from dsabench.errors import Interrupted, RunFailed
+from dsabench.errors import Interrupted, ProcessLost, RunFailed
 from dsabench.signals import Stop
 from dsabench.training.checkpoint import module_state, read_checkpoint, tensors_sha256, write_checkpoint
 from dsabench.training.cost import peak_memory_mb, reset_peak_memory
-from dsabench.training.run import Run, utc_now
+from dsabench.training.events import Told, unheard
+from dsabench.training.run import Run, say, utc_now
 from dsabench.training.state import State
 from dsabench.training.step import batches, require_finite, step
 from dsabench.training.tally import Tally
@@ -21,22 +22,37 @@ from dsabench.training.tally import Tally
 # The most that a killed run loses, in seconds; also the least time between two checkpoints.
 CHECKPOINT_S = 2.0
 
+# What some steps alone can say, and what counts those.
+MEASURED = {"similar_precision": "similar_steps", "outlier_auroc": "outlier_steps"}
+
 Watch = Callable[[int, int, float | None, float], None]
 
 
-def fit(state: State, run: Run, stop: Stop, watch: Watch) -> None:
+# What is measured of a state at the end of an epoch; it changes nothing of the state.
+Track = Callable[[State], dict[str, float]]
+
+
+def fit(state: State, run: Run, stop: Stop, watch: Watch, told: Told = unheard, track: Track | None = None) -> None:
     """Train a run to its end, from its last sound checkpoint if it has one.
 
-    `watch(step, total, loss, images_per_s)` is called after every step, with the last loss that is known. Raises
-    RunFailed for a loss or a weight that is not finite, with nothing after it saved (on the CPU with nothing updated
-    either), and Interrupted, after a checkpoint, when `stop` was requested.
+    `watch(step, total, loss, images_per_s)` is called after every step, with the last loss that is known, and
+    `told(row)` with each row of the log, on every rank; what `track(state)` returns at the end of an epoch is entered
+    in that row. Raises RunFailed for a loss or a weight that is not finite, with nothing after it saved (on the CPU
+    with nothing updated either), Interrupted, after a checkpoint, when `stop` was requested, and ProcessLost where
+    another process of the run is gone.
     """
     reset_peak_memory(state.fabric.device)
     try:
-        resume(state, run)
-        tally = Tally(state.position, state.fabric.device, state.ranks.mean)
-        train(state, run, tally, stop, watch)
-        finish(state, run, tally)
+        with state.ranks.together():
+            resume(state, run)
+            tally = Tally(state.position, state.fabric.device, state.ranks.mean)
+            train(state, run, tally, stop, watch, told, track)
+            finish(state, run, tally)
+    except ProcessLost:
+        # Nothing can be agreed on any more.
+        if state.ranks.is_writer:
+            run.update(status="interrupted")
+        raise
     except RunFailed as error:
         failed = {"status": "failed", "error": str(error), "finished_utc": utc_now()}
         run.written_by(state.ranks, lambda: run.update(**failed))
@@ -51,9 +67,19 @@ def resume(state: State, run: Run) -> None:
     path = state.ranks.by_writer(lambda: next(run.sound_checkpoints(), None))
     if path is not None:
         state.restore(*read_checkpoint(path))
+        if state.ranks.is_writer and state.position.step < state.total:
+            say(f"{run.config.label}: going on from step {state.position.step:,} of {state.total:,}")
 
 
-def train(state: State, run: Run, tally: Tally, stop: Stop, watch: Watch) -> None:
+def train(
+    state: State,
+    run: Run,
+    tally: Tally,
+    stop: Stop,
+    watch: Watch,
+    told: Told = unheard,
+    track: Track | None = None,
+) -> None:
     """Run all steps that are left."""
     state.method.train()
     state.regularizer.train()
@@ -62,7 +88,12 @@ def train(state: State, run: Run, tally: Tally, stop: Stop, watch: Watch) -> Non
     with rng.forked(state.config.seed, "train"):
         while position.step < state.total:
             epoch, start = divmod(position.step, state.steps_per_epoch)
+            begun = False
             for views in batches(state, epoch, start):
+                if not begun:
+                    # What reads ahead takes its time to begin.
+                    ranks.wait()
+                    begun = True
                 number, lr = position.step, state.lr
                 try:
                     tally.add(number, step(state, views), lr)
@@ -80,6 +111,13 @@ def train(state: State, run: Run, tally: Tally, stop: Stop, watch: Watch) -> Non
                 watch(position.step, state.total, tally.last_loss, state.images_per_s)
                 if ends:
                     close_epoch(state, tally)
+                    if track is not None:
+                        if ranks.is_writer:
+                            position.log[-1] |= track(state)
+                        ranks.wait()
+                        # Measuring is no training either.
+                        clock = time.monotonic()
+                    told(position.log[-1])
                 # Several processes have to talk to agree, and do so where they wait for the device anyway.
                 if position.step == state.total or not (looks or ranks.world_size == 1):
                     continue
@@ -100,8 +138,9 @@ def look(state: State, tally: Tally) -> None:
 def close_epoch(state: State, tally: Tally) -> None:
     """Turn the epoch's sums into a row of the log."""
     sums, steps = tally.sums(), state.steps_per_epoch
-    measured = max(1.0, sums.pop("similar_steps", 0.0))
-    means = {name: value / (measured if name == "similar_precision" else steps) for name, value in sums.items()}
+    # What only some steps can say is a mean over those.
+    measured = {name: max(1.0, sums.pop(counted)) for name, counted in MEASURED.items() if counted in sums}
+    means = {name: value / measured.get(name, steps) for name, value in sums.items()}
     row = {"epoch": float(state.position.step // steps), **means, "wall_s": state.position.wall_s}
     row["images_per_s"] = state.images_per_s
     state.position.log.append(row)
@@ -127,8 +166,8 @@ def save(state: State, run: Run, tally: Tally, **changes: Any) -> None:
 
     def write() -> None:
         sha256 = write_checkpoint(path, state.tensors(), vars(position))
-        run.write_log(position.log)
-        run.add_checkpoint(path, sha256, step=position.step, **changes)
+        log_sha256 = run.write_log(position.log)
+        run.add_checkpoint(path, sha256, step=position.step, log_sha256=log_sha256, **changes)
 
     run.written_by(state.ranks, write)
 
@@ -140,5 +179,7 @@ def finish(state: State, run: Run, tally: Tally) -> None:
     if bad:
         raise RunFailed(f"{state.config.label}: {bad[0]} is not finite after the last step; try a smaller lr")
     sha256 = tensors_sha256(module_state(state.method, "method"))
+    if not state.ranks.are_equal(int(sha256[:12], 16)):
+        raise RunFailed(f"{state.config.label}: its processes ended with different weights; are they of one kind?")
     changes = {"status": "finished", "weights_sha256": sha256, "finished_utc": utc_now()}
     save(state, run, tally, **changes, **cost(state, run))

@@ -13,24 +13,29 @@ from dsabench.files import canonical_json, sha256_bytes
 from dsabench.methods import METHODS
 from dsabench.registry import Entry, Scalar
 from dsabench.regularizers import REGULARIZERS
-
-SCHEMA_VERSION = 2
+from dsabench.training.record import SCHEMA_VERSION
 
 # Data sets whose name does not say what is in them; from version 2 on their content is part of a run's identity.
 FOLDERS = frozenset({"imagefolder"})
 
 
+def check_version(state: Mapping[str, Any], path: Path) -> None:
+    """Raise DataError for a `run.json` of a version that this one cannot read."""
+    version = state.get("schema_version")
+    if type(version) is not int or not 1 <= version <= SCHEMA_VERSION:
+        raise DataError(
+            f"{path} has schema_version {version}, this dsabench reads 1 to {SCHEMA_VERSION}; "
+            "use the version of dsabench that wrote it"
+        )
+
+
 def current(state: dict[str, Any], path: Path) -> dict[str, Any]:
-    """The content of a `run.json` in this version's form; raises DataError for one that this version cannot read."""
-    version = state.get("schema_version", 1)
-    if version == SCHEMA_VERSION:
-        return state
-    if version == 1:
-        return from_version_1(state, path)
-    raise DataError(
-        f"{path} has schema_version {version}, this dsabench reads 1 to {SCHEMA_VERSION}; "
-        "use the version of dsabench that wrote it"
-    )
+    """The content of a `run.json` that this version can read in its form.
+
+    Version 2 has this form without a checksum. Raises DataError where version 1 has been changed by hand.
+    """
+    state = from_version_1(state, path) if state["schema_version"] == 1 else state
+    return {**state, "schema_version": SCHEMA_VERSION}
 
 
 def from_version_1(state: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -44,10 +49,10 @@ def from_version_1(state: dict[str, Any], path: Path) -> dict[str, Any]:
         raise DataError(f"{path} was changed by hand: its configuration does not have the hash that it names")
     data = {
         "name": old["dataset"],
-        "folder": old["data_dir"],
-        "title": old["data_name"],
-        "train_images": old["train_images"],
-        "image_size": old["image_size"],
+        "folder": old.get("data_dir"),
+        "title": old.get("data_name"),
+        "train_images": old.get("train_images"),
+        "image_size": old.get("image_size"),
         "content": state.get("dataset_sha256") if old["dataset"] in FOLDERS else None,
     }
     flat = ("dataset", "data_dir", "data_name", "train_images", "image_size", "method", "regularizer", "resolved")
@@ -65,7 +70,7 @@ def from_version_1(state: dict[str, Any], path: Path) -> dict[str, Any]:
             "views": resolved["views"],
         },
     }
-    return {**state, "schema_version": SCHEMA_VERSION, "config": config}
+    return {**state, "config": config}
 
 
 def later_of(registry: Mapping[str, Entry], name: str) -> dict[str, Scalar]:

@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
-from pydantic import ValidationError
-
 from dsabench.config.run_config import RunConfig
-from dsabench.errors import DataError, StorageError, UsageError
-from dsabench.files import read_json, sha256_file, to_toml, write_atomic
+from dsabench.errors import DataError, UsageError
+from dsabench.files import read_json, sha256_bytes, sha256_file, to_json, to_toml, write_atomic
 from dsabench.signals import Stop
 from dsabench.tables.rows import csv_text
-from dsabench.training.migration import SCHEMA_VERSION, current
+from dsabench.training.lock import Claim, acquire
+from dsabench.training.migration import check_version, current
+from dsabench.training.record import SCHEMA_VERSION, check_record, sealed
 
 if TYPE_CHECKING:
     from dsabench.training.ranks import Ranks
 
 GENERATIONS = 2
-
-# How often a process that waits for another one looks for signals, in seconds.
-WAIT_S = 0.5
 
 
 def utc_now() -> str:
@@ -50,6 +45,8 @@ class Run:
         self.folder = folder
         self.config = config
         self.state = state
+        # Held by the process that writes, while it works on the run.
+        self.claim: Claim | None = None
 
     @classmethod
     def new(cls, folder: Path, config: RunConfig) -> Run:
@@ -63,20 +60,21 @@ class Run:
         if not path.exists():
             raise DataError(f"{folder} is no run: it has no run.json; see: dsabench list runs")
         state = read_json(path)
-        missing = {"config", "config_hash", "run_id", "status", "checkpoints"} - state.keys()
-        if missing:
-            raise DataError(f"{path} is not of this version of dsabench: it has no {', '.join(sorted(missing))}")
-        version, written = state.get("schema_version"), str(state["config_hash"])
-        state = current(state, path)
+        check_version(state, path)
+        check_record(state, path)
+        version, written = state["schema_version"], state["config_hash"]
         try:
+            state = current(state, path)
             config = RunConfig.model_validate(state["config"])
             config_hash = config.config_hash
-        except (ValidationError, UsageError, KeyError) as error:
+        except (UsageError, KeyError, TypeError, ValueError) as error:
             raise DataError(f"{path} is not of this version of dsabench: {error}") from error
-        if version == SCHEMA_VERSION and config_hash != written:
+        # The hash of version 1 was of another text.
+        if version > 1 and config_hash != written:
             raise DataError(
                 f"{path} was changed by hand: its configuration has the hash {config.run_id}, not {written[:12]}"
             )
+        state.pop("checksum", None)
         return cls(folder, config, state)
 
     @property
@@ -94,11 +92,14 @@ class Run:
             self.state = Run.load(self.folder).state
 
     def update(self, **changes: Any) -> None:
-        """Change the state and write it."""
+        """Change the state and write it; raises DataError where another process has taken the run over."""
+        if self.claim is not None:
+            self.claim.check()
         self.state |= changes
         identity = {"run_id": self.config.run_id, "config_hash": self.config.config_hash}
         content = {"schema_version": SCHEMA_VERSION, **self.state, **identity, "config": self.config.model_dump()}
-        write_atomic(self.folder / "run.json", to_json(content))
+        path = self.folder / "run.json"
+        write_atomic(path, to_json(sealed(content, path)))
 
     def written_by(self, ranks: Ranks, change: Callable[[], None]) -> None:
         """Let the one of `ranks` that writes do a `change`; all of them hold the state that it leaves."""
@@ -111,25 +112,41 @@ class Run:
 
     def begin(self, **facts: Any) -> None:
         """Write down what the run is, before its first step."""
-        # A kill in the middle of a write leaves a temporary file, and the lock says that nobody is writing now.
-        for stale in self.folder.rglob(".*.tmp"):
-            stale.unlink(missing_ok=True)
-        write_atomic(self.folder / "config.toml", to_toml(self.config.flags()))
-        self.update(status="running", error=None, **facts)
+        flags = to_toml(self.config.flags())
+        write_atomic(self.folder / "config.toml", flags)
+        self.update(status="running", error=None, config_sha256=sha256_bytes(flags.encode()), **facts)
 
-    def write_log(self, rows: Sequence[Mapping[str, object]]) -> None:
-        """Write `log.csv`, a row per epoch."""
+    def write_log(self, rows: Sequence[Mapping[str, object]]) -> str:
+        """Write `log.csv`, a row per epoch, and return its SHA-256."""
         names = list(dict.fromkeys(name for row in rows for name in row))
-        write_atomic(self.folder / "log.csv", csv_text(names, ([row.get(name) for name in names] for row in rows)))
+        text = csv_text(names, ([row.get(name) for name in names] for row in rows))
+        write_atomic(self.folder / "log.csv", text)
+        return sha256_bytes(text.encode())
 
-    def last_epoch(self) -> dict[str, str]:
-        """The last row of `log.csv` by column; empty where there is none, or it cannot be read."""
-        try:
-            lines = (self.folder / "log.csv").read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError):
+    def log_is_whole(self) -> bool:
+        """Whether `log.csv` is the one that was written, as far as that was written down."""
+        known, path = self.state.get("log_sha256"), self.folder / "log.csv"
+        return known is None or (path.exists() and sha256_file(path) == known)
+
+    def last_epoch(self) -> dict[str, float]:
+        """The last row of `log.csv` by column; empty where there is none yet.
+
+        Raises DataError where the log of a finished run is missing or damaged: a table would lack what stood in it.
+        """
+        path = self.folder / "log.csv"
+        if not self.log_is_whole():
+            if self.state["status"] == "finished":
+                raise DataError(f"{path} is missing or damaged; the same pretrain command mends it")
+            # It is written before the state, and a kill may have come between them.
             return {}
-        # Numbers alone: no cell is quoted.
-        return dict(zip(lines[0].split(","), lines[-1].split(","), strict=False)) if len(lines) > 1 else {}
+        if not path.exists():
+            return {}
+        try:
+            names, *rows = (line.split(",") for line in path.read_text(encoding="utf-8").splitlines())
+            # Numbers alone: no cell is quoted.
+            return {name: float(cell) for name, cell in zip(names, rows[-1], strict=True) if cell} if rows else {}
+        except ValueError as error:
+            raise DataError(f"{path} is damaged ({error}); restore or remove it") from error
 
     @property
     def checkpoint(self) -> Path | None:
@@ -159,12 +176,12 @@ class Run:
                 say(f"warning: the checkpoint {path} is {wrong}; {then}")
 
     def is_complete(self) -> bool:
-        """Whether the run is finished and its last checkpoint is still the one that was written."""
+        """Whether the run is finished and its last checkpoint and its log are still those that were written."""
         if self.state["status"] != "finished":
             return False
         saved = self.state["checkpoints"][-1]
         path = self.folder / "checkpoints" / str(saved["file"])
-        return path.exists() and sha256_file(path) == str(saved["sha256"])
+        return path.exists() and sha256_file(path) == str(saved["sha256"]) and self.log_is_whole()
 
     def check_finished(self) -> None:
         """Raise DataError where the run is not finished."""
@@ -176,7 +193,7 @@ class Run:
         self.check_finished()
         if not self.is_complete():
             raise DataError(
-                f"the checkpoint {self.checkpoint} is missing or damaged; the same pretrain command mends it"
+                f"the checkpoint {self.checkpoint} or log.csv is missing or damaged; the same pretrain command mends it"
             )
         return self.folder / "checkpoints" / str(self.state["checkpoints"][-1]["file"])
 
@@ -186,36 +203,26 @@ class Run:
 
         Raises Interrupted where a signal came first.
         """
-        lock = FileLock(self.folder / ".lock")
-        ranks.by_writer(lambda: self.acquire(lock, stop))
+        claims: list[Claim] = []
+        ranks.by_writer(lambda: claims.append(acquire(self.folder, stop)))
+        self.claim = claims[0] if claims else None
         try:
             yield
         finally:
-            lock.release()
-
-    def acquire(self, lock: FileLock, stop: Stop) -> None:
-        """Take the lock of the run, or wait for it."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                say(f"waiting: another process works on {self.folder}")
-                while not lock.is_locked:
-                    stop.check()
-                    with suppress(Timeout):
-                        lock.acquire(timeout=WAIT_S)
-        except OSError as error:
-            raise StorageError(f"cannot write {self.folder}: {error.strerror or error}") from error
+            if self.claim is not None:
+                self.claim.release()
+                self.claim = None
 
     def erase(self) -> None:
         """Forget what was trained, but keep the folder and its lock."""
         self.state = {"spec": str(self.config.spec), "status": "new", "checkpoints": []}
         (self.folder / "run.json").unlink(missing_ok=True)
-        for name in ("checkpoints", "features"):
+        for name in ("checkpoints", "features", "rows", "tensorboard"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
 
 
-def to_json(content: Mapping[str, object]) -> str:
-    """Readable JSON that ends in a line end."""
-    return json.dumps(content, indent=1, allow_nan=False) + "\n"
+def check_own_config(path: Path, content: bytes) -> None:
+    """Raise DataError where `path` is the `config.toml` of a run and not what the run wrote: it names another run."""
+    known = Run.load(path.parent).state.get("config_sha256") if path.name == "config.toml" else None
+    if (known is not None and sha256_bytes(content) != known) or not content.strip():
+        raise DataError(f"{path} is not the configuration that its run wrote; restore it, or change a copy elsewhere")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from dsabench.config.optimization import OptimizerOptions
 from dsabench.config.run_config import RunConfig
 from dsabench.data.dataset import Dataset
 from dsabench.data.loader import steps_per_epoch
+from dsabench.training.batch_norm import use_global_batch
 from dsabench.training.build import build_method, build_regularizer
 from dsabench.training.checkpoint import module_state, optimizer_state, restore_module, restore_optimizer
 from dsabench.training.optimizers import build_optimizer, build_regularizer_optimizer, learning_rate
@@ -27,15 +28,19 @@ class State:
     """Everything that training changes, at its beginning.
 
     `method` and `regularizer` are the modules, `forward_method` and `forward_regularizer` the same as several processes
-    call them. Raises UsageError for options that the modules refuse.
+    call them. A `backbone` that is given is trained on from where it stands. Raises UsageError for options that the
+    modules refuse.
     """
 
-    def __init__(self, config: RunConfig, dataset: Dataset, fabric: Engine) -> None:
+    def __init__(self, config: RunConfig, dataset: Dataset, fabric: Engine, backbone: Backbone | None = None) -> None:
         self.config, self.dataset, self.fabric = config, dataset, fabric
         self.ranks = Ranks(fabric)
-        self.method = build_method(config, dataset.facts)
+        self.method = build_method(config, dataset.facts, backbone)
         self.feature_dim: int = self.method.backbone.feature_dim  # type: ignore[assignment]
         self.regularizer = build_regularizer(config, self.method, self.feature_dim, dataset.facts)
+        if self.ranks.world_size > 1:
+            use_global_batch(self.method)
+            use_global_batch(self.regularizer)
         self.method.to(fabric.device)
         self.regularizer.to(fabric.device)
         if config.compile:
@@ -89,11 +94,6 @@ class State:
     def modules(self) -> dict[str, Tensor]:
         """The tensors of the two modules, parameters and all buffers."""
         return module_state(self.method, "method") | module_state(self.regularizer, "regularizer")
-
-    def buffers(self) -> Iterator[Tensor]:
-        """What the modules keep beside their parameters."""
-        yield from self.method.buffers()
-        yield from self.regularizer.buffers()
 
     def tensors(self) -> dict[str, Tensor]:
         """All tensors, by name."""

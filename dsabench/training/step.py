@@ -11,8 +11,9 @@ from torch import Tensor
 from dsabench import rng
 from dsabench.data.loader import labelled_batches, pretraining_batches, reading_workers, unlabelled
 from dsabench.errors import RunFailed
-from dsabench.gather import gather_rows
+from dsabench.gather import gather_rows, own_rows, sum_over_processes
 from dsabench.training.state import State
+from dsabench.transfer import send
 from dsabench.types import LabelledViews, Views
 
 
@@ -30,7 +31,7 @@ def batches(state: State, epoch: int, start: int = 0) -> Iterator[Views] | Itera
         device=state.fabric.device,
         rank=state.ranks.rank,
         world_size=state.ranks.world_size,
-        workers=reading_workers(state.dataset.train),
+        workers=reading_workers(state.dataset.pretraining),
         reference=state.config.augment == "reference",
     )
 
@@ -53,8 +54,6 @@ def step(state: State, views: Views | LabelledViews) -> dict[str, Tensor]:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     state.position.step += 1
-    # Before teachers copy them.
-    state.ranks.align(state.buffers())
     state.method.after_step(state.progress)
     state.regularizer.after_step(state.progress)
     return {name: term.detach() for name, term in terms.items()}
@@ -72,7 +71,13 @@ def forward(state: State, views: Views | LabelledViews) -> dict[str, Tensor]:
     extra = state.forward_regularizer(output, views if state.regularizer.needs_labels else plain, state.progress)
     terms: dict[str, Tensor] = {"ssl": output.loss, **extra}
     total = torch.stack(list(terms.values())).sum() if extra else output.loss
-    return {"loss": total, **terms, **state.regularizer.diagnostics, **precision(state, plain)}
+    return {
+        "loss": total,
+        **terms,
+        **state.regularizer.diagnostics,
+        **precision(state, plain),
+        **outliers(state, plain),
+    }
 
 
 @torch.no_grad()
@@ -82,13 +87,32 @@ def precision(state: State, views: Views) -> dict[str, Tensor]:
     if pairs is None:
         return {}
     index = gather_rows(views.index)
-    if len(pairs) != len(index):
+    if pairs.shape != (len(views.index), len(index)):
         return {}
     # Nothing that trains reads these labels.
     labels = state.dataset.train.on(state.fabric.device).labels[index]
-    count = pairs.sum()
-    hits = ((labels[:, None] == labels) & pairs).sum()
+    own = labels[own_rows(len(views.index))]
+    hits, count = sum_over_processes(torch.stack([((own[:, None] == labels) & pairs).sum(), pairs.sum()]))
     return {"similar_precision": hits / count.clamp(min=1), "similar_steps": (count > 0).float()}
+
+
+@torch.no_grad()
+def outliers(state: State, views: Views) -> dict[str, Tensor]:
+    """For the log alone: the AUROC of 1 - s for the images of a batch that were replaced, s the regularizer's scores.
+
+    The chance that a replaced image scores lower than one that stayed, ties counting half; and whether there are both.
+    """
+    contaminated, scores = state.dataset.contaminated, state.regularizer.sample_scores
+    if contaminated is None or scores is None:
+        return {}
+    replaced = send(contaminated.replaced, scores.device)[gather_rows(views.index)]
+    if len(replaced) != len(scores):
+        return {}
+    apart = scores[:, None] - scores
+    wins = (apart < 0).float() + 0.5 * (apart == 0).float()
+    pairs = replaced[:, None] & ~replaced
+    count = pairs.sum()
+    return {"outlier_auroc": (wins * pairs).sum() / count.clamp(min=1), "outlier_steps": (count > 0).float()}
 
 
 def require_finite(state: State, number: int, values: Mapping[str, float]) -> None:

@@ -39,6 +39,14 @@ class Store:
         found = [run for run in self.runs(warn=False) if not run.folder.name.endswith(run.config.run_id)]
         return {run.config.config_hash: run for run in found}
 
+    def has_namesake(self, config: RunConfig) -> bool:
+        """Whether a run here was trained on other images of the user's that tables call by the same name."""
+        data = config.data
+        if data.content is None:
+            return False
+        known = (run.config.data for run in self.runs(warn=False))
+        return any(other.label == data.label and other.content not in (None, data.content) for other in known)
+
     def runs(self, *, warn: bool = True) -> list[Run]:
         """All runs, oldest first; damaged ones are named and left out."""
         found = []
@@ -48,7 +56,7 @@ class Store:
             except DataError as error:
                 if warn:
                     say(f"warning: {error}")
-        return sorted(found, key=lambda run: (str(run.state.get("started_utc")), str(run.folder)))
+        return sorted(found, key=lambda run: (str(run.state.get("started_utc")), run.folder.parts))
 
     def find(self, text: str) -> Run:
         """A run by its folder, or by its id or the beginning of it; raises DataError or UsageError."""

@@ -1,12 +1,19 @@
 """The programs that show dsabench in a loop of one's own do what they say."""
 
 import inspect
+import pydoc
+import re
+from pathlib import Path
 
 import pytest
 import torch
+from command import dsabench
 
 from benchmarks.examples import crowding_callback, dsa_in_a_loop
 from dsabench import DSA, measure
+from dsabench.config.options import option_types
+
+README = Path(__file__).parents[2] / "README.md"
 
 
 def test_dsa_in_a_loop_adds_its_terms_and_trains_its_network(
@@ -50,3 +57,28 @@ def test_the_callback_logs_what_measure_says_of_the_backbone() -> None:
 
 def test_the_callback_is_as_short_as_it_is_said_to_be() -> None:
     assert len(inspect.getsource(crowding_callback.Crowding).strip().splitlines()) <= 15
+
+
+def test_the_programs_of_the_readme_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    loop, model = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.S)
+    assert len(loop.splitlines()) <= 35
+    names: dict[str, object] = {}
+    exec(loop.replace("steps = 300", "steps = 4"), names)
+    assert "'cdnv': " in capsys.readouterr().out
+    small = ("--epochs", 1, "--train-images", 64, "--batch-size", 64, "--device", "cpu")
+    assert dsabench("pretrain", *small, "-q").code == 0
+    (folder,) = tmp_path.glob("runs/*/*/*")
+    exec(model.replace("acd9e9eb5cc5", folder.name.rpartition("-")[2]), names)
+    printed = capsys.readouterr().out
+    assert "rankme" in printed
+    assert re.search(r"mine +accuracy +0?\.\d", printed)
+
+
+def test_help_of_dsa_begins_with_its_call_and_names_every_option() -> None:
+    text = pydoc.plain(pydoc.render_doc(DSA))
+    documented = text[: text.index("Method resolution order")]
+    assert documented.index("forward(output, views, progress)") < documented.index("Construction")
+    assert not [name for name in option_types(DSA) if f"`{name}`" not in documented]

@@ -62,6 +62,9 @@ OTHER_DATA: dict[str, Any] = {
     "train_images": None,
     "subset": "random",
     "image_size": 64,
+    "val_share": 0.2,
+    "group_by": "(p[0-9]+)_",
+    "contaminate": "noise=0.1",
     "content": "ab12",
 }
 OTHER_RESOLVED: dict[str, Any] = {

@@ -5,6 +5,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
+from dsabench.config.request import USERS_OWN
 from dsabench.data import DATASETS, load_dataset
 from dsabench.data.data_config import DataConfig
 from dsabench.data.dataset import Dataset, DatasetSpec
@@ -30,7 +31,7 @@ def test_every_entry_is_a_consistent_declaration(name: str) -> None:
     assert isinstance(spec, DatasetSpec)
     assert spec.name == name
     assert len(spec.mean) == len(spec.std) == spec.channels
-    assert (spec.image_size is None) == (name == "imagefolder")
+    assert (spec.image_size is None) == (name in USERS_OWN)
 
 
 def test_digits_are_scikit_learns_split_into_disjoint_strata() -> None:

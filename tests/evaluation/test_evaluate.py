@@ -16,7 +16,7 @@ from dsabench.data.data_config import DataConfig
 from dsabench.evaluation import evaluate as module
 from dsabench.evaluation.encoder import Encoder, run_encoder
 from dsabench.evaluation.evaluate import Evaluation, evaluate
-from dsabench.evaluation.images import Pairs
+from dsabench.evaluation.images import Pairs, finished_encoders
 from dsabench.evaluation.inputs import Inputs
 from dsabench.files import canonical_json
 from dsabench.signals import Stop
@@ -160,7 +160,7 @@ def test_mcnemar_reads_the_stored_answers(tmp_path: Path) -> None:
     class Pair:
         spec, against = "byol", "simclr"
 
-    found = Pairs(planned, config, store, DATASETS).mcnemar([Pair()])  # type: ignore[list-item]
+    found = Pairs(finished_encoders(planned, store, DATASETS), config, DATASETS).mcnemar([Pair()])  # type: ignore[list-item]
     right = {}
     for run in store.runs():
         (path,) = (run.folder / "features").glob("answers-knn-*.safetensors")

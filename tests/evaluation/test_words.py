@@ -11,7 +11,7 @@ import torch
 
 from dsabench.config.spec import Part
 from dsabench.errors import UsageError
-from dsabench.evaluation.inputs import Inputs
+from dsabench.evaluation.inputs import FEATURES, Inputs
 from dsabench.evaluation.words import CORE, EVALUATORS, asked, resolved
 from dsabench.metrics import METRICS, measure
 from dsabench.probes import PROBES
@@ -61,21 +61,27 @@ def test_an_entry_is_whole(name: str) -> None:
     assert entry.kind == ("probe" if name in PROBES else "metric")
     assert entry.tier in ("core", "extra")
     assert entry.needs
-    assert set(entry.needs) <= {"train", "val", "test", "encoder", "views"}
+    assert set(entry.needs) <= {"train", "val", "test", "encoder", "views", "images"}
     assert all(text.strip() for text in (entry.summary, entry.label, entry.source))
     assert "\n" not in entry.summary
     function = load(EVALUATORS, "probe", name)
     assert function.__doc__
     parameters = inspect.signature(function.of if entry.kind == "metric" else function).parameters
-    facts = ("samples",) if entry.kind == "metric" else ("train", "val", "test", "seed")
+    facts = ("samples",) if entry.kind == "metric" else ("train", "val", "test", "seed", "subject")
     options = {option: found.default for option, found in parameters.items() if option not in facts}
     assert options == dict(entry.options)
 
 
-@pytest.mark.parametrize("name", EVALUATORS)
+# Three classes do not make five ways.
+ASKED = {"episodes": Part("episodes", {"ways": 3, "episodes": 20})}
+OF_FEATURES = [name for name, entry in EVALUATORS.items() if set(entry.needs) <= set(FEATURES)]
+
+
+@pytest.mark.parametrize("name", OF_FEATURES)
 def test_what_an_entry_needs_is_enough(name: str) -> None:
     entry = EVALUATORS[name]
-    result = INPUTS.result(resolved(Part(name)), seed=0)
+    part = resolved(ASKED.get(name, Part(name)))
+    result = INPUTS.result(part, seed=0)
     found = scores_of(result, INPUTS.test.y)
     assert found
     if entry.kind == "metric":
@@ -88,7 +94,14 @@ def test_what_an_entry_needs_is_enough(name: str) -> None:
     # What is not declared may be anything.
     nothing = Features(torch.full((1, 1), torch.nan), torch.zeros(1, dtype=torch.int64))
     given = {split: getattr(INPUTS, split) if split in entry.needs else nothing for split in ("train", "val", "test")}
-    assert scores_of(Inputs(**given).result(resolved(Part(name)), seed=0), INPUTS.test.y) == found
+    assert scores_of(Inputs(**given).result(part, seed=0), INPUTS.test.y) == found
+
+
+@pytest.mark.parametrize("name", sorted(EVALUATORS.keys() - set(OF_FEATURES)))
+def test_what_needs_images_says_so_where_there_are_none(name: str) -> None:
+    assert EVALUATORS[name].tier == "extra"
+    with pytest.raises(ValueError, match=f"{name} needs .*, and there are features alone"):
+        INPUTS.result(resolved(Part(name)), seed=0)
 
 
 def test_words_ask_for_evaluators_once_and_with_all_options() -> None:

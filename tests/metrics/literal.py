@@ -1,4 +1,4 @@
-"""The metrics beyond the core as their papers write them: loops and whole matrices, for tests alone.
+"""The metrics as their papers write them: loops and whole matrices, for tests alone.
 
 Each takes unit rows `u` (N, D), about the first of them so that tight features keep their digits, and classes 0..C-1
 `y` (N,).
@@ -28,6 +28,61 @@ def means_of(u: Array, y: Array) -> Array:
 
 def ratio(over: float, under: float) -> float:
     return over / under if under else math.inf if over else math.nan
+
+
+def intra_class_variance(u: Array, y: Array) -> float:
+    return float(np.mean([np.sum((members - members.mean(axis=0)) ** 2) / len(members) for members in by_class(u, y)]))
+
+
+def inter_class_separation(u: Array, y: Array) -> float:
+    return float(np.mean([np.sum((m - o) ** 2) for m, o in itertools.combinations(means_of(u, y), 2)]))
+
+
+def cdnv(u: Array, y: Array) -> float:
+    mu = means_of(u, y)
+    variances = [np.mean(np.sum((members - m) ** 2, axis=1)) for members, m in zip(by_class(u, y), mu, strict=True)]
+    pairs = itertools.permutations(range(len(mu)), 2)
+    return float(np.mean([ratio(variances[c] + variances[d], 2 * np.sum((mu[c] - mu[d]) ** 2)) for c, d in pairs]))
+
+
+def fisher_ratio(u: Array, y: Array) -> float:
+    mu, centre = means_of(u, y), u.mean(axis=0)
+    between = sum((y == c).sum() * np.outer(m - centre, m - centre) for c, m in enumerate(mu))
+    within = sum(np.outer(row - mu[c], row - mu[c]) for row, c in zip(u, y, strict=True))
+    return ratio(np.trace(between), np.trace(within))
+
+
+def davies_bouldin(u: Array, y: Array) -> float:
+    mu = means_of(u, y)
+    if not np.ptp(mu, axis=0).any():
+        return math.nan
+    radii = [np.mean(np.linalg.norm(members - m, axis=1)) for members, m in zip(by_class(u, y), mu, strict=True)]
+    worst = np.zeros(len(mu))
+    for c, d in itertools.permutations(range(len(mu)), 2):
+        length = np.linalg.norm(mu[c] - mu[d])
+        if length:
+            worst[c] = max(worst[c], (radii[c] + radii[d]) / length)
+    return float(worst.mean())
+
+
+def uniformity(u: Array, y: Array) -> float:
+    return math.log(np.mean([math.exp(-2 * np.sum((a - b) ** 2)) for a, b in itertools.combinations(u, 2)]))
+
+
+def rankme(u: Array, y: Array) -> float:
+    singular = np.linalg.svd(u, compute_uv=False)
+    if not singular.any():
+        return 0.0
+    return math.exp(-sum(p * math.log(p) for p in singular / singular.sum() + 1e-7))
+
+
+def feature_std(u: Array, y: Array) -> float:
+    return float(np.mean([math.sqrt(np.mean((column - column.mean()) ** 2)) for column in u.T]))
+
+
+def alignment(u: Array, y: Array) -> float:
+    pairs = [np.sum((u[i] - u[j]) ** 2) for i, j in itertools.combinations(range(len(y)), 2) if y[i] == y[j]]
+    return float(np.mean(pairs))
 
 
 def directional_cdnv(u: Array, y: Array) -> float:
@@ -90,13 +145,15 @@ def nc2_equinorm(u: Array, y: Array) -> float:
 
 
 def order(distances: Array) -> list[tuple[int, list[int]]]:
-    """The others by distance, as groups of equals: (rank of the first, members)."""
-    groups: dict[float, list[int]] = {}
-    for j in np.argsort(distances):
-        if np.isfinite(distances[j]):
-            groups.setdefault(float(distances[j]), []).append(int(j))
-    starts = np.cumsum([0, *(len(members) for members in groups.values())])
-    return list(zip(starts.tolist(), groups.values(), strict=False))
+    """The others by distance, as groups of equals up to rounding: (rank of the first, members)."""
+    groups: list[tuple[int, list[int]]] = []
+    at = -1.0
+    for rank, j in enumerate(np.argsort(distances)[: np.isfinite(distances).sum()]):
+        if distances[j] > at * (1 + 1e-12) or not groups:
+            at = distances[j]
+            groups.append((rank, []))
+        groups[-1][1].append(int(j))
+    return groups
 
 
 def neighbours(u: Array) -> Array:
@@ -193,7 +250,8 @@ def silhouette(u: Array, y: Array) -> float:
 LITERAL: dict[str, Callable[[Array, Array], float]] = {
     function.__name__: function
     for function in (
-        directional_cdnv, nearest_class_gap, class_overlap, calinski_harabasz, nc1, nc2, nc2_equinorm, r_precision,
-        map_at_k, hubness, effective_rank, alpha_req, anisotropy, intrinsic_dimension, silhouette,
+        intra_class_variance, inter_class_separation, cdnv, fisher_ratio, silhouette, davies_bouldin, uniformity,
+        rankme, feature_std, alignment, directional_cdnv, nearest_class_gap, class_overlap, calinski_harabasz, nc1, nc2,
+        nc2_equinorm, r_precision, map_at_k, hubness, effective_rank, alpha_req, anisotropy, intrinsic_dimension,
     )
 }  # fmt: skip

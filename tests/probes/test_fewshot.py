@@ -11,7 +11,7 @@ from sklearn.preprocessing import normalize
 
 import dsabench.probes.fewshot as module
 from dsabench.probes.base import scores_of
-from dsabench.probes.fewshot import DRAWS, SHOTS, draw
+from dsabench.probes.fewshot import DRAWS, SHOTS, draw, members_of
 from dsabench.types import Features, Score
 
 
@@ -22,6 +22,7 @@ def noisy(n: int, seed: int) -> Features:
 
 
 TRAIN, TEST = noisy(90, 0), noisy(120, 1)
+MEMBERS = members_of(TRAIN.y)
 
 
 def fewshot(train: Features, val: Features, test: Features, *, seed: int, **options: int) -> list[Score]:
@@ -33,7 +34,7 @@ def test_both_classifiers_agree_with_scikit_learn(shots: int) -> None:
     x_train, x_test = normalize(TRAIN.x.double()), normalize(TEST.x.double())
     expected: dict[str, list[float]] = {"centroid": [], "logistic": []}
     for resample in range(DRAWS):
-        drawn = draw(TRAIN.y, shots, 4, resample).numpy()
+        drawn = draw(MEMBERS, shots, 4, resample).numpy()
         centroid = KNeighborsClassifier(1).fit(x_train[drawn].mean(axis=1), range(3))
         logistic = LogisticRegression(tol=1e-9).fit(x_train[drawn.ravel()], TRAIN.y.numpy()[drawn.ravel()])
         expected["centroid"].append(centroid.score(x_test, TEST.y.numpy()))
@@ -55,11 +56,11 @@ def test_scores_come_as_shots_by_classifier_and_more_labels_help() -> None:
 
 
 def test_a_draw_has_the_right_classes_without_repetition_and_reads_labels_alone() -> None:
-    drawn = draw(TRAIN.y, 10, 0, 0)
+    drawn = draw(MEMBERS, 10, 0, 0)
     assert torch.equal(TRAIN.y[drawn], torch.arange(3)[:, None].expand(3, 10))
     assert len(set(drawn.flatten().tolist())) == 30
-    assert torch.equal(drawn, draw(TRAIN.y, 10, 0, 0))
-    others = [draw(TRAIN.y, 10, 1, 0), draw(TRAIN.y, 10, 0, 1)]
+    assert torch.equal(drawn, draw(MEMBERS, 10, 0, 0))
+    others = [draw(MEMBERS, 10, 1, 0), draw(MEMBERS, 10, 0, 1)]
     assert not any(torch.equal(drawn, other) for other in others)
 
 
@@ -85,6 +86,18 @@ def test_fits_that_did_not_converge_are_said(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("dsabench.probes.logistic.MAX_ITERATIONS", 1)
     with pytest.warns(UserWarning, match="50 of 50 logistic fits of the fewshot probe did not converge"):
         fewshot(TRAIN, TEST, TEST, seed=0)
+
+
+def test_members_are_positions_in_their_order() -> None:
+    y = torch.randint(7, (500,), generator=torch.Generator().manual_seed(0))
+    expected = [np.flatnonzero(y.numpy() == label) for label in range(7)]
+    assert all(np.array_equal(*pair) for pair in zip(members_of(y), expected, strict=True))
+
+
+def test_blocks_of_queries_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = fewshot(TRAIN, TEST, TEST, seed=0)
+    monkeypatch.setattr(module, "QUERY_ROWS", 17)
+    assert fewshot(TRAIN, TEST, TEST, seed=0) == whole
 
 
 def test_another_number_of_draws_is_said() -> None:

@@ -50,6 +50,14 @@ def test_c_is_the_smallest_of_the_best_on_validation() -> None:
     assert score.value == pytest.approx(rows[best][1], abs=1e-12)
 
 
+def test_copies_in_files_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = module.fit_linear(TRAIN, VAL, TEST)
+    monkeypatch.setattr("dsabench.files.RESIDENT_BYTES", 0)
+    mapped = module.fit_linear(TRAIN, VAL, TEST)
+    assert mapped.c == held.c
+    assert torch.equal(mapped.logits, held.logits)
+
+
 def test_a_tie_goes_to_the_stronger_regularisation() -> None:
     y = torch.arange(30) % 3
     easy = Features(torch.eye(3)[y], y)

@@ -73,6 +73,12 @@ def test_calibration_and_agreement_are_those_of_the_linear_probe(number: int) ->
     assert values(nc4(train, val, test, seed=0))["nc4"] == pytest.approx(agreed.mean(), abs=1.01 / len(agreed))
 
 
+def test_blocks_do_not_matter_to_the_nearest_class_means(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = values(nc4(*splits(2), seed=0))
+    monkeypatch.setattr("dsabench.probes.linear_scores.BLOCK_ROWS", 7)
+    assert values(nc4(*splits(2), seed=0)) == whole
+
+
 def test_ece_is_the_literal_sum() -> None:
     for seed in range(200):
         draw = np.random.default_rng(seed)

@@ -65,8 +65,8 @@ def test_too_few_seeds_are_told_with_how_many_would_do(n_pairs: int) -> None:
     ]
     (table,) = paired_tables(pair)
     assert {row[-1] for section in table.sections for row in section.rows} == {Verdict("too few")}
-    assert f"secondary: none of them can reach .05 with {n_pairs} seeds; 8 would do" in table.notes
-    assert (f"primary: cannot reach .05 with {n_pairs} seeds; {max(6, n_pairs + 1)} would do") in table.notes
+    assert f"secondary: {n_pairs} seeds are too few, 8 would do (all of them)" in table.notes
+    assert f"primary: {n_pairs} seeds are too few, {max(6, n_pairs + 1)} would do" in table.notes
 
 
 def test_pairs_that_share_a_baseline_are_one_family_and_others_are_not() -> None:
@@ -85,7 +85,7 @@ def test_so_many_seeds_would_do_for_so_many_pairs() -> None:
     few = replace(PRIMARY, n_pairs=7, p_pairs=4 / 64, can_reach_05=False, verdict="too few")
     pairs = [replace(few, spec=f"arm{i}") for i in range(4)]
     assert {one.would_do for one in effects(pairs)} == {8}
-    assert "7 seeds cannot reach .05 after Holm over 4 pairs, 8 would do" in finding(pairs)
+    assert "7 seeds are too few after Holm over 4 pairs, 8 would do" in finding(pairs)
     # An arm of one seed so far is adjusted for nowhere, and counts as soon as it has more.
     one_seed = replace(few, spec="arm4", n_seeds=1, n_pairs=1, p=1.0, p_pairs=None)
     told = effects([*pairs, one_seed])
@@ -131,7 +131,7 @@ def test_skewed_differences_are_named_where_a_test_judges_them() -> None:
     ("share", "ends", "text"),
     [
         (0.724, (0.601, 0.809), "72% (95% interval 60 to 81)"),
-        (-0.004, (-0.3, -0.001), "0% (95% interval -30 to 0)"),
+        (-0.004, (-0.3, -0.001), "-.4% (95% interval -30 to -.1)"),
         (0.38, (-math.inf, math.inf), "38% (95% interval unbounded)"),
         (0.38, (None, None), "38%"),
     ],

@@ -39,8 +39,7 @@ def test_finding_states_gains_nulls_and_too_few_seeds_as_plainly() -> None:
         "p = .031, 6 seeds): better.",
         "a against b on cdnv (.168 -> .165; difference -.003; exact 95% interval -.010 to +.004, p = .438, 6 seeds): "
         "a difference is not shown.",
-        "simclr+dsa against c on cdnv (.168 -> .117; difference -.051; 3 seeds cannot reach .05, 6 would do): "
-        "too few seeds.",
+        "simclr+dsa against c on cdnv (.168 -> .117; difference -.051; 3 seeds are too few, 6 would do): too few.",
         "simclr+dsa lowers kNN (k=20) accuracy against d by .6 points (98.9% -> 98.3%; exact 95% interval -1.2 "
         "to -.2 points, p < .001, 20 seeds): worse.",
     ]

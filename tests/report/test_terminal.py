@@ -209,7 +209,7 @@ def test_comparison_puts_the_primary_first_and_limits_only_secondary_metrics() -
     assert "kNN" not in text
     assert "Holm over 11 secondary metrics" in text
     assert "9 more left out of this table" in text
-    assert "none of them can reach .05 with 6 seeds; 9 would do" in text
+    assert "secondary: 6 seeds are too few, 9 would do (all of them)" in text
 
 
 def test_comparison_survives_options_in_brackets_and_unbounded_intervals() -> None:
@@ -222,7 +222,7 @@ def test_comparison_survives_options_in_brackets_and_unbounded_intervals() -> No
     assert spec in " ".join(text.split())
     assert "unbounded" in text
     assert "too few" in text
-    assert "cannot reach .05 with 3 seeds; 6 would do" in text
+    assert "3 seeds are too few, 6 would do" in text
 
 
 def test_listing_keeps_brackets_wraps_and_says_when_there_is_nothing() -> None:
@@ -231,6 +231,13 @@ def test_listing_keeps_brackets_wraps_and_says_when_there_is_nothing() -> None:
     assert "[lambda1]" in text
     assert text.splitlines()[0].split() == ["name", "summary"]
     assert rendered(lambda console: print_listing(console, "runs", [])) == "no runs yet\n"
+
+
+def test_metrics_are_listed_with_formula_cost_and_source() -> None:
+    entry = {"name": "cdnv", "summary": "crowding", "formula": "V / d^2", "direction": "lower", "cost": "O(N D)"}
+    lines = rendered(lambda console: print_listing(console, "metrics", [entry | {"source": "2112.15121"}])).splitlines()
+    assert [line.strip() for line in lines[2:4]] == ["cdnv ↓ crowding", "V / d^2; O(N D); 2112.15121"]
+    assert "N samples" in " ".join(lines[4:])
 
 
 def test_computing_tables_waits_for_nothing_heavy() -> None:

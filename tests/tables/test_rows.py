@@ -1,3 +1,4 @@
+import csv
 import math
 import subprocess
 import sys
@@ -11,7 +12,17 @@ from hypothesis import strategies as st
 
 from dsabench.errors import DataError
 from dsabench.files import canonical_json
-from dsabench.tables.rows import COLUMNS, KEY, SCHEMA_VERSION, Row, check_unique, comparable, read_csv, write_csv
+from dsabench.tables.rows import (
+    COLUMNS,
+    KEY,
+    SCHEMA_VERSION,
+    Row,
+    check_unique,
+    comparable,
+    csv_text,
+    read_csv,
+    write_csv,
+)
 
 GOLDEN = Path(__file__).parent / "golden" / "results.csv"
 PROMISED = (
@@ -20,7 +31,7 @@ PROMISED = (
     "peak_mem_mb, config_hash, git_sha, git_dirty, dsabench_version, torch_version, device, n_devices, precision, "
     "threads, deterministic, augment, prior, labels_used, started_utc, capability, blas, eval_device, trained_on, "
     "preprocess, tuning, batch_size, train_images, image_size, lr, "
-    "similar_precision, note"
+    "similar_precision, note, spec"
 )
 ROW = Row(
     schema_version=SCHEMA_VERSION,
@@ -136,11 +147,12 @@ def test_no_cell_can_run_as_a_formula(tmp_path: Path) -> None:
     [
         ("schema_version,run_id", "schema_version,run", "missing: run_id; unexpected: run"),
         ("run_id,method", "method,run_id", "another order"),
-        ("\n3,", "\n7,", "schema_version 7, this dsabench reads 3"),
+        ("\n4,", "\n7,", "schema_version 7, this dsabench reads 2 to 4"),
         (",true,ok,", ",TRUE,ok,", "row 1: higher_is_better cannot be 'TRUE'"),
         (",0.30000000000000004,", ",0.3O,", "row 1: value cannot be '0.3O'"),
         (",resnet-small,3,", ",resnet-small,,", "row 1: seed cannot be ''"),
-        (",resnet-small,3,", ",resnet-small,", "row 1 has 48 cells instead of 49"),
+        (",resnet-small,3,", ",resnet-small,", "row 1 has 49 cells instead of 50"),
+        (",simclr+dsa[lambda1=5]", ",simclr", r"row 1: spec cannot be 'simclr' of simclr\+dsa\[lambda1=5\]"),
         ('"{""classifier', '"{"classifier', "no table of dsabench"),
     ],
 )
@@ -163,6 +175,17 @@ def test_a_table_of_schema_2_is_read_with_what_came_later_empty(tmp_path: Path) 
     assert {row.n for row in rows} == {359}
 
 
+def test_a_table_of_schema_3_differs_in_the_spec_that_its_halves_imply(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    write_csv([replace(ROW, schema_version=3), replace(FAILED, schema_version=3)], path)
+    with path.open(newline="") as file:
+        lines = [line[:-1] for line in csv.reader(file)]
+    path.write_text(csv_text(lines[0], lines[1:]))
+    rows = read_csv(path)
+    assert rows == [replace(ROW, schema_version=3), replace(FAILED, schema_version=3)]
+    assert [row.spec for row in rows] == ["simclr+dsa[lambda1=5]", "simclr"]
+
+
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"a,b\n1,2\n"])
 def test_read_csv_refuses_other_files(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "rows.csv"
@@ -182,7 +205,7 @@ def test_check_unique_names_the_repeated_value() -> None:
 def test_comparable_ignores_cost_and_provenance_of_time_alone() -> None:
     other = replace(ROW, wall_s=1.0, images_per_s=None, peak_mem_mb=2.0, git_sha="x", git_dirty=True, started_utc="")
     assert comparable(replace(other, epochs=1, images_seen=2)) == comparable(ROW)
-    for name in set(COLUMNS) - {"epochs", "images_seen", "wall_s", "images_per_s", "peak_mem_mb"}:
+    for name in set(COLUMNS) - {"spec", "epochs", "images_seen", "wall_s", "images_per_s", "peak_mem_mb"}:
         if not name.startswith("git_") and name != "started_utc":
             assert comparable(replace(ROW, **{name: "another"})) != comparable(ROW), name
     assert comparable(replace(ROW, value=float("nan"))) == comparable(replace(ROW, value=float("nan")))

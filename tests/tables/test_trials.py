@@ -32,11 +32,12 @@ def test_a_failed_trial_counts_as_one_that_answers_nothing() -> None:
 
 
 def test_the_table_has_every_trial_of_every_arm(tmp_path: Path) -> None:
-    dsa = replace(FIRST, options={"method.lr": 0.002, "regularizer.k": 20}, spec="simclr+dsa")
+    dsa = replace(FIRST, options={"method.lr": 0.002, "regularizer.k": 20}, spec="simclr+dsa", cdnv=(0.25, 0.75))
     arms = {"simclr": [FIRST, FAILED], "simclr+dsa": [dsa]}
     write_trials(arms, (10, 11), tmp_path / "trials.csv")
     with (tmp_path / "trials.csv").open() as file:
         rows = list(csv.DictReader(file))
+    assert [row["cdnv"] for row in rows] == ["", "", "0.5"]
     assert [(row["arm"], row["trial"]) for row in rows] == [("simclr", "0"), ("simclr", "1"), ("simclr+dsa", "0")]
     assert (
         rows[1]

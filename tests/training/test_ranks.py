@@ -15,26 +15,35 @@ import pytest
 import torch
 from command import dsabench
 
+from dsabench.config.spec import Part
+from dsabench.data import Datasets
+from dsabench.evaluation import features
+from dsabench.evaluation.encoder import run_encoder
+from dsabench.evaluation.features import FeatureStore, is_whole
 from dsabench.training.checkpoint import read_checkpoint, tensors_sha256
+from dsabench.training.run import Run
 
 # What each of the two processes does, and prints as one line of JSON at its end.
 PROGRAM = """
-import json, os, signal, sys
-from contextlib import suppress
+import json, os, shutil, sys, time
 from pathlib import Path
 
 import torch
 from dsabench.config.plan import plan
 from dsabench.config.request import Request
-from dsabench.config.spec import parse_spec
+from dsabench.config.spec import Part, parse_spec
 from dsabench.data import Datasets
 from dsabench.data.data_config import DataConfig
-from dsabench.errors import DataError, Interrupted, RunFailed
+from dsabench.errors import DataError, Interrupted, ProcessLost, RunFailed
+from dsabench.evaluation import features
+from dsabench.evaluation.encoder import run_encoder
+from dsabench.evaluation.features import FeatureStore
+from dsabench.gather import gather_share, share_of
 from dsabench.launch import work
 from dsabench.signals import Stop
 from dsabench.training import loop
 from dsabench.training.checkpoint import tensors_sha256
-from dsabench.training.ranks import Ranks, make_fabric
+from dsabench.training.ranks import Ranks, make_fabric, wait_at_most
 from dsabench.training.store import Store
 
 runs, said, updates = Path(sys.argv[1]), {}, []
@@ -64,7 +73,7 @@ def fail():
 
 
 said["gathered"] = [
-    ranks.gather(torch.tensor([[i, 10 * i] for i in ranks.share(n)], dtype=torch.int64).reshape(-1, 2), n).tolist()
+    gather_share(torch.arange(n)[share_of(n), None] * torch.tensor([1, 10]), n).tolist()
     for n in (1, 5, 6, 7)
 ]
 said["agreed"] = ranks.agree(rank == 1, 7 - rank, 0)
@@ -72,9 +81,7 @@ said["mean"] = ranks.mean(torch.tensor([1.0 + rank, 3.0])).tolist()
 said["nan"] = ranks.mean(torch.tensor([float("nan") if rank else 1.0])).tolist()
 said["by_writer"] = ranks.by_writer(lambda: rank)
 said["failed"] = raised(lambda: ranks.by_writer(fail))
-own = [torch.full((2, 3), rank), torch.tensor(float(rank)), torch.full((4,), 5.0 + rank)]
-ranks.align(own)
-said["aligned"] = [tensor.tolist() for tensor in own]
+said["equal"] = [ranks.are_equal(7), ranks.are_equal(rank)]
 
 fit, step, states = work.fit, loop.step, []
 
@@ -93,10 +100,18 @@ def train(name, before_step, stop):
     try:
         run, reused = work.train(config, work.Workshop(Store(runs / name), datasets, stop, updates.append))
         said[name] = {"reused": reused, "state": run.state}
-    except (Interrupted, RunFailed) as error:
+    except (Interrupted, ProcessLost, RunFailed) as error:
         said[name] = {"error": str(error), "code": error.exit_code}
     said[name]["weights"] = tensors_sha256(states[-1].modules())
     said[name]["batch"] = len(next(iter(loop.batches(states[-1], 0))).index)
+
+
+def extracted(run):
+    features.BATCH_SIZE = 50
+    store = FeatureStore(run_encoder(run, datasets), datasets.load(request.data), torch.device("cpu"))
+    for name in ("train", "test"):
+        store.extract_together(Part("backbone"), name, ranks)
+    return [str(store.path(Part("backbone"), name).name) for name in ("train", "test")]
 
 
 def interrupt(state):
@@ -112,14 +127,32 @@ def ruin(state):
 
 
 train("whole", lambda state: None, Stop())
+said["extracted"] = extracted(Store(runs / "whole").run(config))
 loop.CHECKPOINT_S = 0.0 if rank == 0 else 1e9
 stop = Stop()
 train("stopped", interrupt, stop)
 said["between"] = said.pop("stopped")
+if rank == 0:
+    shutil.copytree(runs / "stopped", runs / "moved")
 train("stopped", lambda state: None, Stop())
 train("ruined", ruin, Stop())
 said["updates"] = len(updates)
-print(json.dumps(said))
+
+
+def hang(state):
+    if state.position.step == 3 and rank == 1:
+        print(json.dumps(said), flush=True)
+        time.sleep(20)
+        os._exit(0)
+
+
+# All that is left waits no longer than this.
+wait_at_most(4)
+begun = time.monotonic()
+train("hanging", hang, Stop())
+said["lost_s"] = time.monotonic() - begun
+print(json.dumps(said), flush=True)
+os._exit(0)
 """
 
 
@@ -172,7 +205,7 @@ def test_processes_agree_and_share_what_one_of_them_knows(told: list[dict[str, A
         assert math.isnan(said["nan"][0])
         assert said["by_writer"] == 0
         assert said["failed"] == "of 0"
-        assert said["aligned"] == [[[0, 0, 0], [0, 0, 0]], 0.0, [5.0] * 4]
+        assert said["equal"] == [True, False]
 
 
 def test_two_processes_train_and_save_one_run(told: list[dict[str, Any]], runs: Path) -> None:
@@ -191,12 +224,32 @@ def test_two_processes_train_and_save_one_run(told: list[dict[str, Any]], runs: 
     # The log is of both: it would have DSA's pairs of 64 images, and the mean of both losses.
     assert [row["epoch"] for row in meta["log"]] == [1.0, 2.0]
     assert all(row["similar_precision"] > 0 for row in meta["log"])
-    assert {path.name for path in folder.iterdir()} == {"run.json", "config.toml", "log.csv", "checkpoints", ".lock"}
+    assert {path.name for path in folder.iterdir()} == {
+        *("run.json", "config.toml", "log.csv", "checkpoints", "features", ".claim-000001.json")
+    }
     # One of them alone tells the user.
     assert told[0]["updates"] > 0
     assert told[1]["updates"] == 0
     evaluated = dsabench("eval", folder, "--probe", "knn5", "--json")
     assert evaluated.code == 0, evaluated.err
+
+
+def test_two_processes_extract_features_as_one_does(
+    told: list[dict[str, Any]], runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(features, "BATCH_SIZE", 50)
+    run = Run.load(folder_of(runs / "whole"))
+    datasets = Datasets(offline=True)
+    store = FeatureStore(run_encoder(run, datasets), datasets.load(run.config.data), torch.device("cpu"))
+    assert store.encoder.folder is not None
+    for name, split in zip(told[0]["extracted"], ("train", "test"), strict=True):
+        path = store.encoder.folder / name
+        assert is_whole(path)
+        together = path.read_bytes()
+        path.unlink()
+        store.get(Part("backbone"), split)
+        assert path.read_bytes() == together
+    assert not list(store.encoder.folder.glob("*.part*"))
 
 
 def test_a_stop_in_one_process_ends_both_after_a_checkpoint_and_the_run_goes_on(
@@ -221,3 +274,36 @@ def test_a_loss_that_is_not_finite_in_one_process_fails_both(told: list[dict[str
     for said in told:
         assert "the loss is not finite at step 2 " in said["ruined"]["error"]
     assert json.loads((folder_of(runs / "ruined") / "run.json").read_text())["status"] == "failed"
+
+
+def test_a_stopped_run_goes_on_in_one_process_with_the_same_batches(runs: Path, told: list[dict[str, Any]]) -> None:
+    spec = ("--method", "byol+dsa[start=0.4]", "--dataset", "synthetic", "--image-size", 8, "--backbone", "resnet8w16")
+    size = ("--epochs", 2, "--batch-size", 64, "--device", "cpu")
+    done = dsabench("pretrain", *spec, *size, "--runs", runs / "moved", "--json")
+    assert done.code == 0, done.err
+    state = json.loads((folder_of(runs / "moved") / "run.json").read_text())
+    assert (state["status"], state["n_devices"], state["run_id"]) == (
+        "finished",
+        1,
+        folder_of(runs / "whole").name[-12:],
+    )
+    logs = [
+        read_checkpoint(folder_of(runs / name) / "checkpoints" / "step-00000008.safetensors")[1]["log"]
+        for name in ("whole", "moved")
+    ]
+    for one, other in zip(*logs, strict=True):
+        # What is rounded otherwise for three steps of AdamW has grown by then.
+        assert other["loss"] == pytest.approx(one["loss"], rel=1e-3)
+        assert other["similar_precision"] == pytest.approx(one["similar_precision"], abs=0.05)
+
+
+def test_a_process_that_hangs_ends_the_run_and_leaves_a_sound_checkpoint(
+    told: list[dict[str, Any]], runs: Path
+) -> None:
+    said = told[0]
+    assert "another process of this run ended or did not answer" in said["hanging"]["error"]
+    assert said["lost_s"] < 30
+    state = json.loads((folder_of(runs / "hanging") / "run.json").read_text())
+    assert state["status"] == "interrupted"
+    _, meta = read_checkpoint(folder_of(runs / "hanging") / "checkpoints" / state["checkpoints"][-1]["file"])
+    assert meta["step"] in (1, 2, 3)

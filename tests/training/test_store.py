@@ -41,7 +41,7 @@ def version1(tmp_path: Path) -> Path:
 def test_runs_of_version_1_are_listed_shown_and_reused(version1: Path, tmp_path: Path) -> None:
     before = sorted(path.name for path in version1.glob("*/*/*"))
     listed = json.loads(dsabench("list", "runs", "--runs", version1, "--json").out)
-    assert sorted(one["summary"].split(",")[0] for one in listed) == ["random s0", *(f"{spec} s0" for spec in SPECS)]
+    assert sorted((one["spec"], one["seed"]) for one in listed) == [("random", 0), *((spec, 0) for spec in SPECS)]
     assert dsabench("show", "05e40a8cbe85", "--runs", version1).code == 0
     arguments = ("compare", *SPECS, *TINY, "--seeds", "0", "--probe", "knn", "--runs", version1)
     result = dsabench(*arguments, "--output", tmp_path / "table", "--jobs", "1")

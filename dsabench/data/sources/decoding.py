@@ -1,41 +1,36 @@
-"""Reading image files: their common size, and decoding: all at once to one size, or a batch at a time."""
+"""Decoding images: all at once to one size, or a batch at a time."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from dsabench.data.dataset import Files, Picture
+from dsabench.data.dataset import EncodedImages, Picture
 from dsabench.errors import DataError
 
-LARGEST_COMMON_SIZE = 128
-"""Images that all share one square size up to this, in pixels, keep it."""
-
-USUAL_SIZE = 224
 SIXTEEN_BITS = 65535
 # Of images that are longer than so many times their shorter side, only the middle could reach the centre crop.
 LONGEST_STRIP = 16
 _CHUNK = 256
-_BAD_IMAGE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+BAD_IMAGE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
 @dataclass(frozen=True)
 class FileSource:
-    """Files decoded when read, as RGB of `size` x `size` pixels: shorter side to size, then the centre."""
+    """Images decoded when read, as RGB of `size` x `size` pixels: shorter side to size, then the centre."""
 
-    files: Files
+    encoded: EncodedImages
     size: int
 
     def __len__(self) -> int:
-        return len(self.files.paths)
+        return len(self.encoded)
 
     def read(self, index: Tensor) -> Tensor:
         """The images at `index` (B,) as uint8 (B, 3, size, size); DataError names a file that cannot be read."""
@@ -51,53 +46,49 @@ class FileSource:
             yield Picture(pil_to_tensor(image), pil_to_tensor(_square(image, self.size)))
 
     def _decoded(self, index: Tensor) -> Iterator[Image.Image]:
-        return (_decode(self.files.root / self.files.paths[i]) for i in index.tolist())
+        return (_decode(self.encoded, i) for i in index.tolist())
 
     def listing(self) -> Iterator[tuple[str, int]]:
-        """Every image's path below the root and its size in bytes, in order."""
-        for path in self.files.paths:
-            yield path, (self.files.root / path).stat().st_size
+        """Every image's name and its size in bytes, in order."""
+        for position in range(len(self)):
+            yield self.encoded.name(position), self.encoded.n_bytes(position)
 
 
-def decode_all(source: FileSource) -> Tensor:
-    """All images of `source` as one uint8 (N, 3, size, size); Pillow releases the lock, so threads do help."""
+def decode_all(source: FileSource, unreadable: list[str]) -> Tensor:
+    """All images of `source` as one uint8 (N, 3, size, size); what cannot be read is entered in `unreadable`."""
     images = torch.empty(len(source), 3, source.size, source.size, dtype=torch.uint8)
 
-    def fill(part: Tensor) -> None:
-        images[part] = source.read(part)
+    def fill(part: Tensor) -> list[str]:
+        wrong = []
+        for position in part:
+            try:
+                images[position] = source.read(position[None])[0]
+            except DataError as error:
+                wrong.append(str(error))
+        return wrong
 
+    # Pillow releases the lock, so threads do help.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for _ in pool.map(fill, torch.split(torch.arange(len(source)), _CHUNK)):
-            pass
+        for wrong in pool.map(fill, torch.split(torch.arange(len(source)), _CHUNK)):
+            unreadable += wrong
     return images
 
 
-def common_size(groups: Iterable[Files]) -> int:
-    """The one square size that all files share, from their headers alone; `USUAL_SIZE` where there is none."""
-    shared: tuple[int, int] | None = None
-    for files in groups:
-        for path in files.paths:
-            size = _header(files.root / path)
-            shared = shared or size
-            if size != shared or size[0] != size[1] or size[0] > LARGEST_COMMON_SIZE:
-                return USUAL_SIZE
-    return shared[0] if shared else USUAL_SIZE
-
-
-def _header(path: Path) -> tuple[int, int]:
+def header(images: EncodedImages, position: int) -> tuple[tuple[int, int], str]:
+    """The width and height of an image in pixels and its mode, without decoding it; raises DataError."""
     try:
-        with Image.open(path) as image:
-            return image.size
-    except _BAD_IMAGE as error:
-        raise _unreadable(path, error) from error
+        with Image.open(images.open(position)) as image:
+            return image.size, image.mode
+    except BAD_IMAGE as error:
+        raise _unreadable(images, position, error) from error
 
 
-def _decode(path: Path) -> Image.Image:
+def _decode(images: EncodedImages, position: int) -> Image.Image:
     try:
-        with Image.open(path) as opened:
+        with Image.open(images.open(position)) as opened:
             return _in_colour(opened)
-    except _BAD_IMAGE as error:
-        raise _unreadable(path, error) from error
+    except BAD_IMAGE as error:
+        raise _unreadable(images, position, error) from error
 
 
 def _in_colour(image: Image.Image) -> Image.Image:
@@ -134,5 +125,10 @@ def _square(image: Image.Image, size: int) -> Image.Image:
     return image.crop((left, top, left + size, top + size))
 
 
-def _unreadable(path: Path, error: BaseException) -> DataError:
-    return DataError(f"cannot read the image {path}: {error}; repair or remove it")
+def _unreadable(images: EncodedImages, position: int, error: BaseException) -> DataError:
+    return DataError(f"cannot read the image {images.where(position)}: {_reason(error)}; repair or remove it")
+
+
+def _reason(error: BaseException) -> str:
+    """Why Pillow could not; of an image that it does not know, it would name the object that it was given."""
+    return "it is no image that Pillow knows" if isinstance(error, UnidentifiedImageError) else str(error)

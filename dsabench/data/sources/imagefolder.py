@@ -7,23 +7,23 @@ from pathlib import Path
 
 import torch
 
+from dsabench.data.data_config import DataConfig
 from dsabench.data.dataset import DatasetSpec, Files, RawDataset, RawSplit
-from dsabench.data.splits import held_out_count, stratified
 from dsabench.errors import DataError, UsageError
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-TEST_FRACTION = 0.2
 LAYOUT = "expected train/CLASS/*.png and test/CLASS/*.png, or CLASS/*.png alone"
 
 
-def build(data_dir: Path | None, offline: bool) -> RawDataset:
-    """List `data_dir/train` and `data_dir/test` (or `val`); of a single folder of classes a fifth is the test split.
+def build(config: DataConfig, offline: bool) -> RawDataset:
+    """List `train` and `test` (or `val`) in the folder; of a single folder of classes a fifth is the test split.
 
-    Files that are not images, and names that begin with a dot, are ignored. Raises UsageError without `data_dir`,
+    Files that are not images, and names that begin with a dot, are ignored. Raises UsageError without a folder,
     DataError where folders or images are missing or the classes of train and test differ.
     """
-    if data_dir is None:
-        raise UsageError(f"the data set imagefolder needs --data-dir FOLDER; {LAYOUT}")
+    if config.folder is None:
+        raise UsageError(f"the data set {config.name} needs --data-dir FOLDER; {LAYOUT}")
+    data_dir = Path(config.folder)
     if not data_dir.is_dir():
         raise DataError(f"no folder {data_dir}; {LAYOUT}")
     train_dir = data_dir / "train"
@@ -31,51 +31,52 @@ def build(data_dir: Path | None, offline: bool) -> RawDataset:
     if not train_dir.is_dir():
         if test_dir is not None:
             raise DataError(f"{test_dir} has no folder train beside it; {LAYOUT}")
-        return _split(data_dir, _listing(data_dir))
-    train = _listing(train_dir)
+        train_dir = data_dir
+    train, ignored = _listing(train_dir)
     if test_dir is None:
-        return _split(train_dir, train)
-    test = _listing(test_dir)
+        _check_counts(train_dir, train, 3, "one each for training, validation and test")
+        return RawDataset(_labelled(train_dir, train), None, tuple(train), ignored=ignored)
+    test, more_ignored = _listing(test_dir)
     if train.keys() != test.keys():
         raise DataError(
             f"the classes differ: only in {train_dir}: {_names(train.keys() - test.keys())}; "
             f"only in {test_dir}: {_names(test.keys() - train.keys())}"
         )
     _check_counts(train_dir, train, 2, "one to train on and one for validation")
-    return RawDataset(_labelled(train_dir, train), _labelled(test_dir, test), tuple(train))
+    unused = "; val/ is not used" if test_dir.name == "test" and (data_dir / "val").is_dir() else ""
+    return RawDataset(
+        _labelled(train_dir, train),
+        _labelled(test_dir, test),
+        tuple(train),
+        test_from=f"{test_dir.name}/{' used as test' if test_dir.name == 'val' else unused}",
+        ignored=ignored + more_ignored,
+    )
 
 
-def _listing(folder: Path) -> dict[str, tuple[str, ...]]:
-    """Class -> paths of its images relative to `folder`, both sorted, so that no listing order matters."""
+def _listing(folder: Path) -> tuple[dict[str, tuple[str, ...]], int]:
+    """Class -> paths of its images relative to `folder`, both sorted, so that no listing order matters; and how many
+    files were ignored."""
     names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     if len(names) < 2:
         raise DataError(f"{folder} has {len(names)} folders of classes, but two are needed; {LAYOUT}")
-    return {name: _images(folder, name) for name in names}
+    found = {name: _images(folder, name) for name in names}
+    return {name: images for name, (images, _) in found.items()}, sum(ignored for _, ignored in found.values())
 
 
-def _images(folder: Path, name: str) -> tuple[str, ...]:
-    found = [
-        Path(parent, file).relative_to(folder).as_posix()
-        for parent, _, files in os.walk(folder / name)
-        for file in files
-        if not file.startswith(".") and Path(file).suffix.lower() in SUFFIXES
-    ]
+def _images(folder: Path, name: str) -> tuple[tuple[str, ...], int]:
+    found, ignored = [], 0
+    for parent, _, files in os.walk(folder / name):
+        for file in files:
+            if not file.startswith(".") and Path(file).suffix.lower() in SUFFIXES:
+                found.append(Path(parent, file).relative_to(folder).as_posix())
+            else:
+                ignored += 1
     for path in found:
         if not (folder / path).is_file():
             raise DataError(f"{folder / path} has the name of an image but is no file; remove it")
     if not found:
         raise DataError(f"no images in {folder / name}; known endings: {_names(SUFFIXES)}")
-    return tuple(sorted(found))
-
-
-def _split(folder: Path, listing: dict[str, tuple[str, ...]]) -> RawDataset:
-    _check_counts(folder, listing, 3, "one each for training, validation and test")
-    everything = _labelled(folder, listing)
-    count = held_out_count(len(everything.labels), len(listing), TEST_FRACTION)
-    held_out = stratified(everything.labels, count, "imagefolder test", leave=2)
-    training = torch.ones(len(everything.labels), dtype=torch.bool)
-    training[held_out] = False
-    return RawDataset(everything.take(training.nonzero().squeeze(1)), everything.take(held_out), tuple(listing))
+    return tuple(sorted(found)), ignored
 
 
 def _check_counts(folder: Path, listing: dict[str, tuple[str, ...]], least: int, why: str) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 
 from dsabench import rng
+from dsabench.data.data_config import DataConfig
 from dsabench.data.dataset import DatasetSpec, RawDataset, RawSplit
 
 SIZE = 16
@@ -14,7 +13,7 @@ COLOURS = ((1.0, 0.2, 0.2), (0.2, 1.0, 0.2), (0.2, 0.3, 1.0), (1.0, 1.0, 0.2))
 RADII = (3.0, 4.0, 5.0, 6.0)
 
 
-def build(data_dir: Path | None, offline: bool) -> RawDataset:
+def build(config: DataConfig, offline: bool) -> RawDataset:
     """320 images to train on and hold out from, 64 to test; as many of each of the four classes."""
     classes = ("red", "green", "blue", "yellow")
     return RawDataset(_blobs(320, "train"), _blobs(64, "test"), classes)

@@ -54,8 +54,8 @@ def reference_views(images: Tensor | ImageSource, batch: Batch) -> list[Tensor]:
     rows = []
     for position, (original, square) in enumerate(pictures(images, index)):
         row = [square]
-        for policy, size, name in draws:
-            with rng.forked_cpu(*name, position):
-                row.append(reference_transform(policy, size)(original))
+        for draw in draws:
+            with rng.forked_cpu(*draw.name, draw.start + position):
+                row.append(reference_transform(draw.policy, draw.size)(original))
         rows.append(row)
     return [torch.stack(column) for column in zip(*rows, strict=True)]

@@ -71,12 +71,14 @@ _SYMMETRIC = ViewPolicy(jitter=(0.8, 0.8, 0.8, 0.2), blur_p=0.5)
 # of SwAV (arXiv 2006.09882, appendix A: 2 of 224 px, 6 of 96 px) with the colours of "symmetric"; on eight pixels its
 # crops of a twentieth of the area show nothing, so "digits_multicrop" cuts larger ones.
 # "weak_strong", a weak view for a teacher and a strong one for its student, is solo-learn's recipe for ReSSL on CIFAR
-# (arXiv 2107.09282): crops and flips for the one, all but solarize for the other.
+# (arXiv 2107.09282): crops and flips for the one, all but solarize for the other. "crops" is the former alone, which
+# fine-tuning sees.
 POLICIES: dict[str, ViewPolicies] = {
     "digits": _alike(_DIGITS),
     "digits_multicrop": _alike(_DIGITS, LocalCrops(replace(_DIGITS, crop_scale=(0.25, 0.6)), count=4, share=0.5)),
     "digits_weak_strong": ViewPolicies(replace(_DIGITS, jitter_p=0.0, rotate_degrees=0.0, noise_std=0.0), _DIGITS),
     "weak_strong": ViewPolicies(ViewPolicy(grey_p=0.0), replace(_ASYMMETRIC, blur_p=0.5)),
+    "crops": _alike(ViewPolicy(grey_p=0.0)),
     "asymmetric": ViewPolicies(_ASYMMETRIC, replace(_ASYMMETRIC, solarize_p=0.2)),
     "symmetric": _alike(_SYMMETRIC),
     "weak": _alike(ViewPolicy(jitter=(0.4, 0.4, 0.4, 0.1), blur_p=0.5)),

@@ -31,9 +31,9 @@ class BoxDraws(NamedTuple):
     shape: Tensor
     corner: Tensor
 
-    def of(self, image: int) -> BoxDraws:
-        """Those of one image of the batch."""
-        return BoxDraws(self.shape[:, :, image : image + 1], self.corner[:, image : image + 1])
+    def of(self, images: slice) -> BoxDraws:
+        """Those of some images of the batch."""
+        return BoxDraws(self.shape[:, :, images], self.corner[:, images])
 
 
 def draw_boxes(batch: int, generator: torch.Generator) -> BoxDraws:
@@ -42,22 +42,13 @@ def draw_boxes(batch: int, generator: torch.Generator) -> BoxDraws:
     return BoxDraws(shape, torch.rand(2, batch, generator=generator))
 
 
-def random_boxes(
-    batch: int,
-    height: int,
-    width: int,
-    scale: tuple[float, float],
-    ratio: tuple[float, float],
-    generator: torch.Generator,
-) -> Boxes:
-    """Draw crops of images of one size by the law of torchvision's RandomResizedCrop.get_params."""
-    return fit_boxes(draw_boxes(batch, generator), height, width, scale, ratio)
-
-
 def fit_boxes(
     draws: BoxDraws, height: int, width: int, scale: tuple[float, float], ratio: tuple[float, float]
 ) -> Boxes:
-    """The crops that `draws` stand for in images of `height` x `width` pixels."""
+    """The crops that `draws` stand for in images of `height` x `width` pixels.
+
+    With `draw_boxes` it is the law of torchvision's RandomResizedCrop.get_params.
+    """
     area = height * width * (scale[0] + (scale[1] - scale[0]) * draws.shape[0])
     low, high = math.log(ratio[0]), math.log(ratio[1])
     root_aspect = torch.exp(0.5 * (low + (high - low) * draws.shape[1]))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dsabench.checks import require, require_word
-from dsabench.gather import gather_rows
+from dsabench.gather import gather_rows, gather_share, own_rows, share_of, world_size
 from dsabench.registry import Scalar
 from dsabench.regularizers.base import Regularizer, RegularizerFacts
 from dsabench.regularizers.dsa.adjustment import pair_terms
@@ -25,7 +25,8 @@ from dsabench.regularizers.dsa.neighbourhoods import (
 from dsabench.regularizers.dsa.pairs import PairNetwork
 from dsabench.regularizers.dsa.priors import build_prior, count_nonfinite, prior_facts
 from dsabench.regularizers.dsa.queue import FeatureQueue
-from dsabench.types import LabelledViews, MethodOutput, Views
+from dsabench.transfer import send
+from dsabench.types import LabelledViews, MethodOutput, Views, widened
 
 # What `adjust` leaves of M: all of it, only what pulls, only what pushes.
 BOUNDS = {"both": (0.0, 1.0), "pull": (0.5, 1.0), "push": (0.0, 0.5)}
@@ -44,20 +45,17 @@ class DSA(Regularizer):
         ...
         dsa.after_step((step + 1) / steps)
 
-    Construction: `encoder` is the backbone that is trained, images (B, C, H, W) to features (B, `feature_dim`), which
-    the `ema` prior copies and follows; `embedding_dim` is the width P of the embeddings. What trains of the module is
-    its pair network, at a learning rate of its own: `dsabench pretrain` gives it AdamW at 1e-2 without decay.
-
     Call: `forward(output, views, progress)` of a `MethodOutput`, whose embeddings `z1`, `z2` (B, P) need no
     normalisation, the `Views` that they are of, and the share of training done, in [0, 1]. It returns the weighted
     terms, each a scalar to be added to the loss: `dsa_adjust`, lambda1 times the adjustment loss on the embeddings of
     both views (0 before `start`), and `dsa_prior`, lambda2 times the root mean square of M - T over the pairs, which
     trains the pair network alone. `after_step(progress)` after each optimiser step moves the teacher. What the log
-    shows of the last batch is in `diagnostics`, and the pairs taken for similar are in `similar_pairs` (B, B).
+    shows of the last batch is in `diagnostics`, and the pairs taken for similar are in `similar_pairs` (B, B), of
+    several processes (B, N): their own images' with those of the global batch.
 
-    A neighbourhood holds at most a quarter of the other images (`neighbourhoods.OTHERS_PER_NEIGHBOUR`), so that one
-    neighbour takes a batch of 5 images, the `smallest_batch`; two, below which no two images are similar, take 9, and
-    all of k = 20 take 81. Options:
+    Construction: `encoder` is the backbone that is trained, images (B, C, H, W) to features (B, `feature_dim`), which
+    the `ema` prior copies and follows; `embedding_dim` is the width P of the embeddings. What trains of the module is
+    its pair network, at a learning rate of its own: `dsabench pretrain` gives it AdamW at 1e-2 without decay. Options:
 
     - `lambda1`, `lambda2`: the weights, >= 0; `start`: the share of training before lambda1 is switched on.
     - `prior`: what the neighbourhoods are of: `ema`, `self`, `random`, `frozen:MODEL` or `labels` (see
@@ -75,6 +73,10 @@ class DSA(Regularizer):
     - `shuffle`: whether T is given to the wrong images, at random: as much structure, none of its meaning.
     - `temperature`, `prior_temperature`: of the adjustment loss and of the exponential similarity.
     - `balance`: whether lambda1 is relative to the method's gradient (`Regularizer`).
+
+    A neighbourhood holds at most a quarter of the other images (`neighbourhoods.OTHERS_PER_NEIGHBOUR`), so that one
+    neighbour takes a batch of 5 images, the `smallest_batch`; two, below which no two images are similar, take 9, and
+    all of k = 20 take 81.
 
     Raises ValueError for an option out of its range. Warns, once, where the neighbourhoods of so small a batch say
     nothing. Features of the prior that are not finite raise RunFailed on a CPU; on other devices, where to look would
@@ -141,8 +143,8 @@ class DSA(Regularizer):
         """The weighted terms of a batch, each (), when `progress` in [0, 1] of training is done; see the class."""
         u = self.prior(output, views)
         with torch.autocast(output.z1.device.type, enabled=False):
-            prior, scores = self.relate(gather_rows(u.float()))
-            z = torch.cat([gather_rows(output.z1.float()), gather_rows(output.z2.float())])
+            prior, scores = self.relate(gather_rows(widened(u)))
+            z = torch.cat([gather_rows(widened(output.z1)), gather_rows(widened(output.z2))])
             weight = self.lambda1 if progress >= self.start else 0.0
             pairs = pair_terms(
                 # At weight 0 nothing may reach the student, not even a gradient of zeros.
@@ -159,7 +161,10 @@ class DSA(Regularizer):
 
     @torch.no_grad()
     def relate(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        """Similarity T (N, N) and scores s (N,) from the prior's features `u` (N, P) of the global batch."""
+        """Similarity T (R, N) and scores s (N,) from the prior's features `u` (N, P) of the global batch.
+
+        The rows of T are those of this process's images, all N where there is one process.
+        """
         images, broken = len(u), count_nonfinite(u)
         bank = u if self.queue is None else self.queue.bank(u)
         if self.queue is not None:
@@ -170,26 +175,33 @@ class DSA(Regularizer):
         self.diagnostics = {"dsa_k": u.new_full((), k), "dsa_prior_nonfinite": broken}
         counted = self.similarity in ("nested", "shared") and not self.needs_labels
         self.warn(images, counted)
-        near = nearest(bank, max(k, eta)) if counted or self.scores else None
+        here = own_rows(images // world_size())
+        near = None
+        if counted or self.scores:
+            near = gather_share(nearest(bank, max(k, eta), share_of(len(bank))), len(bank))
+        order = send(torch.randperm(images), u.device) if self.shuffle else torch.arange(images, device=u.device)
+        mine = order[here]
         if self.needs_labels:
             # The classes themselves, not the centred ones of the bank.
-            prior = (u == u.T).to(u.dtype)
+            prior = (u[mine] == u.T).to(u.dtype)
         elif self.similarity == "constant":
-            prior = torch.eye(images, dtype=u.dtype, device=u.device)
+            prior = (mine[:, None] == torch.arange(images, device=u.device)).to(u.dtype)
         elif self.similarity == "exponential":
-            prior = exponential_similarity(bank[:images], bank[:images], self.prior_temperature)
+            prior = exponential_similarity(bank[mine], bank[:images], self.prior_temperature)
         else:
             assert near is not None
-            prior = similarity_of_neighbours(near[:images, :k], len(bank))
+            # Symmetric: its columns are its rows.
+            columns = None if world_size() == 1 and not self.shuffle else mine
+            prior = similarity_of_neighbours(near[:images, :k], len(bank), columns)
             if self.similarity == "nested":
-                inner = similarity_of_neighbours(near[:images, : max(1, k // 2)], len(bank))
+                inner = similarity_of_neighbours(near[:images, : max(1, k // 2)], len(bank), columns)
                 prior = prior.add_(inner).mul_(0.5)
+            prior = prior if columns is None else prior.T.contiguous()
         if self.shuffle:
-            order = torch.randperm(images).to(u.device)
-            prior = prior[order][:, order]
+            prior = prior[:, order]
         if self.scores:
             assert near is not None
-            scores = scores_of_neighbours(near[:, 1 : eta + 1], self.mu, images)
+            scores = gather_share(scores_of_neighbours(near[:, 1 : eta + 1], self.mu, here), images)
         else:
             scores = u.new_ones(images)
         return prior, scores.masked_fill_(broken > 0, torch.nan)
@@ -205,15 +217,17 @@ class DSA(Regularizer):
 
     @torch.no_grad()
     def observe(self, similar: Tensor, scores: Tensor) -> None:
-        """Keep what the log shows of the last batch: the spread of s, and the pairs (N, N) with M > 1/2."""
+        """Keep what the log shows of the last batch: the spread of s, and the pairs (R, N) with M > 1/2."""
         images = len(scores)
         ranked = scores.sort().values
         # The cross-view block holds every ordered pair of images once; an image and itself is no pair.
         self.similar_pairs = similar
+        self.sample_scores = scores if self.scores else None
         self.diagnostics |= {
             "dsa_score_mean": scores.mean(),
             **{f"dsa_score_q{q}": ranked[q * (images - 1) // 100] for q in (10, 50, 90)},
-            "dsa_similar": similar.sum() / max(1, images * (images - 1)),
+            # The log has the mean over the processes, and each has the pairs of its own images.
+            "dsa_similar": world_size() * similar.sum() / max(1, images * (images - 1)),
         }
 
     def after_step(self, progress: float) -> None:

@@ -22,11 +22,14 @@ OTHERS_PER_NEIGHBOUR = 4
 # Cosines (float64) that are held at once: 64 MiB of them.
 BLOCK = 2**23
 
+ALL = slice(None)
 
-def nearest(u: Tensor, k: int) -> Tensor:
-    """Positions (N, k + 1) int64: each sample of `u` (N, D) itself, then its k nearest by cosine, nearest first.
 
-    Copies of a sample never take its own place. Raises ValueError unless 1 <= k <= N - 1.
+def nearest(u: Tensor, k: int, rows: slice = ALL) -> Tensor:
+    """Positions (R, k + 1) int64: each sample of `u` (N, D) itself, then its k nearest by cosine, nearest first.
+
+    For all samples, or for those of `rows` alone: neighbours are looked for among all. Copies of a sample never take
+    its own place. Raises ValueError unless 1 <= k <= N - 1.
     """
     if u.ndim != 2:
         raise ValueError(f"expected features of shape (N, D), got {tuple(u.shape)}")
@@ -36,7 +39,7 @@ def nearest(u: Tensor, k: int) -> Tensor:
     if u.device.type == "mps":
         # No float64 there: a stable sort of float32, and ties are as exact as that leaves them.
         cosine = functional.normalize(u, dim=1)
-        cosine = (cosine @ cosine.T).fill_diagonal_(torch.inf)
+        cosine = (cosine @ cosine.T).fill_diagonal_(torch.inf)[rows]
         return cosine.argsort(dim=1, descending=True, stable=True)[:, : k + 1]
     # The rounded cosine and the position share the 52 bits of a float64, so that no two keys of a row are equal and
     # one topk gives one order.
@@ -44,10 +47,11 @@ def nearest(u: Tensor, k: int) -> Tensor:
     cosine_bits = min(40, 52 - position_bits)
     unit = functional.normalize(u.double(), dim=1)
     position = torch.arange(n, dtype=torch.float64, device=u.device)
-    rows = max(1, BLOCK // n)
-    blocks = []
-    for start in range(0, n, rows):
-        cosine = ((unit[start : start + rows] * 2.0**cosine_bits) @ unit.T).round_()
+    step = max(1, BLOCK // n)
+    first, last, _ = rows.indices(n)
+    blocks = [position.new_empty((0, k + 1), dtype=torch.int64)]
+    for start in range(first, last, step):
+        cosine = ((unit[start : min(start + step, last)] * 2.0**cosine_bits) @ unit.T).round_()
         key = torch.add(-position, cosine, alpha=2.0**position_bits)
         key.diagonal(start).fill_(torch.inf)
         blocks.append(key.topk(k + 1, dim=1).indices)
@@ -55,35 +59,42 @@ def nearest(u: Tensor, k: int) -> Tensor:
 
 
 @torch.no_grad()
-def scores_of_neighbours(near: Tensor, mu: float, first: int | None = None) -> Tensor:
-    """How well connected each sample is, s (N,) float32 in [0, 1]; outliers get little.
+def scores_of_neighbours(near: Tensor, mu: float, rows: slice = ALL) -> Tensor:
+    """How well connected each sample is, s (R,) float32 in [0, 1]; outliers get little.
 
     `near` (N, k) are the positions of the k nearest of each sample, self excluded. With `A` their adjacency and
-    `P = A @ A`, which counts two-step paths, s_i = (1/k) sum_j A_ij [P_ji > mu]. `first` asks for the scores of the
-    first samples alone, among all.
+    `P = A @ A`, which counts two-step paths, s_i = (1/k) sum_j A_ij [P_ji > mu]. `rows` asks for the scores of some
+    samples, among all.
     """
-    n, first = len(near), len(near) if first is None else first
-    # Column i of A, for the samples asked for; one column more takes the neighbours that are not.
-    points_to = torch.zeros(n, first + 1, dtype=torch.bool, device=near.device)
-    points_to.scatter_(1, near.clamp(max=first), True)
+    points_to = pointing_at(near, rows)
     # P_ji = sum over the neighbours l of j of A_li, needed for the neighbours j of i alone.
-    through = near[near[:first]]
-    sample = torch.arange(first, device=near.device)[:, None, None]
+    through = near[near[rows]]
+    sample = torch.arange(len(through), device=near.device)[:, None, None]
     return (points_to[through, sample].sum(dim=2) > mu).float().mean(dim=1)
 
 
 @torch.no_grad()
-def similarity_of_neighbours(near: Tensor, samples: int) -> Tensor:
+def similarity_of_neighbours(near: Tensor, samples: int, columns: Tensor | None = None) -> Tensor:
     """T (N, N) float32 in [0, 1] from shared neighbours: min(1, 2 J) of the Jaccard index J of k-neighbourhoods.
 
     `near` (N, k) are positions among `samples`, each sample itself one of its k: with A their adjacency and
-    I = A A^T, J = I / (2k - I), and T_ii = 1.
+    I = A A^T, J = I / (2k - I), and T_ii = 1. It is symmetric; `columns` (R,) asks for some of them, T (N, R).
     """
     k = near.shape[1]
-    pointed_at = torch.zeros(samples, len(near), device=near.device).scatter_(0, near.T, 1.0)
+    wanted = near if columns is None else near[columns]
+    pointed_at = torch.zeros(samples, len(wanted), device=near.device).scatter_(0, wanted.T, 1.0)
     # Row i of A A^T is the sum of the k columns of A that i's neighbours are: k N^2 additions instead of N^3 products.
     shared = functional.embedding_bag(near, pointed_at, mode="sum")
     return shared.mul(2.0).div_(shared.neg_().add_(2.0 * k)).clamp_(max=1.0)
+
+
+def pointing_at(near: Tensor, rows: slice) -> Tensor:
+    """Columns `rows` of the adjacency (N, N) bool of `near` (N, k), and one more for the other neighbours."""
+    first, last, _ = rows.indices(len(near))
+    # What lies before the first goes where what lies behind the last does.
+    place = torch.where(near < first, last, near).clamp(max=last) - first
+    columns = torch.zeros(len(near), last - first + 1, dtype=torch.bool, device=near.device)
+    return columns.scatter_(1, place, True)
 
 
 def most_neighbours(samples: int) -> int:

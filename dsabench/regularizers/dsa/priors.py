@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from dsabench.checks import require
 from dsabench.errors import RunFailed
+from dsabench.gather import gather_rows, own_rows, world_size
 from dsabench.regularizers.base import RegularizerFacts
 from dsabench.teachers import make_teacher, update_teacher
 from dsabench.types import LabelledViews, MethodOutput, Views
@@ -119,17 +120,24 @@ class EmaPrior(Prior):
             fresh: Tensor = self.teacher(views.anchor)
             return fresh
         require(len(views.index) == len(views.anchor), "ema_every above 1 needs views with the index of each image")
-        age = self.age[views.index]
-        u = torch.where((age == self.NEVER)[:, None], 0.5 * (output.h1 + output.h2), self.stored[views.index].float())
-        # A share of a fixed size, so that nothing waits for the device to say how many there are.
+        # Of the global batch, so that every process keeps the same.
+        index, here = gather_rows(views.index), own_rows(len(views.index))
+        age = self.age[index]
+        u = torch.where(
+            (age[here] == self.NEVER)[:, None], 0.5 * (output.h1 + output.h2), self.stored[views.index].float()
+        )
+        # A share of a fixed size, so that nothing waits for the device to say how many there are: with several
+        # processes something does, for the oldest need not be spread evenly.
         oldest = age.argsort(descending=True, stable=True)[: -(-len(age) // self.every)]
-        u[oldest] = self.teacher(views.anchor[oldest]).float()
+        own = oldest
+        if world_size() > 1:
+            own = oldest[(oldest >= here.start) & (oldest < here.stop)] - here.start
+        u[own] = self.teacher(views.anchor[own]).float()
         age = torch.where(age == self.NEVER, age, age.add(1).clamp_(max=self.NEVER - 1))
         age[oldest] = 1
-        self.age[views.index] = age
+        self.age[index] = age
         largest = torch.finfo(torch.float16).max
-        seen = views.index[oldest]
-        self.stored[seen] = u[oldest].clamp(-largest, largest).half()
+        self.stored[index[oldest]] = gather_rows(u)[oldest].clamp(-largest, largest).half()
         return u
 
     def after_step(self) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dsabench.checks import require
-from dsabench.gather import gather_rows
+from dsabench.gather import gather_rows, own_rows
 from dsabench.registry import Scalar
 from dsabench.regularizers.base import Regularizer, RegularizerFacts
 from dsabench.regularizers.dsa.definitions import adjustment_loss, exponential_similarity
@@ -106,11 +106,12 @@ class ReferenceDSA(Regularizer):
             squares = (similarity - prior).square().reshape(2, images, 2, images).sum((1, 3))
             distance = squares.clamp_min(torch.finfo(squares.dtype).tiny).sqrt().sum() / 4
             adjustment = adjustment_loss(torch.cat([z1, z2]), similarity, scores, self.temperature)
-        self.similar_pairs = (similarity[:images, images:].detach() > 0.5).fill_diagonal_(False)
+        similar = (similarity[:images, images:].detach() > 0.5).fill_diagonal_(False)
+        self.similar_pairs = similar[own_rows(len(views.anchor))]
         self.diagnostics = {
             "dsa_prior_nonfinite": broken,
             "dsa_score_mean": scores.mean(),
-            "dsa_similar": self.similar_pairs.sum() / max(1, images * (images - 1)),
+            "dsa_similar": similar.sum() / max(1, images * (images - 1)),
         }
         return {
             "dsa_prior": self.weigh("dsa_prior", self.lambda2, distance, output),

@@ -1,126 +1,151 @@
 import os
-import pickle
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from urllib.error import URLError
 
-import numpy as np
 import pytest
 import torch
-from torchvision import datasets
-from torchvision.datasets import cifar, stl10
+from published import SETS, md5, served
+from torchvision.datasets import cifar, flowers102, stl10, svhn
 
 from dsabench.data import load_dataset
 from dsabench.data.data_config import DataConfig
+from dsabench.data.sources import archives
+from dsabench.data.sources.archives import Archive
+from dsabench.data.sources.downloads import PUBLISHED
+from dsabench.data.sources.photographs import PHOTOGRAPHS
 from dsabench.errors import DataError, StorageError
 
-FOLDERS = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python", "stl10": "stl10_binary"}
+ALL = PUBLISHED | PHOTOGRAPHS
 
 
-@pytest.fixture(autouse=True)
-def _any_checksum(monkeypatch: pytest.MonkeyPatch) -> None:
-    def exists(path: str, md5: str) -> bool:
-        return os.path.isfile(path)
+class Site:
+    """The published archives of a set, small, on a server of this machine."""
 
-    monkeypatch.setattr(cifar, "check_integrity", exists)
-    monkeypatch.setattr(stl10, "check_integrity", exists)
+    def __init__(self, folder: Path, name: str, address: str, asked: list[str]) -> None:
+        make, self.counts = SETS[name]
+        self.folder, self.name, self.address, self.asked = folder, name, address, asked
+        self.files = make()
+        for file, content in self.files.items():
+            (folder / file).write_bytes(content)
 
-
-def dump(path: Path, content: dict[str, object]) -> None:
-    path.write_bytes(pickle.dumps(content))
-
-
-def fabricate(root: Path, name: str) -> torch.Tensor:
-    """Files in the original formats; the red channel's first pixel is the label. Returns the test images."""
-    folder = root / FOLDERS[name]
-    folder.mkdir(parents=True)
-    draw = np.random.default_rng(0)
-    side = 96 if name == "stl10" else 32
-    n_classes = 100 if name == "cifar100" else 10
-
-    def images(count: int) -> tuple[np.ndarray, np.ndarray]:
-        labels = np.arange(count) % n_classes
-        pixels = draw.integers(0, 256, (count, 3, side, side), dtype=np.uint8)
-        pixels[:, 0, 0, 0] = labels
-        return pixels, labels
-
-    if name == "cifar10":
-        for batch in range(1, 6):
-            pixels, labels = images(20)
-            dump(folder / f"data_batch_{batch}", {"data": pixels.reshape(20, -1), "labels": labels.tolist()})
-        test, labels = images(20)
-        dump(folder / "test_batch", {"data": test.reshape(20, -1), "labels": labels.tolist()})
-        dump(folder / "batches.meta", {"label_names": [f"class {k}" for k in range(10)]})
-    elif name == "cifar100":
-        for split, count in (("train", 1000), ("test", 100)):
-            test, labels = images(count)
-            dump(folder / split, {"data": test.reshape(count, -1), "fine_labels": labels.tolist()})
-        dump(folder / "meta", {"fine_label_names": [f"class {k}" for k in range(100)]})
-    else:
-        for split, count in (("train", 100), ("test", 20)):
-            test, labels = images(count)
-            # Column by column, and labels from 1: as the original is.
-            test.transpose(0, 1, 3, 2).tofile(folder / f"{split}_X.bin")
-            (labels + 1).astype(np.uint8).tofile(folder / f"{split}_y.bin")
-        (folder / "class_names.txt").write_text("\n".join(f"class {k}" for k in range(10)) + "\n")
-    return torch.from_numpy(test)
+    def publish(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Let the record name this server, and these files' hashes and counts."""
+        record = ALL[self.name]
+        assert [archive.name for archive in record.archives] == list(self.files)
+        published = tuple(Archive((self.address + file,), md5(content)) for file, content in self.files.items())
+        train, val, test = self.counts
+        counts = (train + val + test, 0) if self.name == "eurosat" else (train + val, test)
+        small = replace(record, archives=published, counts=record.counts and counts)
+        monkeypatch.setitem(PUBLISHED if self.name in PUBLISHED else PHOTOGRAPHS, self.name, small)
 
 
-@pytest.mark.parametrize(
-    ("name", "counts"), [("cifar10", (90, 10, 20)), ("cifar100", (900, 100, 100)), ("stl10", (90, 10, 20))]
-)
-def test_files_in_the_original_format(tmp_path: Path, name: str, counts: tuple[int, int, int]) -> None:
-    test_images = fabricate(tmp_path, name)
-    dataset = load_dataset(DataConfig(name=name, folder=str(tmp_path)), offline=True)
-    assert tuple(len(s) for s in (dataset.train, dataset.val, dataset.test)) == counts
-    assert dataset.image_size == (96 if name == "stl10" else 32)
-    assert dataset.scale == "small"
-    assert dataset.classes[9] == "class 9"
-    for split in (dataset.train, dataset.val, dataset.test):
+@pytest.fixture
+def site(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """A site of the set that a test names; torchvision's own hashes, of the real files, are not asked."""
+    for module in (cifar, stl10, svhn, flowers102):
+        monkeypatch.setattr(module, "check_integrity", lambda path, md5=None: os.path.isfile(path))
+    monkeypatch.setattr(archives, "WAIT_S", 0)
+    (tmp_path / "site").mkdir()
+    with served(tmp_path / "site") as (address, asked):
+        found = Site(tmp_path / "site", request.param, address, asked)
+        found.publish(monkeypatch)
+        yield found
+
+
+def load(site: Site, tmp_path: Path, *, offline: bool = False, size: int | None = None):  # type: ignore[no-untyped-def]
+    config = DataConfig(name=site.name, folder=str(tmp_path / "data"), image_size=size)
+    return load_dataset(config, offline=offline)
+
+
+def test_every_published_set_has_its_archives_here() -> None:
+    assert SETS.keys() == ALL.keys()
+
+
+@pytest.mark.parametrize("site", SETS, indirect=True)
+def test_download_verify_unpack_read(site: Site, tmp_path: Path) -> None:
+    dataset = load(site, tmp_path)
+    splits = (dataset.train, dataset.val, dataset.test)
+    assert tuple(map(len, splits)) == site.counts
+    assert sorted(site.asked) == sorted(f'"GET /{name} HTTP/1.1" 200 -'.split()[1].lstrip("/") for name in site.files)
+    for split in splits:
         assert isinstance(split.images, torch.Tensor)
-        assert split.labels.dtype == torch.int64
-        assert torch.equal(split.images[:, 0, 0, 0].long(), split.labels)
-        assert split.labels.bincount().unique().numel() == 1
-    assert isinstance(dataset.test.images, torch.Tensor)
-    assert torch.equal(dataset.test.images, test_images)
+        # Every image says its label: in its first pixel, or everywhere.
+        place = 0 if split.files is None else dataset.image_size // 2
+        assert torch.equal(split.images[:, 0, place, place].long(), split.labels)
+    again = load(site, tmp_path, offline=True)
+    assert again.sha256 == dataset.sha256
+    assert len(site.asked) == len(site.files)
+    assert not list(tmp_path.rglob("*.part"))
 
 
-@pytest.mark.parametrize("name", FOLDERS)
-def test_offline_says_where_it_looked(tmp_path: Path, name: str) -> None:
-    with pytest.raises(DataError, match=rf"{tmp_path / FOLDERS[name]} and --offline forbids"):
-        load_dataset(DataConfig(name=name, folder=str(tmp_path)), offline=True)
-    assert not list(tmp_path.iterdir())
+@pytest.mark.parametrize("site", SETS, indirect=True)
+def test_offline_says_where_it_looked(site: Site, tmp_path: Path) -> None:
+    folder = tmp_path / "data" / ALL[site.name].folder
+    with pytest.raises(DataError, match=rf"{folder} .*--offline forbids"):
+        load(site, tmp_path, offline=True)
+    assert not (tmp_path / "data").exists()
+    assert not site.asked
 
 
-@pytest.mark.parametrize("name", FOLDERS)
-def test_a_missing_set_is_downloaded_once(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    fetched: list[str] = []
-
-    def fetch(url: str, root: str, filename: str, md5: str) -> None:
-        fetched.append(url)
-        fabricate(Path(root), name)
-
-    monkeypatch.setattr(cifar, "download_and_extract_archive", fetch)
-    monkeypatch.setattr(stl10, "download_and_extract_archive", fetch)
-    first = load_dataset(DataConfig(name=name, folder=str(tmp_path / "new")))
-    assert load_dataset(DataConfig(name=name, folder=str(tmp_path / "new"))).sha256 == first.sha256
-    source = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100, "stl10": datasets.STL10}[name]
-    assert fetched == [source.url]
+@pytest.mark.parametrize("site", ["pets"], indirect=True)
+def test_half_a_set_is_refused_and_mended(site: Site, tmp_path: Path) -> None:
+    whole = load(site, tmp_path).sha256
+    (tmp_path / "data" / "oxford-iiit-pet" / "images" / "Bengal_0.jpg").unlink()
+    with pytest.raises(DataError, match=r"Bengal_0.jpg is missing"):
+        load(site, tmp_path, offline=True)
+    (tmp_path / "data" / "oxford-iiit-pet" / "images.tar.gz").write_bytes(site.files["images.tar.gz"][:100])
+    site.asked.clear()
+    assert load(site, tmp_path).sha256 == whole
+    # What was whole is not fetched again.
+    assert site.asked == ["images.tar.gz"]
 
 
-@pytest.mark.parametrize(
-    ("failure", "error"),
-    [
-        (URLError("no route"), DataError),
-        (RuntimeError("File not found or corrupted."), DataError),
-        (PermissionError("denied"), StorageError),
-    ],
-)
-def test_failed_downloads(
-    tmp_path: Path, failure: Exception, error: type[Exception], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("site", ["eurosat"], indirect=True)
+def test_a_folder_with_fewer_images_than_the_set_is_not_taken_for_it(site: Site, tmp_path: Path) -> None:
+    load(site, tmp_path)
+    (tmp_path / "data" / "eurosat" / "2750" / "River" / "River_3.jpg").unlink()
+    with pytest.raises(DataError, match=r"29 \+ 0 images instead of 30 \+ 0"):
+        load(site, tmp_path, offline=True)
+    assert len(load(site, tmp_path).test) == 6
+
+
+@pytest.mark.parametrize("site", ["mnist"], indirect=True)
+def test_a_wrong_file_is_refused_by_its_hash(site: Site, tmp_path: Path) -> None:
+    name = "train-images-idx3-ubyte.gz"
+    (site.folder / name).write_bytes(site.files[name][:-7])
+    with pytest.raises(DataError, match=rf"cannot download MNIST into .*{name} has the MD5 .* was expected"):
+        load(site, tmp_path)
+    assert site.asked.count(name) == archives.ATTEMPTS
+    assert not [path for path in (tmp_path / "data").rglob("*") if name.removesuffix(".gz") in path.name]
+    (site.folder / name).write_bytes(site.files[name])
+    assert len(load(site, tmp_path).train) == 90
+
+
+@pytest.mark.parametrize("site", ["mnist"], indirect=True)
+def test_a_missing_file_and_a_folder_that_may_not_be_written(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fetch(url: str, root: str, filename: str, md5: str) -> None:
-        raise failure
+    (site.folder / "train-images-idx3-ubyte.gz").unlink()
+    with pytest.raises(DataError, match="404"):
+        load(site, tmp_path)
 
-    monkeypatch.setattr(cifar, "download_and_extract_archive", fetch)
-    with pytest.raises(error, match=r"CIFAR10 into .*"):
-        load_dataset(DataConfig(name="cifar10", folder=str(tmp_path)))
+    def denied(url: str, path: Path) -> None:
+        raise PermissionError("denied")
+
+    monkeypatch.setattr(archives, "_download", denied)
+    with pytest.raises(StorageError, match="cannot write MNIST"):
+        load(site, tmp_path)
+
+
+@pytest.mark.parametrize("site", ["gtsrb"], indirect=True)
+def test_tracks_of_traffic_signs_are_not_split(site: Site, tmp_path: Path) -> None:
+    dataset = load(site, tmp_path)
+    tracks = [
+        {split.files.encoded.name(k).rpartition("_")[0] for k in range(len(split))}
+        for split in (dataset.train, dataset.val)
+        if split.files is not None
+    ]
+    assert len(tracks) == 2
+    assert not tracks[0] & tracks[1]
+    assert "whole groups" in dataset.notes[0]

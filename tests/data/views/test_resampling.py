@@ -3,7 +3,16 @@ import torch
 from torchvision.transforms import InterpolationMode, RandomResizedCrop
 from torchvision.transforms.v2 import functional as reference
 
-from dsabench.data.views.resampling import blur_kernel, blur_weights, random_boxes, resample, resize_weights, rotate
+from dsabench.data.views.resampling import (
+    Boxes,
+    blur_kernel,
+    blur_weights,
+    draw_boxes,
+    fit_boxes,
+    resample,
+    resize_weights,
+    rotate,
+)
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -50,6 +59,17 @@ def test_crops_that_never_fit_fall_back_to_the_centre(height: int, width: int) -
     expected = RandomResizedCrop.get_params(torch.empty(3, height, width), [5.0, 6.0], [3 / 4, 4 / 3])
     for image in range(3):
         assert tuple(int(side[image]) for side in boxes) == expected
+
+
+def random_boxes(
+    batch: int,
+    height: int,
+    width: int,
+    scale: tuple[float, float],
+    ratio: tuple[float, float],
+    generator: torch.Generator,
+) -> Boxes:
+    return fit_boxes(draw_boxes(batch, generator), height, width, scale, ratio)
 
 
 def test_crops_stay_inside() -> None:

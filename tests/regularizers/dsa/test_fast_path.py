@@ -77,9 +77,13 @@ def test_neighbours_scores_and_similarity_are_those_of_the_definitions(dtype):
 def test_the_first_samples_among_all_are_a_part_of_the_whole(k):
     u = with_ties(20, 3, seed=0)
     near = nearest(u, k)
-    torch.testing.assert_close(scores_of_neighbours(near[:, 1:], 1, 7), good_neighbour_scores(u, k, 1)[:7].float())
+    torch.testing.assert_close(
+        scores_of_neighbours(near[:, 1:], 1, slice(7)), good_neighbour_scores(u, k, 1)[:7].float()
+    )
     expected = shared_neighbour_similarity(u, k)[:7, :7].float()
     torch.testing.assert_close(similarity_of_neighbours(near[:7, :k], 20), expected)
+    columns = torch.tensor([6, 0, 3])
+    torch.testing.assert_close(similarity_of_neighbours(near[:7, :k], 20, columns), expected[:, columns])
 
 
 @pytest.mark.parametrize("k", [-1, 0, 6, 100])

@@ -1,0 +1,185 @@
+"""`dsabench compare` of what exists: runs of stores, tables, models and embeddings. It trains nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dsabench.cli import flags
+from dsabench.cli.flags import SOURCES, Common, Deciding, Measuring, Training, option
+from dsabench.cli.output import console, limit
+from dsabench.cli.source_flags import Sources
+from dsabench.errors import UsageError, unknown
+
+if TYPE_CHECKING:
+    from dsabench.config.eval_config import EvalConfig
+    from dsabench.data import Datasets
+    from dsabench.launch.existing import Existing
+    from dsabench.tables.criteria import Criteria
+    from dsabench.tables.rows import Row
+
+# Flags that say how runs are trained: of runs that exist that is known, and `--where` selects by it.
+TRAINS = (
+    *("seeds", "epochs", "batch_size", "settings", "augment", "deterministic", "compile"),
+    *("tuning", "jobs", "launcher", "slurm", "dry_run", "tensorboard"),
+)
+
+
+@dataclass(frozen=True)
+class Choosing:
+    """What exists and is to be compared, instead of specs to train."""
+
+    stores: Annotated[
+        list[Path] | None,
+        option(SOURCES, "Compare the runs of a store, or a table FILE.csv; trains nothing; repeatable.", "--from"),
+    ] = None
+    where: flags.Where = None
+    mix: Annotated[
+        list[str] | None,
+        option(
+            SOURCES,
+            "A column in which what is compared may differ: dataset_sha256, probe_version, preprocess, schema_version.",
+            "--mix",
+            metavar="COLUMN",
+        ),
+    ] = None
+    no_train: Annotated[bool, option(flags.TRAINING, "Compare the runs that are there.", "--no-train")] = False
+
+
+def compare_existing(
+    context: typer.Context,
+    names: Sequence[str],
+    choosing: Choosing,
+    models: Sources,
+    training: Training,
+    measuring: Measuring,
+    deciding: Deciding,
+    common: Common,
+    output: str | None,
+    every_pair: bool,
+) -> None:
+    """Compare the arms that exist, those of `names` (the baseline first), or all."""
+    refuse_training(context)
+    from dsabench.tables.grouping import MIXED, collected, grouped_by_dataset, named, picked, unequal
+    from dsabench.tables.where import parse_where
+
+    for column in choosing.mix or ():
+        if column not in MIXED:
+            raise unknown("column of --mix", column, MIXED)
+    allowed = parse_where(choosing.where or ())
+    given = models.parsed((training.backbone,) if training.backbone else ())
+    data = training.data() if said(context, "dataset") != "DEFAULT" else None
+    criteria = deciding.criteria()
+    what = measuring.config(criteria.layer, data=data, modules=bool(given)).also(*criteria.probes)
+    limit(training.threads, training.offline)
+    from dsabench.data import Datasets
+    from dsabench.files import check_writable, slug
+    from dsabench.launch.existing import chosen, gather
+    from dsabench.signals import Stop
+    from dsabench.tables.replacing import Contents, check_replaceable
+    from dsabench.tables.rows import write_csv
+    from dsabench.training.run import say
+
+    stop, datasets = Stop().listen(), Datasets(offline=training.offline)
+    found = gather(choosing.stores or (), chosen(allowed, names), what, datasets, stop, training.data_dir)
+    found.add_models(given, what, datasets, stop, common.runs)
+    # A model of one's own has the preprocessing that is its own, which stands in its rows.
+    rows = collected(found.rows, [*(choosing.mix or ()), *(["preprocess"] if given else [])])
+    arms = picked(named(rows), names)
+    by_dataset = grouped_by_dataset(arms)
+    name = output or str(Path("results") / slug(f"{'-'.join(by_dataset)}-{'-vs-'.join(arms)}"))
+    table = Path(f"{name}.csv")
+    check_writable(table)
+    kept = {row.run_id for own in arms.values() for row in own}
+    kept_rows = [row for row in rows if row.run_id in kept]
+    if common.overwrite == "never":
+        check_replaceable(table, Contents.of(kept_rows))
+    write_csv(kept_rows, table)
+    say("nothing is trained; what decides was not declared before these runs were there")
+    for line in unequal(arms):
+        say(f"not held equal: {line}")
+    written, findings = [table], []
+    for title, own in by_dataset.items():
+        if len(own) > 1:
+            summary = Path(f"{name}-summary.csv" if len(by_dataset) == 1 else f"{name}-{slug(title)}-summary.csv")
+            findings.append(
+                compare_on(title, own, found, what, criteria, datasets, summary, common.as_json, every_pair)
+            )
+            written.append(summary)
+    if len(by_dataset) > 1 and not common.as_json:
+        from dsabench.report import print_datasets
+
+        print_datasets(console(), arms, criteria, str(what.layers[0]))
+    if common.as_json:
+        summaries = [str(path) for path in written[1:]]
+        print(json.dumps({"finding": "\n".join(findings), "rows": str(table), "summary": summaries}))
+    say(f"wrote {' and '.join(map(str, written))}")
+
+
+def compare_on(
+    title: str,
+    arms: Mapping[str, list[Row]],
+    found: Existing,
+    what: EvalConfig,
+    criteria: Criteria,
+    datasets: Datasets,
+    summary: Path,
+    as_json: bool,
+    every_pair: bool,
+) -> str:
+    """Compare the arms on one data set, print it unless it will be JSON, and return what was found in words."""
+    from dsabench.evaluation.images import Pairs
+    from dsabench.evaluation.single import Models
+    from dsabench.report import (
+        finding,
+        model_findings,
+        print_comparisons,
+        print_models,
+        print_overview,
+        write_model_summary,
+        write_summary,
+    )
+    from dsabench.tables.comparisons import compare_rows
+    from dsabench.tables.grouping import are_single, pairs_of_arms
+
+    layer, rows, pairs = str(what.layers[0]), [row for own in arms.values() for row in own], pairs_of_arms(arms)
+    images = Pairs(found.encoders_of(arms), what, datasets)
+    extra = {"dataset": title, "split": what.split}
+    out = console()
+    if not as_json:
+        print_overview(out, rows, layer=layer)
+    if are_single(arms):
+        evaluated = {arm: layer for (arm, _), layer in images.finished.items()}
+        models = Models(evaluated, images.parts).compared(arms, pairs, criteria, layer)
+        write_model_summary(models, summary, extra=extra)
+        words = model_findings(models)
+        if not as_json:
+            print_models(out, models)
+    else:
+        comparisons = images.with_images(compare_rows(rows, list(arms), criteria, layer, pairs=pairs))
+        write_summary(comparisons, summary, extra=extra, rows=rows)
+        words = finding(comparisons)
+        if not as_json and (every_pair or len(arms) == 2):
+            print_comparisons(out, comparisons)
+    if not as_json:
+        out.print(words + "\n")
+    return words
+
+
+def refuse_training(context: typer.Context) -> None:
+    """Raise UsageError for a flag on the command line that says how to train."""
+    for name in TRAINS:
+        if said(context, name) == "COMMANDLINE":
+            flag = {"settings": "set"}.get(name, name.replace("_", "-"))
+            raise UsageError(f"--{flag} is for what is trained, and what exists is compared; select runs with --where")
+
+
+def said(context: typer.Context, name: str) -> str:
+    """Where the value of a flag comes from: COMMANDLINE, ENVIRONMENT, DEFAULT_MAP (a file) or DEFAULT."""
+    source = context.get_parameter_source(name)
+    return source.name if source is not None else "DEFAULT"

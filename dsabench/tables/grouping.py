@@ -1,0 +1,227 @@
+"""Arms of what exists: runs grouped by spec and by what else tells them apart, after checking that they can be mixed.
+
+Rows come from several sources, by name: a store, a table. Nothing in them changes; an arm that is not a spec alone is
+called by its spec and what sets it apart, `simclr (30 epochs)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from dsabench.config.spec import parse_spec
+from dsabench.errors import DataError, NothingToCompare, UsageError, unknown
+from dsabench.tables.comparisons import own_plain
+from dsabench.tables.rows import KEY, Row
+
+# What runs of one arm share, with the words for it.
+_HELD = {
+    "backbone": "{}",
+    "epochs": "{} epochs",
+    "batch_size": "batch {}",
+    "train_images": "{} training images",
+    "image_size": "{} px",
+    "lr": "lr {}",
+    "precision": "{}",
+    "threads": "{} threads",
+    "augment": "{} views",
+    "trained_on": "trained on {}",
+}
+# What must be one in all rows of a data set and split, unless somebody says that it need not be.
+MIXED = ("dataset_sha256", "probe_version", "preprocess", "schema_version")
+# From this schema on, versions differ in columns alone.
+_ONE_MEANING_SINCE = 3
+
+
+def collected(sources: Mapping[str, Sequence[Row]], allowed: Collection[str] = ()) -> list[Row]:
+    """The rows of all sources, each once.
+
+    Raises DataError where two sources disagree about a value, or where the rows of one data set and split differ in
+    what makes values comparable (`MIXED`) and that is not `allowed`; it names rows that differ.
+    """
+    seen: dict[tuple[object, ...], tuple[str, Row]] = {}
+    for source, rows in sources.items():
+        for row in rows:
+            key = tuple(getattr(row, name) for name in KEY)
+            known = seen.setdefault(key, (source, row))
+            if not _same(known[1].value, row.value):
+                raise DataError(
+                    f"{known[0]} and {source} differ: {row.metric} of {row.probe} of {_run(row)} is "
+                    f"{known[1].value} and {row.value}; compare them one at a time"
+                )
+    for name in MIXED:
+        if name not in allowed:
+            _check_one(name, seen.values())
+    return [row for _, row in seen.values()]
+
+
+def _same(a: float | None, b: float | None) -> bool:
+    return a == b or (a != a and b != b)
+
+
+def _check_one(name: str, rows: Collection[tuple[str, Row]]) -> None:
+    """Raise DataError where the rows of one data set and split that ended differ in a column."""
+    first: dict[tuple[str, str], tuple[str, Row]] = {}
+    for source, row in rows:
+        if row.status == "failed":
+            continue
+        before, known = first.setdefault((row.dataset, row.split), (source, row))
+        if _meant(name, known) != _meant(name, row):
+            raise DataError(
+                f"rows of {row.dataset}, {row.split} split, differ in {name}: {_short(_meant(name, known))} "
+                f"({_run(known)}, {before}) and {_short(_meant(name, row))} ({_run(row)}, {source}); select with "
+                f"--where, or say that it may: --mix {name}"
+            )
+
+
+def _meant(name: str, row: Row) -> object:
+    value = getattr(row, name)
+    return min(value, _ONE_MEANING_SINCE) if name == "schema_version" else value
+
+
+def _short(value: object) -> str:
+    text = str(value) or "not recorded"
+    return text[:12] if len(text) == 64 else text
+
+
+def _run(row: Row) -> str:
+    return f"{row.spec} s{row.seed}, run {row.run_id}"
+
+
+def named(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """The rows of each arm under its name, in order of appearance; a row's spec is that name then.
+
+    The first is what the others are compared with, and therefore a plain method where there is one: which of several
+    runs side by side began first is chance.
+
+    Runs of one spec are arms of their own where they differ in what is held equal within an arm; what a table does
+    not know sets nothing apart. Raises UsageError where two runs of an arm have one seed on one data set.
+    """
+    by_spec: dict[str, list[Row]] = {}
+    for row in rows:
+        by_spec.setdefault(row.spec, []).append(row)
+    plain = next((row.spec for row in rows if row.regularizer == "none"), None)
+    if plain is not None:
+        by_spec = {plain: by_spec.pop(plain), **by_spec}
+    arms: dict[str, list[Row]] = {}
+    for spec, own in by_spec.items():
+        telling = [name for name in _HELD if len(_values(name, own)) > 1]
+        for row in own:
+            known = {name: getattr(row, name) for name in telling if getattr(row, name) not in (None, "")}
+            apart = ", ".join(_told(name, value) for name, value in known.items())
+            arms.setdefault(f"{spec} ({apart})" if apart else spec, []).append(row)
+    for name, own in arms.items():
+        _check_seeds(name, own)
+    return {
+        name: own if name == own[0].spec else [replace(row, method=name, regularizer="none") for row in own]
+        for name, own in arms.items()
+    }
+
+
+def _check_seeds(name: str, rows: Iterable[Row]) -> None:
+    runs: dict[tuple[str, int], str] = {}
+    for row in rows:
+        known = runs.setdefault((row.dataset, row.seed), row.run_id)
+        if known != row.run_id:
+            raise UsageError(
+                f"{known} and {row.run_id} are both {name} s{row.seed} on {row.dataset}; take one of them, as in "
+                f"--where run_id={known}"
+            )
+
+
+def _values(name: str, rows: Iterable[Row]) -> list[object]:
+    """What is known of a column, each value once; where a data set has its own, it tells no arms apart."""
+    found: dict[str, list[object]] = {}
+    for row in rows:
+        value = getattr(row, name)
+        if value not in (None, "", *found.setdefault(row.dataset, [])):
+            found[row.dataset].append(value)
+    return max(found.values(), key=len, default=[])
+
+
+def _told(name: str, value: object) -> str:
+    text = _HELD[name].format(_text(value))
+    return text.removesuffix("s") if value == 1 and name != "trained_on" else text
+
+
+def _text(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def unequal(arms: Mapping[str, Sequence[Row]]) -> list[str]:
+    """What was not held equal between the arms, a line a column: `epochs: simclr 60, byol 30`."""
+    lines = []
+    for name in _HELD:
+        known = {arm: _values(name, rows) for arm, rows in arms.items()}
+        told = {arm: "/".join(map(_text, values)) for arm, values in known.items() if values}
+        if len(set(told.values())) > 1:
+            lines.append(f"{name.replace('_', ' ')}: " + ", ".join(f"{arm} {text}" for arm, text in told.items()))
+    return lines
+
+
+def pairs_of_arms(arms: Mapping[str, Sequence[Row]]) -> list[tuple[str, str]]:
+    """(arm, against): every arm against the first, and every regularized one against its own plain method too.
+
+    That is the plain arm of the method whose runs were held equal to its own in all but the rate.
+    """
+    names = list(arms)
+    pairs = [(name, names[0]) for name in names[1:]]
+    for name in names[1:]:
+        alike = [one for one in names if _conditions(arms[one]) == _conditions(arms[name])]
+        plain = _plain_of(name, alike)
+        if plain is not None and plain != names[0]:
+            pairs.insert(pairs.index((name, names[0])) + 1, (name, plain))
+    return pairs
+
+
+def _conditions(rows: Sequence[Row]) -> list[object]:
+    return [_values(name, rows) for name in _HELD if name != "lr"]
+
+
+def _plain_of(name: str, alike: Sequence[str]) -> str | None:
+    """The arm of these that is the plain method of one of them, by the specs that their names begin with."""
+    specs = {}
+    for one in alike:
+        try:
+            specs[one] = parse_spec(one.partition(" (")[0])
+        except UsageError:
+            # The name of an encoder, which is no spec.
+            continue
+    if name not in specs:
+        return None
+    plain = own_plain(specs[name], list(specs.values()))
+    return next((one for one, spec in specs.items() if spec == plain), None)
+
+
+def picked(arms: Mapping[str, list[Row]], names: Sequence[str]) -> dict[str, list[Row]]:
+    """The arms of these names or specs, in their order, or all of them where there are none.
+
+    Raises UsageError for a name that no arm has, NothingToCompare where fewer than two arms are left.
+    """
+    wanted: dict[str, list[Row]] = {}
+    for name in names:
+        meant = [arm for arm in arms if name in (arm, arm.partition(" (")[0])]
+        if not meant:
+            raise unknown("arm", name, {*arms, *(arm.partition(" (")[0] for arm in arms)})
+        wanted |= {arm: arms[arm] for arm in meant}
+    left = wanted or dict(arms)
+    if len(left) < 2:
+        there = f"only {next(iter(left))} is there" if left else "nothing is there"
+        raise NothingToCompare(f"a comparison needs two arms, and {there}; see: dsabench list runs")
+    return left
+
+
+def are_single(arms: Mapping[str, Sequence[Row]]) -> bool:
+    """Whether every arm on a data set is one model that ended well: there are no seeds to compare over."""
+    return all(
+        len({row.run_id for row in own}) == 1 and all(row.status != "failed" for row in own) for own in arms.values()
+    )
+
+
+def grouped_by_dataset(arms: Mapping[str, Sequence[Row]]) -> dict[str, dict[str, list[Row]]]:
+    """The rows of each arm on each data set, in order of appearance."""
+    found: dict[str, dict[str, list[Row]]] = {}
+    for arm, rows in arms.items():
+        for row in rows:
+            found.setdefault(row.dataset, {}).setdefault(arm, []).append(row)
+    return found

@@ -1,0 +1,72 @@
+"""`dsabench doctor`, and what is said of the data before a training."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command import dsabench
+from PIL import Image
+
+SMALL = ("--backbone", "resnet8w16", "--epochs", "1", "--batch-size", "16", "--device", "cpu")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """24 images of 8 px in two classes; of the test images one is a training image."""
+    draw = np.random.default_rng(0)
+    for split, count in (("train", 10), ("test", 2)):
+        for name in ("ant", "bee"):
+            (tmp_path / "photos" / split / name).mkdir(parents=True)
+            for k in range(count):
+                pixels = draw.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(tmp_path / "photos" / split / name / f"{k}.png")
+    copied = (tmp_path / "photos" / "train" / "ant" / "3.png").read_bytes()
+    (tmp_path / "photos" / "test" / "ant" / "0.png").write_bytes(copied)
+    return tmp_path / "photos"
+
+
+def test_the_installation(tmp_path: Path) -> None:
+    done = dsabench("doctor", "--json", "--runs", tmp_path / "runs")
+    found = json.loads(done.out)
+    assert done.code == 0
+    assert {"dsabench", "python", "torch", "device", "threads", "extra hf"} <= found.keys()
+    assert found[f"run store {tmp_path / 'runs'}"] == "writable"
+    assert not (tmp_path / "runs").exists()
+
+
+def test_test_images_in_train_are_named_and_strict_refuses_them(folder: Path) -> None:
+    asked = ("doctor", "--dataset", "imagefolder", "--data-dir", folder)
+    done = dsabench(*asked)
+    assert done.code == 0
+    assert "same pixels, test in train" in done.out
+    assert "ant/0.png" in done.err
+    assert "ant/3.png" in done.err
+    assert "warning: 1 test images are in train" in done.err
+    strict = dsabench(*asked, "--strict", "--json")
+    assert strict.code == 3
+    assert json.loads(strict.out)["counts"] == {"train": 18, "val": 2, "test": 4}
+
+
+def test_a_data_set_that_is_not_there() -> None:
+    done = dsabench("doctor", "--dataset", "cifar11")
+    assert done.code == 2
+    assert "did you mean 'cifar10'" in done.err
+
+
+def test_what_was_read_is_said_and_a_name_changes_no_run(folder: Path, tmp_path: Path) -> None:
+    asked = ("pretrain", "--dataset", "imagefolder", *SMALL, "--runs", tmp_path / "runs")
+    first = dsabench(*asked, "--data-dir", folder)
+    assert first.err.splitlines()[0] == ("imagefolder: 2 classes, 18 train, 2 val (10% of train), 4 test (test/); 8 px")
+    assert "--data-name" not in first.err
+    (state,) = [json.loads(path.read_text()) for path in tmp_path.glob("runs/*/*/*/run.json")]
+    assert state["data_facts"]["image_size"] == 8
+    named = dsabench(*asked, "--data-dir", folder, "--data-name", "insects")
+    assert "already finished" in named.out
+    assert named.err.startswith("insects: 2 classes")
+    folder.rename(tmp_path / "moved")
+    assert "already finished" in dsabench(*asked, "--data-dir", tmp_path / "moved").out
+    (tmp_path / "moved" / "train" / "ant" / "9.png").unlink()
+    other = dsabench(*asked, "--data-dir", tmp_path / "moved")
+    assert " finished: " in other.out
+    assert "are called imagefolder too: --data-name NAME tells them apart" in other.err

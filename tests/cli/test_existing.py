@@ -1,0 +1,198 @@
+"""`compare` of what exists: runs of two stores, tables, and models beside them. Nothing is trained."""
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command import TINY, Result, dsabench
+
+from dsabench.tables.answers import read_answers
+from dsabench.tables.rows import read_csv, write_csv
+
+QUICK = ("--probe", "knn", "--guard", "knn")
+
+
+def ok(result: Result) -> Result:
+    assert result.code == 0, result.err
+    return result
+
+
+def files(folder: Path) -> set[Path]:
+    return {path.relative_to(folder) for path in folder.rglob("run.json")}
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`a` has two seeds of two specs, `b` one run of more epochs; `a.csv` is the table of the first."""
+    folder = tmp_path_factory.mktemp("stores")
+    arms = ("simclr", "simclr+dsa", *TINY, "--seeds", "0-1", "--jobs", "1", *QUICK, "--output", folder / "a")
+    ok(dsabench("compare", *arms, "--runs", folder / "a", "-q"))
+    longer = [*TINY[:7], "2", *TINY[8:]]
+    ok(dsabench("pretrain", "--method", "simclr", *longer, "--runs", folder / "b", "-q"))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_runs_of_a_store_say_what_they_said_when_they_were_trained(stores: Path, tmp_path: Path) -> None:
+    before = files(stores)
+    result = ok(dsabench("compare", "--from", stores / "a", *QUICK, "--output", tmp_path / "again"))
+    assert files(stores) == before
+    assert "nothing is trained" in result.err
+    assert "simclr+dsa against simclr: 2 seeds, paired" in result.out
+    with (stores / "a-summary.csv").open() as old, (tmp_path / "again-summary.csv").open() as new:
+        trained, found = list(csv.DictReader(old)), list(csv.DictReader(new))
+    # How options were chosen is known to the command that trained alone.
+    told = [{key: value for key, value in row.items() if not key.startswith("tuning")} for row in trained]
+    assert told == [{key: value for key, value in row.items() if not key.startswith("tuning")} for row in found]
+
+
+def test_a_table_alone_is_compared_as_its_runs_are(stores: Path, tmp_path: Path) -> None:
+    sentences = [
+        json.loads(ok(dsabench("compare", *arms, "--output", tmp_path / "t", "--json")).out)["finding"]
+        for arms in (("--from", stores / "a.csv"), ("--from", stores / "a", *QUICK))
+    ]
+    assert sentences[0] == sentences[1]
+    assert [row.run_id for row in read_csv(tmp_path / "t.csv")]
+    # A run that two sources have is there once.
+    both = ok(
+        dsabench("compare", "--from", stores / "a.csv", "--from", stores / "a", *QUICK, "--output", tmp_path / "b")
+    )
+    assert "2 seeds, paired" in both.out
+
+
+def test_two_stores_say_what_was_not_held_equal_and_filters_choose(stores: Path, tmp_path: Path) -> None:
+    sources = ("compare", "--from", stores / "a", "--from", stores / "b", *QUICK, "--output", tmp_path / "t")
+    result = ok(dsabench(*sources, "simclr"))
+    assert "not held equal: epochs: simclr (1 epoch) 1, simclr (2 epochs) 2" in result.err
+    assert "simclr (2 epochs) against simclr (1 epoch): 1 seed, paired" in result.out
+    assert {row.spec for row in read_csv(tmp_path / "t.csv")} == {"simclr"}
+    chosen = ok(
+        dsabench(
+            *sources,
+            "--overwrite",
+            "tables",
+            "--where",
+            "epochs=1",
+            "--where",
+            "spec=simclr",
+            "--where",
+            "spec=simclr+dsa",
+        )
+    )
+    assert "simclr+dsa against simclr: 2 seeds" in chosen.out
+    nothing = dsabench(*sources, "--where", "epochs=2")
+    assert (nothing.code, nothing.out) == (5, "")
+    assert "a comparison needs two arms, and only simclr is there" in nothing.err
+
+
+def test_single_models_are_compared_over_images(stores: Path, tmp_path: Path) -> None:
+    single = ("compare", "--from", stores / "a", *QUICK, "--where", "seed=0", "--output", tmp_path / "t")
+    result = ok(dsabench(*single))
+    assert "simclr+dsa against simclr: one model each" in result.out
+    assert "This speaks of these weights and not of the method" in " ".join(result.out.split())
+    with (tmp_path / "t-summary.csv").open() as file:
+        rows = {row["metric"]: row for row in csv.DictReader(file)}
+    for row in rows.values():
+        low, difference, high = (float(row[name]) for name in ("low", "difference", "high"))
+        assert low <= difference <= high
+    # As the stored answers of the two runs have it.
+    right = [
+        np.mean(answers.correct(rows["accuracy"]["probe_params"]))
+        for spec in ("simclr", "simclr+dsa")
+        for path in (stores / "a").glob(f"*/{spec}/s0-*/features/answers-knn-*.safetensors")
+        for answers in [read_answers(path)]
+    ]
+    assert float(rows["accuracy"]["difference"]) == pytest.approx(right[1] - right[0])
+    # Rows alone have no images: their values stand without an interval.
+    ok(dsabench("compare", "--from", stores / "a.csv", "--where", "seed=0", "--output", tmp_path / "u"))
+    with (tmp_path / "u-summary.csv").open() as file:
+        assert {(row["low"], row["high"]) for row in csv.DictReader(file)} == {("", "")}
+
+
+def test_embeddings_stand_beside_each_other(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    y = np.arange(200) % 4
+    for name, spread in (("wide", 1.0), ("tight", 0.3)):
+        x = (generator.normal(size=(4, 8))[y] + spread * generator.normal(size=(200, 8))).astype(np.float32)
+        np.savez(tmp_path / f"{name}.npz", x_train=x[:120], y_train=y[:120], x_test=x[120:], y_test=y[120:])
+    files = [word for name in ("wide", "tight") for word in ("--features", f"{name}={tmp_path / name}.npz")]
+    result = ok(dsabench("compare", *files, *QUICK, "--output", tmp_path / "t"))
+    assert "tight has a lower CDNV than wide by" in " ".join(result.out.split())
+
+
+def test_several_data_sets_have_a_column_each(stores: Path, tmp_path: Path) -> None:
+    rows = read_csv(stores / "a.csv")
+    write_csv([replace(row, dataset="other", value=row.value) for row in rows], tmp_path / "other.csv")
+    result = ok(
+        dsabench("compare", "--from", stores / "a.csv", "--from", tmp_path / "other.csv", "--output", tmp_path / "t")
+    )
+    assert "CDNV on 2 data sets, backbone features" in result.out
+    assert "P(better)" in result.out
+    assert {path.name for path in tmp_path.glob("t-*")} == {"t-other-summary.csv", "t-synthetic-summary.csv"}
+
+
+def test_without_training_the_missing_runs_are_named(stores: Path, tmp_path: Path) -> None:
+    arms = (
+        "compare",
+        "simclr",
+        "simclr+dsa",
+        "byol",
+        *TINY,
+        *QUICK,
+        "--runs",
+        stores / "a",
+        "--no-train",
+        "--jobs",
+        "1",
+    )
+    before = files(stores)
+    result = ok(dsabench(*arms, "--seeds", "0-2", "--output", tmp_path / "t"))
+    assert files(stores) == before
+    assert [line.partition(": ")[2] for line in result.err.splitlines() if line.startswith("not there")] == [
+        *("byol s0", "byol s1", "simclr s2", "simclr+dsa s2", "byol s2"),
+    ]
+    assert "seed 2 missing" in result.out
+    nothing = dsabench(*arms, "--seeds", "7", "--output", tmp_path / "u")
+    assert nothing.code == 5
+    assert files(stores) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("--from", "nowhere"), 3, "no run store and no table nowhere"),
+        (("--from", "nowhere.csv"), 3, "cannot read nowhere.csv"),
+        (("--from", ".", "--epochs", "3"), 2, "--epochs is for what is trained"),
+        (("--from", ".", "--seeds", "3"), 2, "--seeds is for what is trained"),
+        (("--from", ".", "--where", "epoch=3"), 2, "unknown key of --where 'epoch'; did you mean 'epochs'"),
+        (("--from", ".", "--mix", "sha"), 2, "unknown column of --mix 'sha'"),
+        (("--from", "."), 5, "a comparison needs two arms, and nothing is there"),
+        (("simclr", "byol", "--where", "epochs=3"), 2, "--where and --mix are for runs that exist"),
+    ],
+)
+def test_what_is_wrong_is_one_line(arguments: tuple[str, ...], code: int, message: str, tmp_path: Path) -> None:
+    result = dsabench("compare", *arguments)
+    assert (result.code, result.out) == (code, "")
+    assert message in result.err
+    assert result.err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_rows_that_cannot_be_compared_are_refused(stores: Path, tmp_path: Path) -> None:
+    rows = [row for row in read_csv(stores / "a.csv") if row.spec == "simclr"]
+    write_csv(
+        [replace(row, run_id=f"x{row.run_id}", method="byol", probe_version="0") for row in rows], tmp_path / "old.csv"
+    )
+    sources = ("compare", "--from", stores / "a.csv", "--from", tmp_path / "old.csv", "--output", tmp_path / "t")
+    refused = dsabench(*sources)
+    assert (refused.code, refused.out) == (3, "")
+    assert "differ in probe_version" in refused.err
+    assert not (tmp_path / "t.csv").exists()
+    assert "byol against simclr" in ok(dsabench(*sources, "--mix", "probe_version")).out

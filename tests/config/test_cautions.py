@@ -1,0 +1,46 @@
+import pytest
+
+from dsabench.config.cautions import cautions
+from dsabench.config.plan import plan
+from dsabench.config.request import Request
+from dsabench.config.run_config import RunConfig
+from dsabench.config.spec import parse_spec
+from dsabench.data import load_dataset
+from dsabench.data.data_config import DataConfig
+
+
+@pytest.fixture(scope="module")
+def run() -> RunConfig:
+    data = DataConfig(name="synthetic", image_size=8)
+    request = Request(specs=(parse_spec("simclr"),), data=data, batch_size=64, device="cpu")
+    (config,) = plan(request, load_dataset(data))
+    return config
+
+
+def test_what_is_usual_is_no_matter_for_words(run: RunConfig) -> None:
+    assert cautions([run] * 4, 256, None, 2) == []
+    assert cautions([run] * 4, 256, 2, 2) == []
+    assert cautions([run], 64, 1, 1) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "jobs", "words"),
+    [
+        ({"threads": 99}, None, "--threads 99 on 2 cores"),
+        ({"batch_size": 1000}, None, "--batch-size 1000 is more than the 256 training images"),
+        ({}, 50, "--jobs 50 is more than the 4 runs"),
+        ({}, 3, "--jobs 3 on 2 cores"),
+        ({"threads": 2}, 2, "--jobs 2 of 2 threads on 2 cores"),
+    ],
+)
+def test_what_is_hardly_meant_is_one_line(
+    run: RunConfig, changes: dict[str, int], jobs: int | None, words: str
+) -> None:
+    (caution,) = cautions([run.model_copy(update=changes)] * 4, 256, jobs, 2)
+    assert caution.startswith("warning: ")
+    assert words in caution
+    assert "\n" not in caution
+
+
+def test_an_accelerator_has_threads_of_its_own(run: RunConfig) -> None:
+    assert cautions([run.model_copy(update={"threads": 99, "device": "cuda"})], 256, None, 2) == []

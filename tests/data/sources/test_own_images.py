@@ -1,0 +1,311 @@
+"""Images of the user's own: a table, tars, a folder in the formats of the Hub."""
+
+import io
+import json
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from published import picture, tarred
+
+from dsabench.config.request import check_data
+from dsabench.data import load_dataset, loading
+from dsabench.data.data_config import DataConfig, located
+from dsabench.data.dataset import Dataset
+from dsabench.data.loader import pretraining_batches
+from dsabench.data.sources.webdataset import expanded
+from dsabench.errors import DataError, UsageError
+
+
+def read(name: str, **more: object) -> Dataset:
+    config = DataConfig(name=name, **more)  # type: ignore[arg-type]
+    check_data(config)
+    return load_dataset(config)
+
+
+def counts(dataset: Dataset) -> list[int]:
+    return [len(split) for split in (dataset.train, dataset.val, dataset.test)]
+
+
+def write_images(folder: Path, count: int, classes: int = 2) -> list[tuple[str, int]]:
+    folder.mkdir(parents=True, exist_ok=True)
+    found = []
+    for k in range(count):
+        (folder / f"{k:03d}.png").write_bytes(picture(k % classes, "PNG", (8, 8)))
+        found.append((f"{k:03d}.png", k % classes))
+    return found
+
+
+def grey(dataset: Dataset) -> None:
+    """Every image says its label."""
+    for split in (dataset.train, dataset.val, dataset.test):
+        assert isinstance(split.images, torch.Tensor)
+        assert torch.equal(split.images[:, 0, 4, 4].long(), split.labels)
+
+
+class TestCsv:
+    def test_splits_and_words_and_where_it_lies(self, tmp_path: Path) -> None:
+        images = write_images(tmp_path / "a" / "img", 24)
+        lines = [
+            f"img/{path},{'cat' if label else 'ant'},{('train', 'train', 'val', 'test')[k // 2 % 4]}"
+            for k, (path, label) in enumerate(images)
+        ]
+        table = tmp_path / "a" / "all.csv"
+        table.write_text("\ufeffpath,label,split\n" + "\n".join(lines) + "\n", encoding="utf-8")
+        dataset = read(f"csv:{table}")
+        assert (counts(dataset), dataset.classes, dataset.image_size) == ([12, 6, 6], ("ant", "cat"), 8)
+        grey(dataset)
+        (tmp_path / "elsewhere.csv").write_text("path,label,split\n" + "\n".join(lines[::-1]) + "\n", encoding="utf-8")
+        moved = DataConfig(name=f"csv:{tmp_path / 'elsewhere.csv'}", folder=str(tmp_path / "a"))
+        assert load_dataset(moved).sha256 == dataset.sha256
+        assert moved.identity() == DataConfig(name=f"csv:{table}").identity() == {"name": "csv"}
+        assert moved.label == "csv:elsewhere.csv"
+
+    def test_without_splits_and_numbers_in_their_order(self, tmp_path: Path) -> None:
+        images = write_images(tmp_path, 30, classes=3)
+        text = "path,label\n" + "\n".join(f"{path},{(2, 10, 9)[label]}" for path, label in images)
+        (tmp_path / "t.csv").write_text(text)
+        dataset = read(f"csv:{tmp_path / 't.csv'}")
+        assert dataset.classes == ("2", "9", "10")
+        assert counts(dataset) == [21, 3, 6]
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("file,label\na,b\n", "has the columns file, label"),
+            ("path,label\n000.png,\n", "line 2: path or label is empty"),
+            ("path,label,split\n000.png,a,tets\n", "the split 'tets'"),
+            ("path,label\n000.png,a\n000.png,b\n", "more than once"),
+            ("path,label\nx.png,a\ny.png,b\n000.png,a\n", r"2 of the 3 images .*\n  x.png\n  y.png"),
+            ("path,label\n", "names no image"),
+            ("path,label\n000.png,a\n001.png,a\n", "has 1 classes"),
+        ],
+    )
+    def test_wrong_tables(self, tmp_path: Path, text: str, message: str) -> None:
+        write_images(tmp_path, 2)
+        (tmp_path / "t.csv").write_text(text)
+        with pytest.raises(DataError, match=message):
+            read(f"csv:{tmp_path / 't.csv'}")
+
+    def test_names(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        assert located("csv:t.csv") == f"csv:{tmp_path}/t.csv"
+        assert (located("digits"), located("hf:a/b")) == ("digits", "hf:a/b")
+        with pytest.raises(UsageError, match="name the table"):
+            read("csv")
+        with pytest.raises(UsageError, match="unknown dataset 'digits:1'"):
+            read("digits:1")
+
+
+@pytest.fixture
+def shards(tmp_path: Path) -> Path:
+    """Two tars to train on and one to test, of two classes."""
+    for name, first in (("train-0.tar", 0), ("train-1.tar", 20), ("test-0.tar", 40)):
+        files = {"notes.txt": b"not an image"}
+        for k in range(first, first + 20):
+            files |= {f"s/{k:03d}.png": picture(k % 2, "PNG", (8, 8)), f"s/{k:03d}.cls": str(k % 2).encode()}
+        (tmp_path / name).write_bytes(tarred(files, "w"))
+    return tmp_path
+
+
+class TestWebDataset:
+    def test_tars_are_read_in_place(self, shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        before = sorted(shards.iterdir())
+        pattern = f"wds:{shards}/{{train-{{0..1}},test-0}}.tar"
+        with pytest.raises(DataError):
+            read(pattern)
+        dataset = read(f"wds:{shards}/t*.tar")
+        assert counts(dataset) == [36, 4, 20]
+        grey(dataset)
+        assert "3 files ignored" in dataset.notes[0]
+        assert read(f"wds:{shards}/{{test,train}}-*.tar").sha256 == dataset.sha256
+        assert sorted(shards.iterdir()) == before
+        monkeypatch.setattr(loading, "RESIDENT_BYTES", 0)
+        lazy = read(f"wds:{shards}/t*.tar")
+        assert not isinstance(lazy.train.images, torch.Tensor)
+        index = torch.tensor([30, 2, 17])
+        assert isinstance(dataset.train.images, torch.Tensor)
+        assert torch.equal(lazy.train.images.read(index), dataset.train.images[index])
+
+    def test_an_epoch_resumed_in_its_middle_has_the_same_batches(
+        self, shards: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(loading, "RESIDENT_BYTES", 0)
+        dataset = read(f"wds:{shards}/t*.tar")
+
+        def batches(start: int) -> list[torch.Tensor]:
+            epoch = pretraining_batches(
+                dataset, "digits", batch_size=9, seed=3, epoch=1, start_step=start, device="cpu"
+            )
+            return [views.view1 for views in epoch]
+
+        assert all(map(torch.equal, batches(0)[2:], batches(2)))
+
+    def test_patterns(self, shards: Path) -> None:
+        assert [p.name for p in expanded(f"{shards}/train-{{0..1}}.tar")] == ["train-0.tar", "train-1.tar"]
+        with pytest.raises(DataError, match=r"no file .*train-2.tar"):
+            expanded(f"{shards}/train-{{0..2}}.tar")
+        with pytest.raises(DataError, match="no tar fits"):
+            read(f"wds:{shards}/none-*.tar")
+        with pytest.raises(UsageError, match="cannot read the range"):
+            expanded("a{x..y}.tar")
+
+    def hostile(self, kind: str) -> bytes:
+        png = picture(0, "PNG", (8, 8))
+        if kind == "compressed":
+            return tarred({"a.png": png, "a.cls": b"0"})
+        if kind == "outside":
+            return tarred({"../a.png": png, "../a.cls": b"0"}, "w")
+        if kind == "no label":
+            return tarred({"a.png": png}, "w")
+        if kind == "long label":
+            return tarred({"a.png": png, "a.cls": b"0" * 5000}, "w")
+        if kind == "two images":
+            return tarred({"a.png": png, "a.jpg": png, "a.cls": b"0"}, "w")
+        if kind == "cut":
+            return tarred({"a.cls": b"0", "a.png": png * 100}, "w")[:2500]
+        out = io.BytesIO()
+        with tarfile.open(fileobj=out, mode="w") as archive:
+            link = tarfile.TarInfo("a.png")
+            link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+            archive.addfile(link)
+        return out.getvalue()
+
+    @pytest.mark.parametrize(
+        ("kind", "message"),
+        [
+            ("compressed", "not compressed"),
+            ("outside", "no plain file"),
+            ("link", "no plain file"),
+            ("no label", r"has no label a.cls"),
+            ("long label", "5,000 bytes"),
+            ("two images", "two images of the sample a"),
+            ("cut", "x.tar"),
+        ],
+    )
+    def test_hostile_and_damaged_tars(self, tmp_path: Path, kind: str, message: str) -> None:
+        (tmp_path / "x.tar").write_bytes(self.hostile(kind))
+        with pytest.raises(DataError, match=message):
+            read(f"wds:{tmp_path}/x.tar")
+
+
+@pytest.fixture
+def hub_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder in the Hub's imagefolder format, with a cache of its own."""
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    for split, count in (("train", 20), ("test", 6)):
+        folder = tmp_path / "set" / split
+        images = write_images(folder, count)
+        lines = [json.dumps({"file_name": path, "kind": ("ant", "cat")[label]}) for path, label in images]
+        (folder / "metadata.jsonl").write_text("\n".join(lines) + "\n")
+    return tmp_path / "set"
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+class TestHub:
+    def test_a_folder_with_its_columns_named(self, hub_folder: Path) -> None:
+        with pytest.raises(UsageError, match=r"0 columns that may be the label; name one"):
+            read(f"hf:{hub_folder}")
+        with pytest.raises(UsageError, match="has no column 'nothing'"):
+            read(f"hf:{hub_folder}[label=nothing]")
+        dataset = read(f"hf:{hub_folder}[label=kind]")
+        assert (counts(dataset), dataset.classes, dataset.image_size) == ([18, 2, 6], ("ant", "cat"), 8)
+        grey(dataset)
+
+    def test_names_that_cannot_be_read(self, tmp_path: Path) -> None:
+        with pytest.raises(UsageError, match="the options are image, label, config, revision"):
+            read("hf:a/b[colour=red]")
+        with pytest.raises(DataError, match="--offline forbids a download"):
+            load_dataset(DataConfig(name="hf:nobody/nothing-at-all"), offline=True)
+
+
+class TestFolder:
+    def test_what_was_read_is_said(self, tmp_path: Path, write_folder: Callable[..., None]) -> None:
+        write_folder(tmp_path / "a", {"train": 20, "val": 4})
+        (tmp_path / "a" / "train" / "ant" / "notes.txt").write_text("")
+        (line,) = load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path / "a"))).notes
+        assert line == ("3 classes, 54 train, 6 val (10% of train), 12 test (val/ used as test), 1 file ignored; 12 px")
+        write_folder(tmp_path / "b", {"": 25})
+        (line,) = load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path / "b"))).notes
+        assert line == "3 classes, 54 train, 6 val (10% of train), 15 test (a fifth held out); 12 px"
+
+    def test_one_odd_size_is_said_and_unbalanced_classes_are(
+        self, tmp_path: Path, write_folder: Callable[..., None]
+    ) -> None:
+        write_folder(tmp_path, {"": 5})
+        write_folder(tmp_path / "more", {"": 12}, classes=("x",))
+        (tmp_path / "more" / "x").rename(tmp_path / "dog")
+        (tmp_path / "more").rmdir()
+        Image.new("RGB", (13, 12)).save(tmp_path / "ant" / "odd.png")
+        dataset = load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path)))
+        assert dataset.image_size == 224
+        assert dataset.notes[1] == "sizes differ (27 of 28 images are 12x12): using 224 px; see --image-size"
+        assert dataset.notes[2].startswith("classes are unbalanced: 3 to 8 training images each")
+        small = load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path), image_size=12))
+        assert len(small.notes) == 2
+
+    @pytest.mark.parametrize("resident", [True, False])
+    def test_all_unreadable_images_are_listed_at_once(
+        self, tmp_path: Path, write_folder: Callable[..., None], resident: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        write_folder(tmp_path, {"train": 6, "test": 2})
+        broken = [tmp_path / "train" / "ant" / "bad.png", tmp_path / "test" / "bee" / "bad.jpg"]
+        for path in broken:
+            path.write_bytes(b"no image")
+        if not resident:
+            monkeypatch.setattr(loading, "RESIDENT_BYTES", 0)
+        with pytest.raises(DataError, match="2 images cannot be read") as caught:
+            load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path)))
+        assert all(str(path) in str(caught.value) for path in broken)
+
+
+class TestGroups:
+    def write(self, folder: Path) -> None:
+        for label, name in enumerate(("ant", "bee")):
+            (folder / name).mkdir(parents=True)
+            for k in range(40):
+                (folder / name / f"p{k // 4:02d}_{k}.png").write_bytes(picture(label, "PNG", (8, 8)))
+
+    def test_groups_are_never_split(self, tmp_path: Path) -> None:
+        self.write(tmp_path)
+        dataset = load_dataset(
+            DataConfig(name="imagefolder", folder=str(tmp_path), group_by=r"(p\d\d)_", val_share=0.2)
+        )
+        groups = []
+        for split in (dataset.train, dataset.val, dataset.test):
+            assert split.files is not None
+            groups.append({split.files.encoded.name(k).split("/")[1][:3] for k in range(len(split))})
+        assert sum(map(len, groups)) == len(set.union(*groups)) == 10
+        assert counts(dataset) == [48, 16, 16]
+
+    @pytest.mark.parametrize(
+        ("pattern", "error", "message"),
+        [
+            ("(", UsageError, "regular expression"),
+            ("p", UsageError, "has 0"),
+            ("(q)", DataError, "finds no group in the name"),
+            (r"(png)", DataError, "too few groups"),
+        ],
+    )
+    def test_patterns_that_cannot_be(self, tmp_path: Path, pattern: str, error: type[Exception], message: str) -> None:
+        self.write(tmp_path)
+        with pytest.raises(error, match=message):
+            load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path), group_by=pattern))
+
+    def test_what_has_no_names_has_no_groups(self) -> None:
+        with pytest.raises(UsageError, match="have none"):
+            load_dataset(DataConfig(name="synthetic", group_by="(x)"))
+
+    @pytest.mark.parametrize("share", [0.0, 1.0, -0.5, 0.999])
+    def test_a_share_that_cannot_be(self, share: float) -> None:
+        with pytest.raises(UsageError):
+            load_dataset(DataConfig(name="synthetic", val_share=share))
+
+    def test_identity_has_them_only_where_they_are_set(self) -> None:
+        assert DataConfig().identity() == {"name": "digits"}
+        assert DataConfig(val_share=0.3).identity() == {"name": "digits", "val_share": 0.3}
+        assert len(load_dataset(DataConfig(name="synthetic", val_share=0.25)).val) == 80

@@ -1,0 +1,127 @@
+"""Arms of what exists: how runs are grouped and named, what may not be mixed, and which pairs are compared."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dsabench.errors import DataError, NothingToCompare, UsageError
+from dsabench.tables.grouping import are_single, collected, grouped_by_dataset, named, pairs_of_arms, picked, unequal
+from dsabench.tables.rows import Row, read_csv
+
+LIKE = replace(read_csv(Path(__file__).parent / "golden" / "results.csv")[0], status="ok", value=0.5)
+
+
+def rows_of(spec: str, seeds: Sequence[int] = range(3), **changes: Any) -> list[Row]:
+    method, _, regularizer = spec.partition("+")
+    regularizer = regularizer or "none"
+    names = ",".join(f"{key}={value}" for key, value in changes.items())
+    return [
+        replace(
+            LIKE,
+            **{"run_id": f"{spec}-{s}-{names}", "method": method, "regularizer": regularizer, "seed": s, **changes},
+        )
+        for s in seeds
+    ]
+
+
+def test_runs_are_one_arm_unless_something_sets_them_apart() -> None:
+    rows = [*rows_of("simclr"), *rows_of("simclr+dsa", epochs=30), *rows_of("simclr+dsa", epochs=1, backbone="vit")]
+    arms = named(rows)
+    assert {name: len(own) for name, own in arms.items()} == {
+        "simclr": 3,
+        "simclr+dsa (resnet-small, 30 epochs)": 3,
+        "simclr+dsa (vit, 1 epoch)": 3,
+    }
+    assert {row.spec for row in arms["simclr+dsa (vit, 1 epoch)"]} == {"simclr+dsa (vit, 1 epoch)"}
+    assert arms["simclr"] == rows[:3]
+
+
+def test_what_a_table_does_not_know_sets_nothing_apart() -> None:
+    assert list(named([*rows_of("simclr", [0], lr=None), *rows_of("simclr", [1, 2])])) == ["simclr"]
+    # Nor what each data set has of its own, such as the number of its images.
+    other = rows_of("simclr", dataset="cifar10", train_images=45_000, trained_on="cifar10", image_size=32)
+    assert list(named([*rows_of("simclr"), *other])) == ["simclr"]
+
+
+def test_two_runs_of_one_arm_and_seed_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"are both simclr s0 on digits; take one of them, as in --where run_id="):
+        named([*rows_of("simclr"), *rows_of("simclr", [0], device="another")])
+
+
+def test_a_value_of_two_sources_stands_once_and_must_be_one() -> None:
+    rows = rows_of("simclr")
+    assert collected({"a.csv": rows, "b.csv": rows}) == rows
+    undefined = [replace(row, value=float("nan")) for row in rows]
+    assert len(collected({"a.csv": undefined, "b.csv": undefined})) == 3
+    with pytest.raises(
+        DataError, match=r"a\.csv and b\.csv differ: accuracy of fewshot of simclr s1, run .* is 0\.5 and 0\.6"
+    ):
+        collected({"a.csv": rows, "b.csv": [replace(rows[1], value=0.6)]})
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "told"),
+    [
+        ("dataset_sha256", "e" * 64, "dddddddddddd .* and eeeeeeeeeeee"),
+        ("probe_version", "2", "1 .* and 2"),
+        ("preprocess", "", ".* and not recorded"),
+        ("schema_version", 2, "3 .* and 2"),
+    ],
+)
+def test_what_makes_values_incomparable_is_refused_unless_said(column: str, value: Any, told: str) -> None:
+    sources = {"a.csv": rows_of("simclr"), "runs": rows_of("byol", **{column: value})}
+    with pytest.raises(DataError, match=rf"differ in {column}: {told} \(byol s0, run .*, runs\).* --mix {column}"):
+        collected(sources)
+    assert len(collected(sources, [column])) == 6
+    # On another data set or split it may differ, and a failed run says nothing.
+    assert collected({**sources, "runs": rows_of("byol", dataset="other", **{column: value})})
+    assert collected({**sources, "runs": rows_of("byol", split="val", **{column: value})})
+    assert collected({**sources, "runs": rows_of("byol", status="failed", value=None, **{column: value})})
+
+
+def test_schemas_that_differ_in_columns_alone_are_one() -> None:
+    assert len(collected({"a": rows_of("simclr", schema_version=3), "b": rows_of("byol")})) == 6
+
+
+def test_what_was_not_held_equal_is_told() -> None:
+    arms = named([*rows_of("simclr"), *rows_of("byol", epochs=1000, lr=0.1)])
+    assert unequal(arms) == ["epochs: simclr 60, byol 1,000", "lr: simclr 0.002, byol 0.1"]
+    assert unequal(named([*rows_of("simclr"), *rows_of("byol", lr=None)])) == []
+
+
+def test_a_regularized_arm_is_held_against_its_own_plain_method_under_its_own_conditions() -> None:
+    rows = [row for epochs in (30, 60) for spec in ("simclr", "simclr+dsa") for row in rows_of(spec, epochs=epochs)]
+    assert pairs_of_arms(named(rows)) == [
+        ("simclr (60 epochs)", "simclr (30 epochs)"),
+        ("simclr+dsa (30 epochs)", "simclr (30 epochs)"),
+        ("simclr+dsa (60 epochs)", "simclr (30 epochs)"),
+        ("simclr+dsa (60 epochs)", "simclr (60 epochs)"),
+    ]
+    tuned = [*rows_of("byol"), *rows_of("simclr", lr=0.1), *rows_of("simclr+dsa")]
+    assert pairs_of_arms(named(tuned))[-1] == ("simclr+dsa", "simclr")
+    # A model may be called anything.
+    assert pairs_of_arms(named([*rows_of("vit:s/14"), *rows_of("my model")])) == [("my model", "vit:s/14")]
+
+
+def test_arms_are_picked_in_the_order_of_their_names() -> None:
+    arms = named([*rows_of("simclr"), *rows_of("byol", epochs=1), *rows_of("byol", epochs=2)])
+    assert list(picked(arms, ["byol", "simclr"])) == ["byol (1 epoch)", "byol (2 epochs)", "simclr"]
+    assert list(picked(arms, [])) == list(arms)
+    with pytest.raises(UsageError, match="unknown arm 'byoll'; did you mean 'byol"):
+        picked(arms, ["byoll"])
+    with pytest.raises(NothingToCompare, match="only simclr is there"):
+        picked(arms, ["simclr"])
+    with pytest.raises(NothingToCompare, match="nothing is there"):
+        picked({}, [])
+
+
+def test_arms_of_one_run_each_are_single_models() -> None:
+    one = named([*rows_of("simclr", [3]), *rows_of("byol", [0])])
+    assert are_single(one)
+    assert not are_single(named([*rows_of("simclr", [0]), *rows_of("byol", [0, 1])]))
+    assert not are_single(named([*rows_of("simclr", [0]), *rows_of("byol", [0], status="failed")]))
+    two = grouped_by_dataset(named([*rows_of("simclr", [0]), *rows_of("simclr", [0], dataset="other")]))
+    assert {dataset: list(arms) for dataset, arms in two.items()} == {"digits": ["simclr"], "other": ["simclr"]}
