@@ -1,5 +1,6 @@
-"""DSA over the whole training set: an image is drawn to what its neighbours among all images were, as far as two views
-of it agree on who they are, and no closer than two views of one image are to each other."""
+"""DSA over the whole training set: an image is drawn to what its mutual neighbours among all images were, as far as
+their neighbourhoods hang together more than those of structureless features, and no closer than two views of one
+image are to each other."""
 
 from __future__ import annotations
 
@@ -9,21 +10,21 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dsabench.checks import require
+from dsabench.checks import require, require_word
 from dsabench.gather import gather_rows
 from dsabench.registry import Scalar
-from dsabench.regularizers.base import Regularizer, RegularizerFacts
+from dsabench.regularizers.base import Regularizer, RegularizerFacts, gradient_norm
+from dsabench.regularizers.dsa.transitivity import excess_transitivity
 from dsabench.types import LabelledViews, MethodOutput, Views
 
-# How many neighbours may be tried: doubling, so that each says how far the views agree a scale further out.
-LADDER = (1, 2, 4, 8, 16, 32, 64)
+# Images that the size of neighbourhoods and the trust are read off, once an epoch.
+SAMPLE = 2048
 
 
 class BankDSA(Regularizer):
     """Aggregation with trusted neighbours of the whole set."""
 
     smallest_batch = 2
-    LEDGER = 0.98
 
     def __init__(
         self,
@@ -33,9 +34,10 @@ class BankDSA(Regularizer):
         *,
         weight: float = 1.0,
         start: float = 0.3,
-        trust: float = 0.5,
         reach: float = 0.5,
-        most: int = 64,
+        k: int = 0,
+        pulls: int = 16,
+        trust: str = "linear",
         mutual: bool = True,
         hinge: bool = True,
         balance: bool = True,
@@ -43,22 +45,22 @@ class BankDSA(Regularizer):
     ) -> None:
         super().__init__(balance=balance)
         require(weight >= 0, "weight must be >= 0")
-        require(0 <= start <= 1 and 0 < trust <= 1 and 0 <= reach <= 1, "start, trust and reach must lie in [0, 1]")
+        require(0 <= start <= 1 and 0 <= reach <= 1, "start and reach must lie in [0, 1]")
+        require_word("trust", trust, ("linear", "square", "none"))
         require(num_images > 1, "the bank needs num_images")
-        self.weight, self.start, self.trust, self.reach = weight, start, trust, reach
-        self.mutual, self.hinge = mutual, hinge
-        self.ladder = [k for k in LADDER if k <= min(most, max(1, (num_images - 1) // 4))]
-        self.most = self.ladder[-1]
+        self.weight, self.start, self.reach, self.fixed_k, self.pulls = weight, start, reach, k, pulls
+        self.trusting, self.mutual, self.hinge = trust, mutual, hinge
         self.features: Tensor
         self.embedded: Tensor
-        self.near: Tensor
+        self.radius: Tensor
         self.seen: Tensor
-        self.agreement: Tensor
+        self.found: Tensor
         self.register_buffer("features", torch.zeros(num_images, feature_dim))
         self.register_buffer("embedded", torch.zeros(num_images, embedding_dim))
-        self.register_buffer("near", torch.full((num_images, self.most), -1, dtype=torch.int64))
+        self.register_buffer("radius", torch.full((num_images,), 2.0))
         self.register_buffer("seen", torch.zeros(num_images, dtype=torch.bool))
-        self.register_buffer("agreement", torch.zeros(len(self.ladder)))
+        # k, trust, images since they were read off.
+        self.register_buffer("found", torch.tensor([0.0, 0.0, float(num_images)]))
 
     @classmethod
     def facts(cls, options: Mapping[str, Scalar]) -> RegularizerFacts:
@@ -69,68 +71,80 @@ class BankDSA(Regularizer):
             index = gather_rows(views.index)
             h1, h2 = (gather_rows(h.detach().float()) for h in (output.h1, output.h2))
             z1, z2 = (functional.normalize(gather_rows(z.float()), dim=1) for z in (output.z1, output.z2))
+            self.look(index)
             near, pulled = self.relate(index, h1, h2)
-            weight = self.weight if progress >= self.start else 0.0
-            term = self.pull(z1 if weight else z1.detach(), z2 if weight else z2.detach(), near, pulled)
-            self.remember(index, h1, h2, z1.detach(), z2.detach(), near)
+            active = progress >= self.start
+            weight = self.weight * self.confidence() if active else 0.0
+            term, whole = self.pull(z1 if weight else z1.detach(), z2 if weight else z2.detach(), near, pulled)
+            self.remember(index, h1, h2, z1.detach(), z2.detach())
             self.observe(index, near, pulled)
-        return {"dsa_adjust": self.weigh("dsa_adjust", weight, term, output)}
+        return {"dsa_adjust": self.weighed(weight, term, whole, output)}
+
+    def confidence(self) -> float:
+        trust = float(self.found[1])
+        return {"linear": trust, "square": trust**2, "none": 1.0}[self.trusting]
+
+    def weighed(self, weight: float, term: Tensor, whole: Tensor, output: MethodOutput) -> Tensor:
+        if not self.balance:
+            return weight * term
+        scale = torch.zeros_like(term)
+        if weight:
+            scale = gradient_norm(output.loss, output) / gradient_norm(whole, output)
+            scale = torch.where(scale.isfinite(), scale, 0.0)
+        self.diagnostics["dsa_adjust_scale"] = scale.detach()
+        return weight * scale.detach() * term
+
+    @torch.no_grad()
+    def look(self, index: Tensor) -> None:
+        """Once an epoch: how large neighbourhoods are, and how much they are trusted."""
+        images = len(self.features)
+        if self.found[2] >= images and bool(self.seen.all()):
+            sample = torch.linspace(0, images - 1, min(images, SAMPLE), device=index.device).long()
+            share, trust = excess_transitivity(self.features[sample])
+            k = self.fixed_k or max(1, round(share * images))
+            self.found.copy_(self.found.new_tensor([float(k), trust, 0.0]))
+        self.found[2] += len(index)
 
     @torch.no_grad()
     def relate(self, index: Tensor, h1: Tensor, h2: Tensor) -> tuple[Tensor, Tensor]:
-        """Neighbours (B, K) in the bank and which of them are trusted, (B, K) bool."""
-        if not bool(self.seen.all()):
-            none = torch.zeros(len(index), self.most, dtype=torch.bool)
-            self.diagnostics = {"dsa_k": none.sum().float()}
-            return self.near[index].clamp(min=0), none
+        """Neighbours (B, K) in the bank and which of them are mutual, (B, K) bool."""
+        k = int(self.found[0])
+        if not k:
+            return index[:, None], torch.zeros(len(index), 1, dtype=torch.bool)
         mean = self.features.mean(dim=0)
         bank = functional.normalize(self.features - mean, dim=1)
-        u1, u2 = (functional.normalize(functional.normalize(h, dim=1) - mean, dim=1) for h in (h1, h2))
-        own = torch.arange(len(index), device=index.device), index
-
-        def ranked(u: Tensor) -> Tensor:
-            cosine = u @ bank.T
-            cosine[own] = -torch.inf
-            return cosine.topk(self.most, dim=1).indices
-
-        near1, near2, near = ranked(u1), ranked(u2), ranked(u1 + u2)
-        shares = []
-        for k in self.ladder:
-            hit = (near1[:, :k, None] == near2[:, None, :k]).any(dim=2).float().mean()
-            chance = k / (len(bank) - 1)
-            shares.append((hit - chance) / (1 - chance))
-        now = torch.stack(shares)
-        self.agreement.copy_(torch.where(self.agreement.any(), torch.lerp(now, self.agreement, self.LEDGER), now))
-        trusted = [k for k, share in zip(self.ladder, self.agreement.tolist(), strict=True) if share >= self.trust]
-        k = max(trusted, default=0)
-        pulled = torch.zeros_like(near, dtype=torch.bool)
-        pulled[:, :k] = True
-        if self.mutual and k:
-            pulled &= (self.near[near][:, :, :k] == index[:, None, None]).any(dim=2)
-        self.diagnostics = {"dsa_k": now.new_tensor(float(k))}
-        for k, share in zip(self.ladder, self.agreement, strict=True):
-            self.diagnostics[f"dsa_agree{k}"] = share
+        own = functional.normalize(functional.normalize(h1, dim=1) + functional.normalize(h2, dim=1), dim=1)
+        cosine = functional.normalize(own - mean, dim=1) @ bank.T
+        cosine[torch.arange(len(index), device=index.device), index] = -torch.inf
+        top = cosine.topk(k, dim=1)
+        self.radius[index] = top.values[:, -1]
+        ranks = torch.linspace(0, k - 1, min(k, self.pulls), device=index.device).round().long()
+        near, values = top.indices[:, ranks], top.values[:, ranks]
+        pulled = values >= self.radius[near] if self.mutual else torch.ones_like(near, dtype=torch.bool)
         return near, pulled
 
-    def pull(self, z1: Tensor, z2: Tensor, near: Tensor, pulled: Tensor) -> Tensor:
-        """The mean over images and views of how much farther trusted neighbours are than two views of one image."""
+    def pull(self, z1: Tensor, z2: Tensor, near: Tensor, pulled: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean over images and views of how far trusted neighbours are, beyond two views of one image and in all."""
         share = pulled.sum(dim=1).clamp(min=1)
         with torch.no_grad():
             reach = (z1 - z2).norm(dim=1).quantile(self.reach) if self.hinge else z1.new_zeros(())
-        total = z1.new_zeros(())
+        term = whole = z1.new_zeros(())
         targets = self.embedded[near]
+        far = 0.0
         for z in (z1, z2):
-            squared = (2 - 2 * (targets @ z[:, :, None])[:, :, 0]).clamp(min=1e-6)
-            excess = (squared.sqrt() - reach).clamp(min=0)
-            total = total + 0.5 * ((excess * pulled).sum(dim=1) / share).mean()
-        return total
+            distance = (2 - 2 * (targets @ z[:, :, None])[:, :, 0]).clamp(min=1e-6).sqrt()
+            excess = (distance - reach).clamp(min=0)
+            term = term + 0.5 * ((excess * pulled).sum(dim=1) / share).mean()
+            whole = whole + 0.5 * ((distance * pulled).sum(dim=1) / share).mean()
+            far = far + 0.5 * ((excess > 0) & pulled).sum() / pulled.sum().clamp(min=1)
+        self.diagnostics = {"dsa_reach": reach, "dsa_far": far}
+        return term, whole
 
     @torch.no_grad()
-    def remember(self, index: Tensor, h1: Tensor, h2: Tensor, z1: Tensor, z2: Tensor, near: Tensor) -> None:
-        self.features[index] = functional.normalize(functional.normalize(h1, dim=1) + functional.normalize(h2, dim=1), dim=1)
+    def remember(self, index: Tensor, h1: Tensor, h2: Tensor, z1: Tensor, z2: Tensor) -> None:
+        own = functional.normalize(h1, dim=1) + functional.normalize(h2, dim=1)
+        self.features[index] = functional.normalize(own, dim=1)
         self.embedded[index] = functional.normalize(z1 + z2, dim=1)
-        if bool(self.seen.all()):
-            self.near[index] = near
         self.seen[index] = True
 
     @torch.no_grad()
@@ -139,6 +153,8 @@ class BankDSA(Regularizer):
         self.similar_pairs = (chosen[:, :, None] == index[None, None, :]).any(dim=1)
         self.similar_pairs.fill_diagonal_(False)
         self.diagnostics |= {
+            "dsa_k": self.found[0].clone(),
+            "dsa_trust": self.found[1].clone(),
             "dsa_pulled": pulled.sum(dim=1).float().mean(),
             "dsa_alone": (~pulled.any(dim=1)).float().mean(),
         }
