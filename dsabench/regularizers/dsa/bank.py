@@ -38,6 +38,7 @@ class BankDSA(Regularizer):
         k: int = 0,
         pulls: int = 16,
         trust: str = "linear",
+        part: float = 0.5,
         mutual: bool = True,
         hinge: bool = True,
         balance: bool = True,
@@ -48,7 +49,7 @@ class BankDSA(Regularizer):
         require(0 <= start <= 1 and 0 <= reach <= 1, "start and reach must lie in [0, 1]")
         require_word("trust", trust, ("linear", "square", "none"))
         require(num_images > 1, "the bank needs num_images")
-        self.weight, self.start, self.reach, self.fixed_k, self.pulls = weight, start, reach, k, pulls
+        self.weight, self.start, self.reach, self.fixed_k, self.pulls, self.part = weight, start, reach, k, pulls, part
         self.trusting, self.mutual, self.hinge = trust, mutual, hinge
         self.features: Tensor
         self.embedded: Tensor
@@ -100,7 +101,7 @@ class BankDSA(Regularizer):
         images = len(self.features)
         if self.found[2] >= images and bool(self.seen.all()):
             sample = torch.linspace(0, images - 1, min(images, SAMPLE), device=index.device).long()
-            share, trust = excess_transitivity(self.features[sample])
+            share, trust = excess_transitivity(self.features[sample], self.part)
             k = self.fixed_k or max(1, round(share * images))
             self.found.copy_(self.found.new_tensor([float(k), trust, 0.0]))
         self.found[2] += len(index)

@@ -24,7 +24,7 @@ def transitivity(unit: Tensor, sizes: list[int]) -> Tensor:
     return torch.stack(shares)
 
 
-def excess_transitivity(features: Tensor) -> tuple[float, float]:
+def excess_transitivity(features: Tensor, part: float = 1.0) -> tuple[float, float]:
     """The share of images that a neighbourhood holds where features (N, D) hang together most, and how much, in [0, 1].
 
     The second is transitivity beyond that of the same features with the coordinates along their principal axes each
@@ -42,5 +42,6 @@ def excess_transitivity(features: Tensor) -> tuple[float, float]:
     null = normalize(u.gather(0, orders) * s, dim=1)
     found, chance = transitivity(unit, sizes), transitivity(null, sizes)
     excess = (found - chance) / (1 - chance).clamp(min=1e-6)
-    best = int(excess.argmax())
+    # The finest level that hangs together: the smallest size with so large a part of the most.
+    best = int((excess >= part * excess.max()).nonzero()[0])
     return sizes[best] / images, float(excess[best].clamp(0, 1))
