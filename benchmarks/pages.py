@@ -1,4 +1,5 @@
-"""The page beside each committed table, and the figures that the texts show: drawn from `results/*.csv` alone."""
+"""The page beside each committed table that links one, and the figures that the texts show: drawn from `results/*.csv`
+alone."""
 
 from __future__ import annotations
 
@@ -22,6 +23,13 @@ _PICTURE = re.compile(r"!\[(?:\\.|[^]\\])*\]\(((?:results/)?([\w.-]+)\.svg)\)")
 
 
 @cache
+def paged() -> list[str]:
+    """The tables of rows whose page results/README.md links."""
+    text = (RESULTS / "README.md").read_text(encoding="utf-8")
+    return [name for name in tables() if f"]({name}.html)" in text]
+
+
+@cache
 def page(name: str) -> Page:
     """The page of a committed table, which calls it as one does from the repository's root."""
     material = material_of(RESULTS / f"{name}.csv", CRITERIA)
@@ -31,7 +39,7 @@ def page(name: str) -> Page:
 @cache
 def drawings() -> Mapping[str, Drawing]:
     """Every figure of every page by its name."""
-    return {drawing.name: drawing for name in tables() for drawing in page(name).drawings()}
+    return {drawing.name: drawing for name in paged() for drawing in page(name).drawings()}
 
 
 def described(text: str) -> str:
@@ -50,8 +58,8 @@ def shown(text: str) -> list[str]:
 
 
 def pages() -> dict[Path, str]:
-    """The page of every table."""
-    return {RESULTS / f"{name}.html": html(page(name)) for name in tables()}
+    """The page of every table that has one."""
+    return {RESULTS / f"{name}.html": html(page(name)) for name in paged()}
 
 
 def figures(texts: list[str]) -> dict[Path, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 
+from benchmarks import crowding_tables
 from benchmarks.committed import Committed, committed
 from dsabench.config.spec import parse_spec
 from dsabench.report.effects import Effect
@@ -223,4 +224,5 @@ TABLES: Mapping[str, Callable[[], Table]] = {
     "digits-ablations": ablations,
     "digits-methods": methods,
     "cifar10-jpeg": cifar10,
+    **crowding_tables.TABLES,
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 
@@ -58,10 +58,22 @@ class Interrupted(DsabenchError):
         return (type(self), (str(self), self.exit_code))
 
 
+MOST_NAMED = 10
+"""So many of what is wrong are named, and the others counted."""
+
+
+def several(named: Sequence[str], between: str = "\n  ", count: int | None = None) -> str:
+    """The first `MOST_NAMED` of what is named, and how many more there are of `count` (those that are named)."""
+    more = (len(named) if count is None else count) - len(named[:MOST_NAMED])
+    return between.join([*named[:MOST_NAMED], *([f"and {more:,} more"] if more else [])])
+
+
 def unknown(kind: str, name: str, known: Iterable[str], see: str = "") -> UsageError:
     """The error for a name that does not exist, with the nearest one that does."""
     names = sorted(known)
-    near = get_close_matches(name, names, n=1, cutoff=0.5)
+    # CIFAR10 is cifar10 to everybody.
+    small = {one.lower(): one for one in names}
+    near = [small[one] for one in get_close_matches(name.lower(), small, n=1, cutoff=0.5)]
     hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(names)}" if names else ""
     tail = f" see: {see}" if see and near else f"; see: {see}" if see else ""
     return UsageError(f"unknown {kind} {name!r}{hint}{tail}")

@@ -158,7 +158,7 @@ class ProgressDisplay:
 
 
 class _Bars:
-    """The bars on a terminal: one for all runs, then one for each run under way."""
+    """The bars on a terminal: one for all runs, then one for each run under way; of a single run its own alone."""
 
     def __init__(self, console: Console, total_runs: int, clock: Callable[[], float]) -> None:
         from rich.progress import BarColumn, Progress, TextColumn
@@ -176,7 +176,9 @@ class _Bars:
             get_time=clock,
         )
         self._total_runs = total_runs
-        self._overall = self._progress.add_task("all runs", total=total_runs, note=f"0 of {total_runs} done", left="")
+        self._overall = self._progress.add_task(
+            "all runs" if total_runs > 1 else "the run", total=total_runs, note=f"0 of {total_runs} done", left=""
+        )
         self._tasks: dict[str, TaskID] = {}
         self._progress.start()
 
@@ -193,7 +195,7 @@ class _Bars:
         else:
             if update.run not in self._tasks:
                 self._tasks[update.run] = self._progress.add_task(_shortened(update.run), total=None, note="", left="")
-            note = "evaluating" if update.state == "evaluating" else ", ".join(_measured(update, "img/s"))
+            note = "evaluating" if update.state == "evaluating" else ", ".join(_measured(update))
             self._progress.update(
                 self._tasks[update.run],
                 completed=update.done,
@@ -204,13 +206,19 @@ class _Bars:
         n_failed = ended.count("failed")
         note = f"{len(ended)} of {self._total_runs} done" + (f", {n_failed} failed" if n_failed else "")
         self._progress.update(
-            self._overall, completed=len(ended) + sum(map(_share, active)), note=note, left=_left(left[None])
+            self._overall,
+            completed=len(ended) + sum(map(_share, active)),
+            note=note,
+            left=_left(left[None]),
+            # Of a single run it would say everything twice.
+            visible=self._total_runs > 1 or not self._tasks,
         )
 
     def close(self) -> None:
         """Leave the bar of all runs as it stands, and give the terminal back."""
         for task in self._tasks.values():
             self._progress.remove_task(task)
+        self._progress.update(self._overall, visible=True)
         self._progress.stop()
 
 
@@ -218,9 +226,9 @@ def _share(update: Update) -> float:
     return min(1.0, update.done / update.total) if update.total > 0 else 0.0
 
 
-def _measured(update: Update, speed_unit: str = "images/s") -> list[str]:
+def _measured(update: Update) -> list[str]:
     loss = [] if update.loss is None else [f"loss {update.loss:.3g}"]
-    return loss if update.images_per_s is None else [*loss, f"{update.images_per_s:,.0f} {speed_unit}"]
+    return loss if update.images_per_s is None else [*loss, f"{update.images_per_s:,.0f} images/s"]
 
 
 def _left(seconds: float | None) -> str:

@@ -35,10 +35,10 @@ class Targeted(Protocol):
         """`"module:attribute"`."""
 
 
-def load(registry: Mapping[str, Targeted], kind: str, name: str) -> Any:
-    """Import the entry called `name`; raises UsageError with the nearest name where there is none."""
+def load(registry: Mapping[str, Targeted], kind: str, name: str, *, see: str = "") -> Any:
+    """Import the entry called `name`; raises UsageError with the nearest name, and where to `see`, if there is none."""
     if name not in registry:
-        raise unknown(kind, name, registry, f"dsabench list {kind.replace(' ', '')}s")
+        raise unknown(kind, name, registry, see or f"dsabench list {kind.replace(' ', '')}s")
     module, _, attribute = registry[name].target.partition(":")
     return getattr(import_module(module), attribute)
 

@@ -1,12 +1,15 @@
 """What `dsabench` itself offers to a training loop of one's own."""
 
+import copy
 import subprocess
 import sys
 from importlib import import_module
 
 import pytest
+from torch import nn
 
 import dsabench
+from dsabench.errors import UsageError
 from dsabench.metrics import METRICS
 from dsabench.regularizers import REGULARIZERS
 
@@ -35,6 +38,7 @@ def test_every_name_is_the_thing_itself_and_is_listed() -> None:
         assert attribute in dsabench.__all__
     assert set(dsabench.__all__) <= set(dir(dsabench))
     assert "__version__" in dir(dsabench)
+    assert not {"Any", "TYPE_CHECKING", "import_module"} & set(dir(dsabench))
     for name in dsabench.__all__:
         assert getattr(dsabench, name).__name__ == name
 
@@ -44,6 +48,19 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
         dsabench.DAS  # noqa: B018
     with pytest.raises(ImportError, match="DAS"):
         from dsabench import DAS  # noqa: F401
+
+
+def test_a_metric_may_be_named_alone() -> None:
+    x, y = [[0.0, 1.0], [0.1, 1.0], [1.0, 0.0], [1.0, 0.2]], [0, 0, 1, 1]
+    assert dsabench.measure(x, y, "cdnv") == dsabench.measure(x, y, ["cdnv"])
+    with pytest.raises(UsageError, match="unknown metric 'cdvn'; did you mean 'cdnv'"):
+        dsabench.measure(x, y, "cdvn")
+
+
+def test_an_option_that_a_regularizer_has_not_is_told_with_what_was_meant() -> None:
+    with pytest.raises(TypeError, match="DSA has no option 'lamda1'; did you mean 'lambda1'"):
+        dsabench.DSA(nn.Flatten(), 4, 4, lamda1=3)
+    assert isinstance(copy.deepcopy(dsabench.KoLeo(nn.Flatten(), 4, 4)), dsabench.KoLeo)
 
 
 def test_the_package_imports_nothing_heavy_before_it_is_asked_for_it() -> None:

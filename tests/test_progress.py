@@ -102,7 +102,7 @@ def test_bars_show_every_active_run_within_80_columns_and_keep_failures() -> Non
     # The run that was there already tells nothing of how long the others take: 10 s for a fifth, two at once.
     assert lines[0].rstrip().endswith("left")
     assert lines[1].rstrip().endswith("30 s left")
-    assert " 40% loss 4.21, 15,400 img/s" in lines[1]
+    assert " 40% loss 4.21, 15,400 images/s" in lines[1]
     assert "100% evaluating" in lines[2]
     assert max(map(len, lines)) <= 80
     assert all(line.startswith(name) for line, name in zip(later, names[:2], strict=True))
@@ -166,3 +166,19 @@ def test_updates_need_no_rich() -> None:
 def test_duration() -> None:
     texts = [duration(seconds) for seconds in (0.4, 40, 89, 120, 5000, 9000, 200_000)]
     assert texts == ["0 s", "40 s", "89 s", "2 min", "83 min", "2.5 h", "2.3 days"]
+
+
+def test_a_single_run_has_one_bar() -> None:
+    clock = Clock()
+    with ProgressDisplay(console(terminal=True), 1, clock=clock) as show:
+        (line,) = bars(show)
+        assert line.startswith("the run ")
+        show(Update("simclr s0", "training", 50, 200, 4.2, 900.0))
+        clock.now += 10
+        show(Update("simclr s0", "training", 100, 200, 4.1, 900.0))
+        (line,) = bars(show)
+        assert line.startswith("simclr s0 ")
+        assert " 50% " in line
+        show(Update("simclr s0", "finished", 200, 200))
+        (line,) = bars(show)
+        assert "1 of 1 done" in line

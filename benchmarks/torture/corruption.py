@@ -12,9 +12,9 @@ from benchmarks.torture.process import Ended, run
 from benchmarks.torture.scenes import ALONE, COMPARE, TUNE
 
 FLIPS = 1000
-EVAL = ("--probe", "knn", "--probe", "cdnv", "--output", "t.csv")
+EVAL = ("--probe", "knn", "--probe", "cdnv")
 # What a reader makes of the store: the rows that must not change.
-TABLES = ("t.csv", "out/c.csv", "out/tuned-trials.csv", "out/tuned.toml")
+TABLES = ("t.csv", "t-fewshot.csv", "out/c.csv", "out/tuned-trials.csv", "out/tuned.toml")
 # Most of a safetensors file is numbers, and its head is as likely to be harmed as they are.
 HEAD = 4096
 
@@ -66,7 +66,9 @@ def reader(path: Path, folder: Path) -> tuple[str, ...]:
         return TUNE
     if path.name == "config.toml":
         return ("pretrain", "--config", str(path.relative_to(folder.parents[3])), "--dry-run", "--json")
-    more = ("--probe", "fewshot") if path.name.startswith("answers-fewshot") else ()
+    more: tuple[str, ...] = ("--output", "t.csv")
+    if path.name.startswith("answers-fewshot"):
+        more = ("--probe", "fewshot", "--output", "t-fewshot.csv")
     return ("eval", str(folder.relative_to(folder.parents[3])), *EVAL, *more)
 
 

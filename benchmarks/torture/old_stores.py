@@ -44,19 +44,19 @@ def old_stores(outcome: Outcome, root: Path, small: bool) -> None:
 def tables(outcome: Outcome, root: Path) -> None:
     """Read a table under the columns of every schema, and refuse one of the next."""
     newest = rows.SCHEMA_VERSION
-    for columns, version in (*rows._EARLIER.items(), (rows.COLUMNS, str(newest))):
+    for columns, version in (*rows._EARLIER.items(), (rows.COLUMNS, newest)):
         path = root / f"rows-{version}.csv"
         write(path, columns, version)
         found = {row.schema_version for row in read_csv(path)}
-        outcome.add(f"a table of schema {version}", [] if found == {int(version)} else [f"schemas {found}"])
+        outcome.add(f"a table of schema {version}", [] if found == {version} else [f"schemas {found}"])
     path = root / "newer.csv"
-    write(path, rows.COLUMNS, str(newest + 1))
+    write(path, rows.COLUMNS, newest + 1)
     done = run(("report", path), root)
     said = f"schema_version {newest + 1}" in done.err and path.name in done.err
     outcome.add("a newer table", done.wrong(3) or ([] if said else [done.err.strip()]))
 
 
-def write(path: Path, columns: tuple[str, ...], version: str) -> None:
+def write(path: Path, columns: tuple[str, ...], version: int) -> None:
     """The table of the tests with these columns alone, of that schema."""
     with TABLE.open(newline="") as source, path.open("w", newline="") as file:
         table = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")

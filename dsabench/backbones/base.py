@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 
 class Backbone(nn.Module):
-    """A network (B, C, H, W) -> (B, `feature_dim`), whichever library it came from."""
+    """A network (B, C, H, W) -> (B, `feature_dim`), whichever library it came from.
+
+    `mean` and `std` are what its images were normalised by, per channel, where it comes from a run; else empty.
+    """
+
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
 
     def __init__(self, network: nn.Module, feature_dim: int) -> None:
         super().__init__()
@@ -17,3 +24,11 @@ class Backbone(nn.Module):
         """Features (B, `feature_dim`) of normalised `images` (B, C, H, W)."""
         features: Tensor = self.network(images)
         return features
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """Pixels (B, C, H, W), uint8 or in [0, 1], as the backbone was trained on them; ValueError without a `mean`."""
+        if not self.mean:
+            raise ValueError("this backbone comes from no run, so that what its images are normalised by is not known")
+        images = pixels if pixels.is_floating_point() else pixels.float().div(255)
+        mean, std = (torch.tensor(x, dtype=images.dtype, device=images.device) for x in (self.mean, self.std))
+        return (images - mean[:, None, None]) / std[:, None, None]

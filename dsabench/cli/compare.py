@@ -24,9 +24,19 @@ from dsabench.cli.flags import (
 )
 from dsabench.cli.groups import grouped
 from dsabench.cli.launching import Launching, print_script
-from dsabench.cli.output import console, limit, print_configs, print_plan, progress, say_read, warn
+from dsabench.cli.output import (
+    console,
+    limit,
+    print_configs,
+    print_plan,
+    progress,
+    say_added,
+    say_read,
+    table_name,
+    warn,
+)
 from dsabench.cli.source_flags import Sources
-from dsabench.errors import UsageError
+from dsabench.errors import NothingToCompare, UsageError
 
 if TYPE_CHECKING:
     from dsabench.config.spec import Spec
@@ -49,7 +59,9 @@ def compare(
             autocompletion=completion.specs,
         ),
     ] = None,
-    seeds: Annotated[str, option(TRAINING, "Paired seeds: a list or a range.", env="DSABENCH_SEEDS")] = "0-5",
+    seeds: Annotated[
+        str, option(TRAINING, "Paired seeds by number: a list, or a range as 0-5, which is six.", env="DSABENCH_SEEDS")
+    ] = "0-5",
     tuning: Annotated[
         str,
         option(
@@ -84,11 +96,12 @@ def compare(
         raise UsageError(
             "compare needs at least two specs, the baseline first, as in: dsabench compare simclr simclr+dsa"
         )
-    from dsabench.config.spec import parse_seeds
+    from dsabench.config.spec import one_seed, parse_seeds
 
     request = training.request(specs, parse_seeds(seeds))
     criteria = deciding.criteria()
-    what = measuring.config(leading=criteria.layer).also(*criteria.probes)
+    asked_for = measuring.config(leading=criteria.layer)
+    what = asked_for.also(*criteria.probes)
     overwrite = common.always
     if overwrite and choosing.no_train:
         raise UsageError("--overwrite always trains finished runs again, and --no-train trains nothing; leave one out")
@@ -103,7 +116,7 @@ def compare(
     from dsabench.data import Datasets
     from dsabench.evaluation.images import Pairs, finished_encoders
     from dsabench.evaluation.words import asked
-    from dsabench.files import check_writable, slug
+    from dsabench.files import check_writable
     from dsabench.launch.jobs import default_jobs, run_all
     from dsabench.launch.submission import run_on, to_submit
     from dsabench.launch.work import Job, Workshop, validate
@@ -129,8 +142,11 @@ def compare(
     dataset = datasets.load(request.data)
     planned = plan(request, dataset)
     say_read(dataset, planned[0], store, common.quiet)
+    if words := one_seed(seeds):
+        say(f"--seeds {seeds}: {words}")
     warn(planned, len(dataset.train), launching.count)
     cluster = launching.cluster(common.runs, training) if launching.on_slurm else None
+    say_added(asked_for, what)
     arms = list(dict.fromkeys(str(one.spec) for one in planned))
     work = [Job(one, what, overwrite, tuning or chosen_how(one.spec), tensorboard) for one in planned]
     if common.dry_run and cluster is not None:
@@ -141,7 +157,7 @@ def compare(
         print_plan(planned, store, datasets, side_by_side, common.as_json)
         return
     title = planned[0].data.label
-    name = output or str(Path("results") / slug(f"{title}-{'-vs-'.join(arms)}"))
+    name = output or table_name(title, arms)
     table, summary = Path(f"{name}.csv"), Path(f"{name}-summary.csv")
     for path in (table, summary):
         check_writable(path)
@@ -165,6 +181,8 @@ def compare(
     for one in planned:
         if one not in to_do:
             say(f"not there, and --no-train: {one.label}")
+    if not rows:
+        raise NothingToCompare(f"none of these runs is finished in {common.runs}; without --no-train they are trained")
     check_unique(rows)
     write_csv(rows, table)
     failed, written = [row for row in rows if row.status == "failed"], [table]
@@ -174,8 +192,10 @@ def compare(
         comparisons = images.with_images(compare_rows(rows, arms, criteria, layer, seeds=request.seeds))
         write_summary(comparisons, summary, extra={"dataset": title, "split": what.split}, rows=rows)
         written.append(summary)
-        fresh = {one.run_id for one in planned} - (set() if overwrite else there)
-        sentence = finding(comparisons, cost_ratio=cost_ratios(rows, comparisons, fresh))
+        fresh = {row.run_id for row in rows if row.status != "failed"} - (set() if overwrite else there)
+        # Where nothing was trained now, the times are those on record, which may come from other hours of the machine.
+        ratios = cost_ratios(rows, comparisons, fresh or there)
+        sentence = finding(comparisons, cost_ratio=ratios, on_record=not fresh)
         if common.as_json:
             print(json.dumps({"finding": sentence, "rows": str(table), "summary": str(summary)}))
         else:

@@ -33,6 +33,11 @@ def read_config(context: typer.Context, path: Path | None) -> Path | None:
     for key, value in values.items():
         flag = key.replace("_", "-")
         if flag not in flags or flag == "config":
+            if others := _commands_with(flag, context):
+                raise UsageError(
+                    f"{key!r} in {path} is no flag of {context.info_name}; the file is one for: "
+                    f"{' or '.join(f'dsabench {name} --config {path}' for name in others)}"
+                )
             near = get_close_matches(flag, flags, n=1, cutoff=0.5)
             hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(sorted(flags))}"
             raise UsageError(f"unknown key {key!r} in {path}{hint}")
@@ -47,3 +52,10 @@ def read_config(context: typer.Context, path: Path | None) -> Path | None:
     context.default_map = {**(context.default_map or {}), **defaults}
     context.meta["config"] = str(path)
     return path
+
+
+def _commands_with(flag: str, context: typer.Context) -> list[str]:
+    """The other commands that take a file with this flag."""
+    commands: dict[str, Any] = getattr(context.parent.command, "commands", {}) if context.parent else {}
+    flags = {name: {flag_name(parameter) for parameter in command.params} for name, command in commands.items()}
+    return [name for name, known in flags.items() if {flag, "config"} <= known and flag != "config"]

@@ -14,7 +14,7 @@ from dsabench.cli.output import console, limit
 
 if TYPE_CHECKING:
     from dsabench.data.dataset import Dataset
-    from dsabench.data.duplicates import Twins
+    from dsabench.data.duplicates import Group, Twins
     from dsabench.data.examination import Examination
 
 # What each extra brings, by the name that it is imported by.
@@ -27,6 +27,10 @@ EXTRAS = {
     "detection": "faster_coco_eval",
 }
 MOST_NAMED = 5
+# Of 16 bits, a largest value below this share of them is doubted: 14 bits reach a quarter.
+DARK = 0.3
+# So many of the normaliser's standard deviations from its mean are doubted.
+FAR = 1.0
 
 
 @grouped
@@ -75,15 +79,15 @@ def doctor(
     loaded = load_dataset(config, offline=offline)
     say("\n".join([f"{config.label}: {loaded.notes[0]}", *loaded.notes[1:]]))
     found = examine(loaded)
-    leaked = [found.exact.across("test", name) for name in ("train", "val")]
     _show(_json(found, loaded) if as_json else _lines(found, loaded), as_json)
-    if any(leaked):
-        for pair in _named(found.exact, loaded)[:MOST_NAMED]:
-            say(f"the same pixels: {pair}")
-        words = f"{leaked[0]:,} test images are in train and {leaked[1]:,} in val, pixel by pixel"
-        if strict:
-            raise DataError(f"{words}; remove them from one side")
+    for group in _first(found.exact):
+        say(f"the same pixels: {_named(group, loaded)}")
+    for words in _doubts(found, loaded):
         say(f"warning: {words}")
+    if leaked := _leaked(found.exact):
+        if strict:
+            raise DataError(f"{leaked}; remove them from one side")
+        say(f"warning: {leaked}")
 
 
 def _show(found: dict[str, Any], as_json: bool) -> None:
@@ -134,21 +138,27 @@ def _installation(runs: Path) -> dict[str, object]:
 
 def _lines(found: Examination, dataset: Dataset) -> dict[str, object]:
     """The findings as a person reads them."""
+    from dsabench.data.sources.decoding import SIXTEEN_BITS
+
     exact, alike = found.exact, found.perceptual
     lines: dict[str, object] = {}
     for name, counts in found.balance.items():
-        lines[f"{name} images"] = f"{sum(counts):,}, {min(counts):,} to {max(counts):,} a class"
+        least, most = min(counts), max(counts)
+        lines[f"{name} images"] = f"{sum(counts):,}, {least:,}{f' to {most:,}' if most > least else ''} a class"
     for words, twins in (("same pixels", exact), ("look alike", alike)):
-        for name in found.counts:
-            lines[f"{words}, within {name}"] = f"{twins.within(name):,}"
-        lines[f"{words}, test in train"] = f"{twins.across('test', 'train'):,}"
-        lines[f"{words}, test in val"] = f"{twins.across('test', 'val'):,}"
+        counted = {f"{words}, within {name}": twins.within(name) for name in found.counts}
+        counted |= {f"{words}, test in {name}": twins.across("test", name) for name in ("train", "val")}
+        lines |= {name: f"{count:,}" for name, count in counted.items() if count} or {words: "none"}
+    if differ := sum(len(_classes(group, dataset)) > 1 for group in exact.groups):
+        lines["same pixels, different classes"] = f"{differ:,}"
     if found.sizes:
-        most = [f"{w}x{h}: {n:,}" for (w, h), n in list(found.sizes.items())[:MOST_NAMED]]
-        lines["sizes"] = ", ".join(most) + (
+        shown = [f"{w}x{h}: {n:,}" for (w, h), n in list(found.sizes.items())[:MOST_NAMED]]
+        lines["sizes"] = ", ".join(shown) + (
             f", {len(found.sizes) - MOST_NAMED:,} others" if len(found.sizes) > MOST_NAMED else ""
         )
         lines["modes"] = ", ".join(f"{mode}: {n:,}" for mode, n in found.modes.items())
+    if found.deepest is not None:
+        lines["16 bits"] = f"divided by {SIXTEEN_BITS // 255}; largest value {found.deepest:,} of {SIXTEEN_BITS:,}"
     lines["mean of train"] = _numbers(found.mean, dataset.mean)
     lines["std of train"] = _numbers(found.std, dataset.std)
     lines["largest class, test"] = f"{found.largest_share:.1%}"
@@ -168,6 +178,9 @@ def _json(found: Examination, dataset: Dataset) -> dict[str, object]:
     for kind in ("exact", "perceptual"):
         twins: Twins = getattr(found, kind)
         content[kind] = [[_name(dataset, *place) for place in group] for group in twins.groups]
+    content["different_classes"] = [
+        [_name(dataset, *place) for place in group] for group in found.exact.groups if len(_classes(group, dataset)) > 1
+    ]
     return {"dataset": dataset.name, "sha256": dataset.sha256, "notes": list(dataset.notes), **content}
 
 
@@ -176,10 +189,47 @@ def _name(dataset: Dataset, split: str, position: int) -> str:
     return f"{split} {files.encoded.name(position) if files is not None else position}"
 
 
-def _named(twins: Twins, dataset: Dataset) -> list[str]:
-    """Groups of equal images that lie in test and elsewhere."""
-    return [
-        " = ".join(_name(dataset, *place) for place in group)
-        for group in twins.groups
-        if len({split for split, _ in group}) > 1 and any(split == "test" for split, _ in group)
-    ]
+def _classes(group: Group, dataset: Dataset) -> list[str]:
+    """The classes of the images of a group, each once."""
+    labels = (int(getattr(dataset, split).labels[position]) for split, position in group)
+    return list(dict.fromkeys(dataset.classes[label] for label in labels))
+
+
+def _named(group: Group, dataset: Dataset) -> str:
+    """The images of a group, with their classes where those are not the same."""
+    words = " = ".join(_name(dataset, *place) for place in group)
+    classes = _classes(group, dataset)
+    return words if len(classes) < 2 else f"{words}, of different classes: {', '.join(classes)}"
+
+
+def _first(twins: Twins) -> list[Group]:
+    """The first groups of equal images, those with test images and others before the rest."""
+    return sorted(twins.groups, key=lambda group: not _is_leak(group))[:MOST_NAMED]
+
+
+def _is_leak(group: Group) -> bool:
+    splits = {split for split, _ in group}
+    return "test" in splits and len(splits) > 1
+
+
+def _leaked(twins: Twins) -> str:
+    """How many test images are trained or chosen on, in words; empty where none are."""
+    counts = {name: twins.across("test", name) for name in ("train", "val")}
+    parts = [f"{n:,} test {'image is' if n == 1 else 'images are'} in {name}" for name, n in counts.items() if n]
+    return " and ".join(parts) + ", pixel by pixel" if parts else ""
+
+
+def _doubts(found: Examination, dataset: Dataset) -> list[str]:
+    """What is hardly meant: values that fill a small part of 16 bits, pixels far from what normalises them."""
+    from dsabench.data.sources.decoding import SIXTEEN_BITS
+
+    doubts = []
+    if found.deepest is not None and found.deepest < DARK * SIXTEEN_BITS:
+        doubts.append(
+            f"the largest value of the 16-bit images is {found.deepest:,} of {SIXTEEN_BITS:,}, and that whole range "
+            "is brought to 8 bits: the images come out nearly black; rescale them"
+        )
+    away = max(abs(m - d) / s for m, d, s in zip(found.mean, dataset.mean, dataset.std, strict=True))
+    if away > FAR:
+        doubts.append(f"the mean of train is {away:.1f} standard deviations from what the pixels are normalised by")
+    return doubts

@@ -11,7 +11,7 @@ import typer
 from dsabench.cli import completion, flags
 from dsabench.cli.flags import FILES, MACHINE, OUTPUT, OVERWRITE, SOURCES, WHAT, Measuring, option
 from dsabench.cli.groups import grouped
-from dsabench.cli.output import console, limit
+from dsabench.cli.output import console, limit, say_unread
 from dsabench.cli.source_flags import Sources
 from dsabench.errors import unknown
 
@@ -90,6 +90,9 @@ def evaluate(
     if not found and not given:
         found = [store.newest_finished()]
         say(f"evaluating the newest finished run: {found[0].config.label}, {found[0].folder}")
+    for one in found:
+        if data_dir and not other:
+            say_unread(one, data_dir)
     limit(threads or (found[0].config.threads if found else 1), offline)
     from dsabench.data import Datasets
     from dsabench.evaluation.classes import by_class, write_by_class

@@ -12,7 +12,7 @@ import typer
 
 from dsabench.cli import flags
 from dsabench.cli.flags import SOURCES, Common, Deciding, Measuring, Training, option
-from dsabench.cli.output import console, limit
+from dsabench.cli.output import console, limit, say_added, table_name
 from dsabench.cli.source_flags import Sources
 from dsabench.errors import UsageError, unknown
 
@@ -65,7 +65,8 @@ def compare_existing(
 ) -> None:
     """Compare the arms that exist, those of `names` (the baseline first), or all."""
     refuse_training(context)
-    from dsabench.tables.grouping import MIXED, collected, grouped_by_dataset, named, picked, unequal
+    from dsabench.tables.collecting import MIXED, collected, with_one_name
+    from dsabench.tables.grouping import check_shared, grouped_by_dataset, named, picked, unequal
     from dsabench.tables.where import parse_where
 
     for column in choosing.mix or ():
@@ -73,9 +74,11 @@ def compare_existing(
             raise unknown("column of --mix", column, MIXED)
     allowed = parse_where(choosing.where or ())
     given = models.parsed((training.backbone,) if training.backbone else ())
+    check_names(names, choosing.stores or (), [one.name for one in given], common.runs)
     data = training.data() if said(context, "dataset") != "DEFAULT" else None
     criteria = deciding.criteria()
-    what = measuring.config(criteria.layer, data=data, modules=bool(given)).also(*criteria.probes)
+    asked_for = measuring.config(criteria.layer, data=data, modules=bool(given))
+    what = asked_for.also(*criteria.probes)
     limit(training.threads, training.offline)
     from dsabench.data import Datasets
     from dsabench.files import check_writable, slug
@@ -89,10 +92,12 @@ def compare_existing(
     found = gather(choosing.stores or (), chosen(allowed, names), what, datasets, stop, training.data_dir)
     found.add_models(given, what, datasets, stop, common.runs)
     # A model of one's own has the preprocessing that is its own, which stands in its rows.
-    rows = collected(found.rows, [*(choosing.mix or ()), *(["preprocess"] if given else [])])
+    sources, became = with_one_name(found.rows)
+    rows = collected(sources, [*(choosing.mix or ()), *(["preprocess"] if given else [])])
     arms = picked(named(rows), names)
     by_dataset = grouped_by_dataset(arms)
-    name = output or str(Path("results") / slug(f"{'-'.join(by_dataset)}-{'-vs-'.join(arms)}"))
+    check_shared(by_dataset, [one.name for one in given] if data is None else ())
+    name = output or table_name("-".join(by_dataset), list(arms))
     table = Path(f"{name}.csv")
     check_writable(table)
     kept = {row.run_id for own in arms.values() for row in own}
@@ -100,8 +105,13 @@ def compare_existing(
     if common.overwrite == "never":
         check_replaceable(table, Contents.of(kept_rows))
     write_csv(kept_rows, table)
+    if found.encoders_of(arms):
+        say_added(asked_for, what)
     say("nothing is trained; what decides was not declared before these runs were there")
-    for line in unequal(arms):
+    for old, new in became.items():
+        say(f"{old} and {new} are the same images: called {new} here")
+    shared = {title: own for title, own in by_dataset.items() if len(own) > 1}
+    for line in unequal(shared):
         say(f"not held equal: {line}")
     written, findings = [table], []
     for title, own in by_dataset.items():
@@ -111,10 +121,13 @@ def compare_existing(
                 compare_on(title, own, found, what, criteria, datasets, summary, common.as_json, every_pair)
             )
             written.append(summary)
-    if len(by_dataset) > 1 and not common.as_json:
+        else:
+            say(f"on {title} there is {next(iter(own))} alone: nothing to compare it with")
+    if len(shared) > 1 and not common.as_json:
         from dsabench.report import print_datasets
 
-        print_datasets(console(), arms, criteria, str(what.layers[0]))
+        there = {arm: [row for row in own if row.dataset in shared] for arm, own in arms.items()}
+        print_datasets(console(), {arm: own for arm, own in there.items() if own}, criteria, str(what.layers[0]))
     if common.as_json:
         summaries = [str(path) for path in written[1:]]
         print(json.dumps({"finding": "\n".join(findings), "rows": str(table), "summary": summaries}))
@@ -169,6 +182,17 @@ def compare_on(
     if not as_json:
         out.print(words + "\n")
     return words
+
+
+def check_names(names: Sequence[str], stores: Sequence[Path], models: Sequence[str], runs: Path) -> None:
+    """Raise UsageError for the name of a run where there are models alone, before these are evaluated."""
+    from dsabench.methods import METHODS
+
+    for name in names if models and not stores else ():
+        if name.partition("+")[0].partition("[")[0] in METHODS and name not in models:
+            raise UsageError(
+                f"no arm {name!r} among the models: {', '.join(models)}; for the runs of that name add: --from {runs}"
+            )
 
 
 def refuse_training(context: typer.Context) -> None:

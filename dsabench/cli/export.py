@@ -37,5 +37,7 @@ def export(
     datasets = Datasets(offline=offline)
     encoder = run_encoder(found, datasets)
     rows = evaluate(encoder, EvalConfig(("knn", "crowding")), datasets, stop=Stop().listen())
-    for path in export_run(found, encoder, rows, to):
+    files, code = export_run(found, encoder, rows, to)
+    for path in files:
         say(f"wrote {path}")
+    say(f"opened in Python by:\n{code}")

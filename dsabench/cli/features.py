@@ -10,7 +10,7 @@ import typer
 from dsabench.cli import flags
 from dsabench.cli.flags import MACHINE, OUTPUT, SOURCES, WHAT, option
 from dsabench.cli.groups import grouped
-from dsabench.cli.output import limit
+from dsabench.cli.output import limit, say_unread
 from dsabench.cli.source_flags import Sources
 from dsabench.errors import UsageError
 
@@ -52,15 +52,22 @@ def features(
     what.check()
     check_writable(output)
     found = Store(runs).find(run) if run is not None else None
+    if found and data_dir and not data:
+        say_unread(found, data_dir)
     limit(threads, offline)
     from dsabench.data import Datasets
     from dsabench.evaluation.encoder import run_encoder
     from dsabench.evaluation.encoders import source_encoders
     from dsabench.evaluation.evaluate import Evaluation
     from dsabench.evaluation.exporting import check_ending, write_features
+    from dsabench.launch.existing import moved
 
     check_ending(output)
     datasets = Datasets(offline=offline)
-    encoder = run_encoder(found, datasets) if found else source_encoders(given, datasets, data=data, store=runs)[0]
+    if found:
+        # Where other data are named, the folder is theirs.
+        encoder = run_encoder(moved(found, None if data else data_dir), datasets)
+    else:
+        (encoder,) = source_encoders(given, datasets, data=data, store=runs)
     n = write_features(Evaluation(encoder, what, datasets), part, output)
     say(f"wrote {n:,} rows to {output}")

@@ -122,7 +122,7 @@ class Training:
         str | None,
         option(
             WHAT,
-            "A preset, or any timm model; see: dsabench list backbones.",
+            "A preset, or a model of timm: below 64 px of ResNet, ConvNeXt or ViT alone; see: dsabench list backbones.",
             env="DSABENCH_BACKBONE",
             autocompletion=completion.backbones,
             show_default="resnet8 below 32 px, else resnet18",

@@ -10,7 +10,7 @@ from typing import Any, get_type_hints
 
 import typer
 
-from dsabench.cli.mistakes import located
+from dsabench.cli.mistakes import check_folder_is_read, located
 from dsabench.errors import DataError, UsageError
 
 
@@ -48,6 +48,7 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
         if "context" in kinds:
             given["context"] = context
         try:
+            check_folder_is_read(context)
             command(**values, **given)
         except Exception as error:
             if debug:

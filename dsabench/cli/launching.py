@@ -41,9 +41,9 @@ class Launching:
         list[str] | None,
         option(
             MACHINE,
-            "Options of sbatch: partition=gpu,gpus=1,time=04:00:00,mem=32G; signal=USR1@120 comes before the end.",
+            "Options of sbatch, such as gpus=1,mem=32G or time=04:00:00; signal=USR1@120 comes before the end.",
             "--slurm",
-            metavar="KEY=VALUE,...",
+            metavar="OPTIONS",
         ),
     ] = None
 

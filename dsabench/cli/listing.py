@@ -49,16 +49,16 @@ def list_entries(
         return
     from dsabench.report import print_listing
 
-    print_listing(console(), kind, entries)
+    print_listing(console(whole_lines=True), kind, entries)
 
 
 def list_runs(runs: Path, where: Sequence[str], as_json: bool) -> None:
     """The runs of a store, oldest first, and what tells them apart."""
     from dsabench.tables.where import accepts, parse_where
-    from dsabench.training.inventory import LISTED_KEYS, described
+    from dsabench.training.inventory import LISTED_KEYS, STATUSES, described
     from dsabench.training.store import Store
 
-    allowed = parse_where(where, LISTED_KEYS)
+    allowed = parse_where(where, LISTED_KEYS, {"status": STATUSES})
     found = [(run, described(run)) for run in Store(runs).runs()]
     shown = [(run, facts) for run, facts in found if accepts(allowed, facts)]
     if as_json:
@@ -66,7 +66,7 @@ def list_runs(runs: Path, where: Sequence[str], as_json: bool) -> None:
         return
     from dsabench.report import print_runs
 
-    print_runs(console(), str(runs), [facts for _, facts in shown], of=len(found))
+    print_runs(console(whole_lines=True), str(runs), [facts for _, facts in shown], of=len(found))
 
 
 def listing(kind: str, everything: bool) -> list[dict[str, str]]:

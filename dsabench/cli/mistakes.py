@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 import typer
 
+from dsabench.data import DATASETS
 from dsabench.errors import DataError, UsageError
 
 # What typer raises for a wrong word; older versions take the class from click, newer ones have their own.
@@ -51,10 +55,64 @@ def misread(error: Any) -> str:
         )
     if parameter is not None:
         where = origin(context, parameter)
+        words = wanted(context.command, parameter, error.message)
         message = (
-            f"{where}: {error.message}" if where else f"invalid value for --{flag_name(parameter)}: {error.message}"
+            f"{where}: {words}" if where else f"invalid value for --{flag_name(parameter)}: {words}{got(parameter)}"
         )
+    elif (hint := meant_by_a_word(message, context.command)) or (hint := meant_by_a_flag(error)):
+        return f"{lowered(message.partition(' (Possible')[0])}; {hint}"
     return f"{lowered(message)}; see: {context.command_path} --help"
+
+
+def wanted(command: Any, parameter: Any, otherwise: str) -> str:
+    """What a flag of numbers takes, in words; of any other flag what typer says.
+
+    The command's own signature knows it; what a parsed flag knows differs between versions of typer.
+    """
+    declared = inspect.signature(command.callback).parameters.get(parameter.name)
+    kind, *about = get_args(declared.annotation) if declared else (None,)
+    kinds = get_args(kind) or (kind,)
+    if int not in kinds and float not in kinds:
+        return str(otherwise)
+    least = getattr(about[0], "min", None)
+    number = "a whole number" if int in kinds else "a number"
+    return f"expected {number}" + ("" if least is None else f" of at least {least:g}")
+
+
+def got(parameter: Any) -> str:
+    """What stands on the command line behind a flag, and what else would take a range of seeds."""
+    words = sys.argv[1:]
+    for position, word in enumerate(words):
+        flag, equals, value = word.partition("=")
+        if flag in parameter.opts:
+            text = value if equals else "".join(words[position + 1 : position + 2])
+            ranges = "; a run has one seed, compare --seeds takes ranges"
+            return f", got {text!r}" + (ranges if flag == "--seed" and re.search(r"\d[-,]", text) else "")
+    return ""
+
+
+def meant_by_a_word(message: str, command: Any) -> str:
+    """The flag that a bare word was to be the value of; empty where that cannot be told."""
+    found = re.search(r"unexpected extra arguments? ?(?:\(s\) )?\((\S+)", message)
+    if found is None:
+        return ""
+    word = found[1].rstrip(")")
+    flags = {flag_name(parameter) for parameter in command.params}
+    if "dataset" in flags and word.partition(":")[0] in DATASETS:
+        return f"did you mean --dataset {word}?"
+    return f"did you mean --method {word}?" if "method" in flags else ""
+
+
+def meant_by_a_flag(error: Any) -> str:
+    """How an option of an arm, written as a flag, is set; empty for a flag that is none."""
+    name = str(getattr(error, "option_name", "")).lstrip("-").replace("-", "_")
+    if not name or all(flag_name(parameter) != "set" for parameter in error.ctx.command.params):
+        return ""
+    from dsabench.config.plan import with_option
+
+    # Behind everything else that is wrong: it takes the import of every method.
+    owners = with_option(name)
+    return f"an option of an arm is set with {' or '.join(f'--set {one}=VALUE' for one in owners)}" if owners else ""
 
 
 def lowered(sentence: str) -> str:
@@ -78,6 +136,24 @@ def located(error: UsageError | DataError, context: Any) -> UsageError | DataErr
         if (where := origin(context, parameter)) and blames(blamed, parameter, context.params.get(parameter.name))
     ]
     return type(error)(f"{error} ({', '.join(places)})") if places else error
+
+
+def check_folder_is_read(context: Any) -> None:
+    """Raise UsageError for a folder of images where no data set was named, so that nothing would read it.
+
+    A command that takes runs or tables reads it as where the images of those lie now.
+    """
+    said = {name: context.get_parameter_source(name) for name in ("data_dir", "dataset")}
+    if None in said.values() or "run" in context.params or context.params.get("stores"):
+        return
+    if said["data_dir"].name in ("COMMANDLINE", "DEFAULT_MAP") and said["dataset"].name == "DEFAULT":
+        folder = context.params["data_dir"]
+        raise UsageError(f"--data-dir {folder} is not read without --dataset; {images_in(folder)}")
+
+
+def images_in(folder: Path) -> str:
+    """How the images in a folder are named as the data set."""
+    return f"for the images in it: --dataset imagefolder --data-dir {folder} --data-name {folder.resolve().name}"
 
 
 def blames(message: str, parameter: Any, value: object) -> bool:

@@ -4,27 +4,41 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+# Names of tables that spell every arm out have at most so many characters.
+LONGEST_NAME = 48
+# In characters: wider than any table.
+_WIDE = 10_000
+# What a second Ctrl-C leaves unsaved is said.
+AT_ONCE = b"dsabench: stopped at once, nothing more was saved; the same command goes on from the last checkpoint\n"
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from dsabench.config.eval_config import EvalConfig
     from dsabench.config.run_config import RunConfig
     from dsabench.data import Datasets
     from dsabench.data.dataset import Dataset
     from dsabench.progress import ProgressDisplay
     from dsabench.signals import Stop
+    from dsabench.training.run import Run
     from dsabench.training.store import Store
 
 
-def console() -> Console:
-    """The console for data, on stdout."""
+def console(*, whole_lines: bool = False) -> Console:
+    """The console for data, on stdout; with `whole_lines` as wide as a table wants where that is no terminal."""
     from dsabench.progress import make_console
 
-    return make_console(stderr=False)
+    made = make_console(stderr=False)
+    if whole_lines and not sys.stdout.isatty() and "COLUMNS" not in os.environ:
+        made.width = _WIDE
+    return made
 
 
 def progress(total: int, quiet: bool, stop: Stop) -> ProgressDisplay:
@@ -32,7 +46,13 @@ def progress(total: int, quiet: bool, stop: Stop) -> ProgressDisplay:
     from dsabench.progress import ProgressDisplay, make_console
 
     display = ProgressDisplay(make_console(stderr=True), total, quiet=quiet)
-    stop.before_exit = display.give_back
+
+    def leave() -> None:
+        display.give_back()
+        # From within a signal handler, where a stream may be in use.
+        os.write(2, AT_ONCE)
+
+    stop.before_exit = leave
     return display
 
 
@@ -62,6 +82,41 @@ def say_read(dataset: Dataset, config: RunConfig, store: Store, quiet: bool) -> 
     say("\n".join([f"{config.data.label}: {dataset.notes[0]}", *dataset.notes[1:]]))
     if store.has_namesake(config):
         say(f"other images in {store.path} are called {config.data.label} too: --data-name NAME tells them apart")
+
+
+def say_unread(run: Run, data_dir: Path) -> None:
+    """Say of a run's data, where they lie in no folder, that a folder does not change them, on stderr."""
+    from dsabench.cli.mistakes import images_in
+    from dsabench.data.data_config import WITHOUT_FOLDER
+    from dsabench.training.run import say
+
+    data = run.config.data
+    if data.kind in WITHOUT_FOLDER:
+        words = f"{run.config.label} is of {data.label}, which --data-dir {data_dir} does not change"
+        say(f"warning: {words}; {images_in(data_dir)}")
+
+
+def say_added(asked_for: EvalConfig, measured: EvalConfig) -> None:
+    """What is measured beside what was asked for, on stderr."""
+    from dsabench.evaluation.words import asked
+    from dsabench.training.run import say
+
+    there = asked(asked_for.probes)
+    if added := dict.fromkeys(one.name for one in asked(measured.probes) if one not in there):
+        say(f"measured too, for the verdict: {', '.join(added)} (see --primary and --guard)")
+
+
+def table_name(title: str, arms: Sequence[str]) -> str:
+    """The name of a table that was given none: what it is of and its arms, the first alone where that would be long."""
+    from dsabench.files import sha256_bytes, slug
+
+    name = slug(whole := f"{title}-{'-vs-'.join(arms)}")
+    if len(whole) > LONGEST_NAME:
+        # Of the rest a hash tells tables apart.
+        first, rest = re.sub(r"\[[^\]]*\]", "", arms[0]), len(arms) - 1
+        words = [title, first, *([f"vs-{rest}-{'other' if rest == 1 else 'others'}"] if rest else [])]
+        name = f"{slug('-'.join(words))}-{sha256_bytes(whole.encode())[:6]}"
+    return str(Path("results") / name)
 
 
 def print_configs(planned: Sequence[RunConfig]) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from dsabench.cli import flags
 from dsabench.cli.flags import FILES, MACHINE, TRAINING, WHAT, Common, Training, option
 from dsabench.cli.groups import grouped
-from dsabench.cli.output import console, limit, print_configs, progress, say_read, warn
+from dsabench.cli.output import console, limit, print_configs, progress, say_read, table_name, warn
 from dsabench.errors import RunFailed, UsageError
 
 SELECT = ("knn", "fewshot[classifier=centroid,shots=5]")
@@ -22,7 +22,9 @@ def tune(
     training: Training,
     common: Common,
     trials: Annotated[int, option(TRAINING, "Trials of each arm, the defaults among them.", min=1)] = 16,
-    seeds: Annotated[str, option(TRAINING, "Seeds of every trial: a list or a range.")] = "10,11",
+    seeds: Annotated[
+        str, option(TRAINING, "Seeds of every trial by number: a list, or a range as 0-5, which is six.")
+    ] = "10,11",
     compare_seeds: Annotated[str, option(TRAINING, "Seeds of the comparison to come, which are kept apart.")] = "0-9",
     select: Annotated[
         list[str] | None,
@@ -56,7 +58,7 @@ def tune(
     counts. A search that was stopped goes on with the same command.
     """
     from dsabench.config.spaces import read_spaces
-    from dsabench.config.spec import parse_seeds
+    from dsabench.config.spec import one_seed, parse_seeds
 
     own, others = parse_seeds(seeds), parse_seeds(compare_seeds)
     if both := sorted(set(own) & set(others)):
@@ -70,7 +72,7 @@ def tune(
     limit(training.threads, training.offline)
     from dsabench.config.plan import configure, plan
     from dsabench.data import Datasets
-    from dsabench.files import check_writable, slug, to_toml, write_atomic
+    from dsabench.files import check_writable, to_toml, write_atomic
     from dsabench.launch.jobs import default_jobs
     from dsabench.launch.tune import Budget, comparison_flags, make_arm, selected
     from dsabench.launch.tune import tune as search
@@ -88,6 +90,8 @@ def tune(
     planned = plan(request, dataset)[: len(specs)]
     arms = [make_arm(one, budget, overrides, store) for one in planned]
     say_read(dataset, planned[0], store, common.quiet)
+    if words := one_seed(seeds):
+        say(f"--seeds {seeds}: {words}")
     count = len(arms) * trials * len(own)
     warn([*planned] * (trials * len(own)), len(dataset.train), jobs)
     if common.dry_run:
@@ -109,7 +113,7 @@ def tune(
         print(f"about {duration(seconds)} of training with --jobs {side_by_side}, as long as the defaults take")
         return
     title = planned[0].data.label
-    name = output or str(Path("results") / slug(f"{title}-tuned-{'-vs-'.join(str(arm.spec) for arm in arms)}"))
+    name = output or table_name(f"{title}-tuned", [str(arm.spec) for arm in arms])
     table, curve, winners = Path(f"{name}-trials.csv"), Path(f"{name}-budget.csv"), Path(f"{name}.toml")
     for path in (table, curve, winners):
         check_writable(path)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from dsabench.config.run_config import RunConfig
+from dsabench.data.loader import steps_per_epoch
+
+FEW_STEPS = 20
+"""A regularizer that acts in fewer steps than this cannot show what it does."""
 
 
 def cautions(planned: Sequence[RunConfig], train_images: int, jobs: int | None, cores: int) -> list[str]:
@@ -17,9 +22,28 @@ def cautions(planned: Sequence[RunConfig], train_images: int, jobs: int | None, 
         found.append(
             f"--batch-size {larger} is more than the {train_images:,} training images: each step takes them all"
         )
+    found += dict.fromkeys(filter(None, (late_start(one, train_images) for one in planned)))
     if jobs is not None and jobs > len(planned):
         found.append(f"--jobs {jobs} is more than the {len(planned)} runs there are")
     elif jobs is not None and run.device == "cpu" and jobs > 1 and jobs * run.threads > cores:
         threads = "" if run.threads == 1 else f" of {run.threads} threads"
         found.append(f"--jobs {jobs}{threads} on {cores} cores: each run is slower, and all take no less time")
     return [f"warning: {one}" for one in found]
+
+
+def late_start(run: RunConfig, train_images: int) -> str:
+    """What to say of a regularizer that waits for its share of the steps and then has hardly any; else nothing."""
+    start = run.resolved.regularizer.get("start")
+    if not isinstance(start, int | float):
+        return ""
+    total = run.epochs * steps_per_epoch(train_images, run.batch_size)
+    first = math.ceil(start * total)
+    if not total or total - first >= FEW_STEPS:
+        return ""
+    name = run.spec.regularizer.name
+    if first == total:
+        return f"{name} starts after the last of {total} steps: it does nothing; see --epochs and regularizer.start"
+    return (
+        f"{name} starts at step {first + 1} of {total}: it acts in {total - first} of them, too few to show what it "
+        "does; see --epochs"
+    )

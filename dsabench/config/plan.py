@@ -17,10 +17,10 @@ from dsabench.config.options import (
     regularizer_class,
     regularizer_options,
 )
-from dsabench.config.request import USERS_OWN, Request, Setting
+from dsabench.config.request import Request, Setting
 from dsabench.config.run_config import Resolved, RunConfig
 from dsabench.config.spec import Part, Spec
-from dsabench.data.data_config import DataConfig
+from dsabench.data.data_config import USERS_OWN, DataConfig
 from dsabench.data.dataset import Dataset
 from dsabench.data.loader import steps_per_epoch
 from dsabench.data.views.policies import POLICIES
@@ -96,6 +96,16 @@ def option_hint(half: str, key: str, known: Iterable[str]) -> str:
         return f"did you mean {half}.{near[0]}?"
     owners = [name for name in (METHODS if half == "method" else REGULARIZERS) if key in half_options(half, name)]
     return f"these have it: {', '.join(owners)}" if owners else f"they have: {', '.join(sorted(known)) or 'none'}"
+
+
+def with_option(key: str) -> list[str]:
+    """The options of this name as --set spells them: `method.KEY`, `regularizer.KEY`, both or none."""
+    registries = {"method": METHODS, "regularizer": REGULARIZERS}
+    return [
+        f"{half}.{key}"
+        for half, registry in registries.items()
+        if any(key in half_options(half, name) for name in registry)
+    ]
 
 
 def half_options(half: str, name: str) -> dict[str, type]:

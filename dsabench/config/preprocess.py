@@ -26,7 +26,20 @@ PRESETS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
 }
 """Mean and standard deviation by name, for pixels in [0, 1]; size, interpolation and crop are timm's defaults."""
 
-HOW = "--preprocess imagenet[image_size=224,interpolation=bicubic,crop_pct=0.875], or a JSON file"
+# ImageNet's, its channels taken for one.
+GREY_MEAN, GREY_STD = 0.449, 0.226
+
+
+def grey_example(image_size: int) -> str:
+    """The flag, ready to be pasted, for a model of grey images."""
+    values = {"image_size": image_size, "interpolation": "bicubic", "mean": [GREY_MEAN], "std": [GREY_STD]}
+    return f"--preprocess '{canonical_json({**values, 'crop_pct': 0.875})}'"
+
+
+HOW = (
+    "--preprocess imagenet[image_size=224,interpolation=bicubic,crop_pct=0.875], or a JSON file; of grey images with "
+    f"{grey_example(28)}"
+)
 
 
 class Preprocess(NamedTuple):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dsabench.config.spec import Spec, parse_value
 from dsabench.data import DATASETS
-from dsabench.data.data_config import DataConfig
+from dsabench.data.data_config import PLACED, USERS_OWN, DataConfig
 from dsabench.errors import DataError, UsageError, unknown
 from dsabench.methods import METHODS
 from dsabench.registry import Scalar
@@ -20,12 +20,6 @@ AUGMENTS = ("batched", "reference")
 DEVICES = ("auto", "cuda", "mps", "cpu")
 PRECISIONS = ("auto", "fp32", "bf16")
 HALVES = ("method", "regularizer")
-
-# Data sets whose names do not say what is in them: a folder, a table, a pattern of the user's.
-USERS_OWN = ("imagefolder", "csv", "wds", "hf")
-
-# Those whose names go on behind a colon.
-PLACED = ("csv", "wds", "hf")
 
 
 @dataclass(frozen=True)
@@ -123,6 +117,17 @@ def parse_settings(texts: Sequence[str]) -> tuple[Setting, ...]:
         target, equals, value = text.partition("=")
         half, dot, key = target.strip().partition(".")
         if not (equals and dot and half in HALVES):
-            raise UsageError(f"cannot read --set {text!r}: expected method.KEY=VALUE or regularizer.KEY=VALUE")
+            raise UsageError(f"cannot read --set {text!r}: {_spelled(target.strip(), value.strip())}")
         settings.append(Setting(half, key, parse_value(value.strip())))
     return tuple(settings)
+
+
+def _spelled(key: str, value: str) -> str:
+    """How a setting without its half is written, or how all are."""
+    # It imports every method, which only this mistake waits for.
+    from dsabench.config.plan import with_option
+
+    owners = with_option(key) if value else []
+    if not owners:
+        return "expected method.KEY=VALUE or regularizer.KEY=VALUE"
+    return f"did you mean --set {' or '.join(f'{one}={value}' for one in owners)}?"

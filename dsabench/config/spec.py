@@ -97,6 +97,14 @@ def parse_spec(text: str) -> Spec:
     return Spec(*(parse_part(half) for half in halves))
 
 
+def one_seed(text: str) -> str:
+    """What is said of a single number, which names one seed and does not count them; empty of anything else."""
+    number = text.strip()
+    if not number.isdigit() or int(number) < 2:
+        return ""
+    return f"one seed, number {int(number)}; for {int(number)} seeds: 0-{int(number) - 1}"
+
+
 def parse_seeds(text: str) -> list[int]:
     """`0-5`, `3` or `0,2,4-6` as a sorted list without repeats; raises UsageError otherwise."""
     seeds: set[int] = set()

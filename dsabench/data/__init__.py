@@ -47,7 +47,8 @@ DATASETS: dict[str, Entry] = {
     "wds": Entry(_SOURCES + "webdataset:SPEC", "wds:PATTERN, your own images in tars in the format of WebDataset"),
     "hf": Entry(_SOURCES + "hub:SPEC", "hf:NAME, a set of the Hugging Face Hub or a folder (extra hf)"),
     "imagefolder": Entry(
-        _SOURCES + "imagefolder:SPEC", "your own images: --data-dir with train/CLASS/ and test/CLASS/"
+        _SOURCES + "imagefolder:SPEC",
+        "your own images: --data-dir with train/CLASS/* and test/CLASS/* (or val/), or CLASS/* alone",
     ),
     "synthetic": Entry(_SOURCES + "synthetic:SPEC", "384 generated 16x16 images in 4 classes, for tests and trials"),
 }

@@ -16,6 +16,12 @@ Folder = Annotated[str | None, BeforeValidator(lambda value: str(value) if isins
 
 # Names that hold a path.
 PATHS = ("csv", "wds")
+# Names that go on behind a colon.
+PLACED = (*PATHS, "hf")
+# Images of the user's own: such a name does not say what is in it, and needs a place beside it.
+USERS_OWN = ("imagefolder", *PLACED)
+# Images that come with a package or are computed: no folder is read for them.
+WITHOUT_FOLDER = ("digits", "synthetic")
 
 
 @dataclass(frozen=True)
@@ -50,8 +56,8 @@ def parse_contamination(text: str) -> Contamination:
             raise UsageError(f"--contaminate {text!r} says {kind} twice")
         if kind == "foreign":
             source, _, value = value.rpartition(":")
-            if source not in DATASETS or source == "imagefolder":
-                raise unknown("dataset", source, [name for name in DATASETS if name != "imagefolder"])
+            if source not in DATASETS or source in USERS_OWN:
+                raise unknown("dataset", source, [name for name in DATASETS if name not in USERS_OWN])
         try:
             given[kind] = float(value)
         except ValueError:

@@ -105,7 +105,9 @@ class RawDataset(NamedTuple):
     """What a builder returns: what may be trained on, the test images, and the names of the classes.
 
     Where `test` is None a fifth of `train` is held out for it; where there is no `val` of its own, a share of `train`.
-    `test_from` says where the test images come from where that is not plain; `ignored` counts files that were left out.
+    `test_from` says where the test images come from where that is not plain; `ignored` counts what was left out, and
+    `ignored_names` has the first names of it. Where there are `problems`, nothing can be made of it: they are told
+    together with the images that cannot be read. `cautions` are said of what can be read.
     """
 
     train: RawSplit
@@ -114,6 +116,9 @@ class RawDataset(NamedTuple):
     val: RawSplit | None = None
     test_from: str = ""
     ignored: int = 0
+    ignored_names: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    cautions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,14 @@ from dsabench.data.views.colour import luminance
 _SIDE, _LOW = 32, 8
 
 
-class Twins(NamedTuple):
-    """Groups of equal images: each a tuple of (split, position), splits in the order they were given."""
+Group = tuple[tuple[str, int], ...]
+"""Equal images, each as its split and its position."""
 
-    groups: tuple[tuple[tuple[str, int], ...], ...]
+
+class Twins(NamedTuple):
+    """Groups of equal images, splits in the order they were given."""
+
+    groups: tuple[Group, ...]
 
     def within(self, split: str) -> int:
         """How many images of a split are there besides the first of their group in it."""

@@ -7,12 +7,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from dsabench import rng
 from dsabench.data.dataset import Dataset, Split
 from dsabench.data.duplicates import Twins, blocks, equal, flat, perceptual_keys, pixel_keys
 from dsabench.data.loader import image_batches
-from dsabench.data.sources.decoding import header
+from dsabench.data.sources.decoding import header, is_deep, largest_value, told_unreadable
+from dsabench.errors import DataError
 from dsabench.probes.base import correct_of
 from dsabench.probes.knn import knn
 from dsabench.types import Features
@@ -31,7 +33,7 @@ class Examination:
 
     `largest_share` is the accuracy of always naming the largest class; `mean` and `std` are per channel of the training
     pixels in [0, 1]; `sizes` counts the images by (width, height), `modes` by Pillow's mode, both empty for pixels
-    that come from no files.
+    that come from no files. `deepest` is the largest value in files of 16 bits, None where there are none.
     """
 
     counts: dict[str, int]
@@ -41,6 +43,7 @@ class Examination:
     perceptual: Twins
     sizes: dict[tuple[int, int], int]
     modes: dict[str, int]
+    deepest: int | None
     mean: tuple[float, ...]
     std: tuple[float, ...]
     largest_share: float
@@ -49,13 +52,16 @@ class Examination:
 
 
 def examine(dataset: Dataset) -> Examination:
-    """Look at every image of every split once; raises DataError for one that cannot be read."""
+    """Look at every image of every split once; raises DataError that names those that cannot be read."""
     splits = {"train": dataset.train, "val": dataset.val, "test": dataset.test}
     exact: dict[str, list[bytes]] = {}
     perceptual: dict[str, list[bytes]] = {}
+    unreadable: list[str] = []
     for name, split in splits.items():
-        exact[name], perceptual[name] = _keys(split, name)
-    sizes, modes = _headers(splits.values())
+        exact[name], perceptual[name] = _keys(split, name, unreadable)
+    if unreadable:
+        raise DataError("\n".join(told_unreadable(unreadable)))
+    sizes, modes, deepest = _headers(splits.values())
     mean, std = _moments(dataset.train, dataset.channels)
     counts = torch.bincount(dataset.test.labels, minlength=len(dataset.classes))
     train, test = _pixels(dataset, "train", MOST_TRAIN), _pixels(dataset, "test", MOST_TEST)
@@ -71,6 +77,7 @@ def examine(dataset: Dataset) -> Examination:
         perceptual=equal(perceptual),
         sizes=sizes,
         modes=modes,
+        deepest=deepest,
         mean=mean,
         std=std,
         largest_share=float(counts.max() / counts.sum()),
@@ -79,11 +86,17 @@ def examine(dataset: Dataset) -> Examination:
     )
 
 
-def _keys(split: Split, name: str) -> tuple[list[bytes], list[bytes]]:
+def _keys(split: Split, name: str, unreadable: list[str]) -> tuple[list[bytes], list[bytes]]:
+    """The keys of a split's images, exact and perceptual; what cannot be read is entered in `unreadable`."""
     exact: list[bytes] = []
     perceptual: list[bytes] = []
     for index in blocks(len(split)):
-        images = split.pixels(index)
+        try:
+            images = split.pixels(index)
+        except DataError:
+            # One of a block, and perhaps others: each is asked for alone.
+            unreadable += _unreadable(split, index)
+            continue
         exact += pixel_keys(images)
         keys = perceptual_keys(images)
         # An image of one colour looks like every other one; it says nothing.
@@ -95,8 +108,19 @@ def _keys(split: Split, name: str) -> tuple[list[bytes], list[bytes]]:
     return exact, perceptual
 
 
-def _headers(splits: Iterable[Split]) -> tuple[dict[tuple[int, int], int], dict[str, int]]:
-    """How many images have each size and each mode, the commonest first."""
+def _unreadable(split: Split, index: Tensor) -> list[str]:
+    found = []
+    for position in index:
+        try:
+            split.pixels(position[None])
+        except DataError as error:
+            found.append(str(error))
+    return found
+
+
+def _headers(splits: Iterable[Split]) -> tuple[dict[tuple[int, int], int], dict[str, int], int | None]:
+    """How many images have each size and each mode, the commonest first, and the largest value of 16 bits."""
+    deepest: int | None = None
     sizes: Counter[tuple[int, int]] = Counter()
     modes: Counter[str] = Counter()
     for encoded in (split.files.encoded for split in splits if split.files is not None):
@@ -104,7 +128,9 @@ def _headers(splits: Iterable[Split]) -> tuple[dict[tuple[int, int], int], dict[
             size, mode = header(encoded, position)
             sizes[size] += 1
             modes[mode] += 1
-    return dict(sizes.most_common()), dict(modes.most_common())
+            if is_deep(mode):
+                deepest = max(deepest or 0, largest_value(encoded, position))
+    return dict(sizes.most_common()), dict(modes.most_common()), deepest
 
 
 def _moments(split: Split, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:

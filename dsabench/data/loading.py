@@ -17,7 +17,7 @@ from dsabench.data.contamination import contaminated
 from dsabench.data.data_config import DataConfig, parse_contamination
 from dsabench.data.dataset import Contaminated, Dataset, DatasetSpec, RawDataset, RawSplit, Split
 from dsabench.data.notes import reading_notes
-from dsabench.data.sources.decoding import FileSource, decode_all
+from dsabench.data.sources.decoding import FileSource, decode_all, told_unreadable
 from dsabench.data.sources.sizes import Sizes, common_size
 from dsabench.data.splits import groups_of, held_out_count, stratified, whole_groups
 from dsabench.errors import DataError, UsageError
@@ -29,8 +29,6 @@ RESIDENT_BYTES = 2 * 2**30
 TEST_FRACTION = 0.2
 """Held out of a set that has no test images of its own."""
 
-MOST_NAMED = 20
-
 
 def build(config: DataConfig, *, offline: bool) -> Dataset:
     """What `dsabench.data.load_dataset` documents."""
@@ -40,6 +38,9 @@ def build(config: DataConfig, *, offline: bool) -> Dataset:
     if config.val_share is not None and not 0 < config.val_share < 1:
         raise UsageError(f"--val-share must lie between 0 and 1, got {config.val_share:g}")
     raw = spec.builder(config, offline)
+    if raw.problems:
+        whole = {"train": raw.train, "test": raw.test, "val": raw.val}
+        _decoded(spec, {name: part for name, part in whole.items() if part}, config, raw.problems)
     chosen = select(spec, raw, config)
     splits, sizes = _decoded(spec, chosen.splits, config)
     notes = reading_notes(raw, splits, sizes, chosen.origins)
@@ -126,8 +127,13 @@ def _hold_out(
     return part.take(remaining.nonzero().squeeze(1)), part.take(held_out)
 
 
-def _decoded(spec: DatasetSpec, parts: Mapping[str, RawSplit], config: DataConfig) -> tuple[dict[str, Split], Sizes]:
-    """The splits at one size, resident where they fit; raises DataError that names every image that cannot be read."""
+def _decoded(
+    spec: DatasetSpec, parts: Mapping[str, RawSplit], config: DataConfig, problems: Sequence[str] = ()
+) -> tuple[dict[str, Split], Sizes]:
+    """The splits at one size, resident where they fit.
+
+    Raises DataError that tells all there is: the `problems` that are known, every image that cannot be read, the sizes.
+    """
     size = config.image_size or spec.image_size
     sizes = (
         Sizes(size, "", ())
@@ -138,8 +144,8 @@ def _decoded(spec: DatasetSpec, parts: Mapping[str, RawSplit], config: DataConfi
     resident = n_bytes <= RESIDENT_BYTES
     unreadable = [] if resident else list(sizes.unreadable)
     splits = {key: _loaded(part, sizes.chosen, resident, unreadable) for key, part in parts.items()}
-    if unreadable:
-        raise _all_of(unreadable)
+    if problems or unreadable:
+        raise DataError("\n".join([*problems, *told_unreadable(unreadable), *([sizes.note] if sizes.note else [])]))
     return splits, sizes
 
 
@@ -148,14 +154,6 @@ def _loaded(part: RawSplit, size: int, resident: bool, unreadable: list[str]) ->
         return Split(part.labels, _resized(part.images, size))
     source = FileSource(part.images, size)
     return Split(part.labels, decode_all(source, unreadable) if resident else source, source)
-
-
-def _all_of(unreadable: Sequence[str]) -> DataError:
-    if len(unreadable) == 1:
-        return DataError(unreadable[0])
-    tail = ", ..." if len(unreadable) > MOST_NAMED else ""
-    named = "\n  ".join(text.removesuffix("; repair or remove it") for text in unreadable[:MOST_NAMED])
-    return DataError(f"{len(unreadable)} images cannot be read; repair or remove them:\n  {named}{tail}")
 
 
 def _resized(images: Tensor, size: int) -> Tensor:

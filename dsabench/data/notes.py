@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from dsabench.data.dataset import RawDataset, Split
 from dsabench.data.sources.sizes import Sizes
+
+MOST_IGNORED = 3
+"""So many of the files that were left out are named."""
 
 UNBALANCED = 2.0
 """Classes are called unbalanced where the largest has so many times the images of the smallest."""
@@ -23,9 +26,17 @@ def reading_notes(
         counts[name] + (f" ({origins[name]})" if origins.get(name) else "") for name in ("train", "val", "test")
     ]
     if raw.ignored:
-        parts.append(f"{raw.ignored:,} {'file' if raw.ignored == 1 else 'files'} ignored")
-    notes = [f"{', '.join(parts)}; {sizes.chosen} px", sizes.note, balance_note(splits["train"].labels)]
+        parts.append(_ignored(raw.ignored, raw.ignored_names))
+    notes = [f"{', '.join(parts)}; {sizes.chosen} px", *raw.cautions, sizes.note, balance_note(splits["train"].labels)]
     return tuple(note for note in notes if note)
+
+
+def _ignored(count: int, names: Sequence[str]) -> str:
+    words = f"{count:,} {'file' if count == 1 else 'files'} ignored"
+    first = names[:MOST_IGNORED]
+    if not first:
+        return words
+    return f"{words} ({', '.join(first)}{f' and {count - len(first):,} more' if count > len(first) else ''})"
 
 
 def balance_note(labels: Tensor) -> str:

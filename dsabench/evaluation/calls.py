@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,17 +63,19 @@ def evaluate(
 def load_backbone(run: str | Path, runs: str | Path = "runs", *, offline: bool = False) -> Backbone:
     """The backbone of a finished run in eval mode, by the run's folder or the beginning of its id in the store `runs`.
 
-    It maps images (B, C, H, W), normalised as `run.json` says under `data_facts`, to features (B, D). Raises DataError
-    where there is no such run, or it is not finished.
+    It maps images (B, C, H, W), normalised by its `mean` and `std`, to features (B, D); of pixels that is
+    `backbone(backbone.normalise(pixels))`. Raises DataError where there is no such run, or it is not finished.
     """
     encoder = run_encoder(Store(Path(runs)).find(str(run)), Datasets(offline=offline))
     backbone = encoder.layers["backbone"]
     assert isinstance(backbone, Backbone)
+    assert encoder.preprocess is not None
+    backbone.mean, backbone.std = encoder.preprocess.mean, encoder.preprocess.std
     return backbone
 
 
-def frame(rows: Sequence[Row] | str | Path) -> DataFrame:
-    """Rows, or those of a `NAME.csv`, as a pandas DataFrame: one column each.
+def frame(rows: Sequence[Row] | Sequence[Comparison] | str | Path) -> DataFrame:
+    """Rows, those of a `NAME.csv`, or what `compare` returns as a pandas DataFrame: one column each.
 
     Raises DataError for a file that is missing, damaged or of another schema.
     """
@@ -80,19 +83,35 @@ def frame(rows: Sequence[Row] | str | Path) -> DataFrame:
     from pandas import DataFrame
 
     found = read_csv(Path(rows)) if isinstance(rows, str | Path) else rows
-    return DataFrame(map(record, found), columns=list(COLUMNS))
+    records = [_fields(one) if isinstance(one, Comparison) else record(one) for one in found]
+    return DataFrame(records, columns=list(records[0] if records else COLUMNS))
+
+
+def _fields(comparison: Comparison) -> dict[str, object]:
+    """The fields of a comparison by name, its key in the parts that rows have too."""
+    named: dict[str, object] = {}
+    for field in fields(comparison):
+        if field.name == "key":
+            layer, probe, params, metric = comparison.key
+            named |= {"layer": layer, "probe": probe, "probe_params": params, "metric": metric}
+        else:
+            named[field.name] = getattr(comparison, field.name)
+    return named
 
 
 def compare(
-    rows: Sequence[Row],
+    rows: Sequence[Row] | str | Path,
     *,
     primary: str = "cdnv",
     guards: Sequence[str] = GUARDS,
     layer: str = "backbone",
 ) -> list[Comparison]:
-    """The paired comparisons of the specs in `rows`, in order of appearance, the first of them the baseline.
+    """The paired comparisons of the specs in `rows`, or in a `NAME.csv`, in order of appearance, the first of them the
+    baseline; `frame` makes a table of them.
 
-    Raises NothingToCompare where no two of them have finished runs, UsageError for a metric that carries no verdict.
+    Raises NothingToCompare where no two of them have finished runs, UsageError for a metric that carries no verdict,
+    DataError for a file as `frame` does.
     """
     criteria = Criteria(parse_primary(primary), tuple(map(parse_guard, guards)))
-    return compare_rows(rows, list(dict.fromkeys(row.spec for row in rows)), criteria, layer)
+    found = read_csv(Path(rows)) if isinstance(rows, str | Path) else rows
+    return compare_rows(found, list(dict.fromkeys(row.spec for row in found)), criteria, layer)

@@ -115,7 +115,11 @@ def _mapped_member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo
             # Reading to the end is what makes zipfile compare the checksum.
             pass
     if dtype.hasobject:
-        raise ValueError(f"{member.filename} holds Python objects, which are not loaded")
+        key = member.filename.removesuffix(".npy")
+        raise ValueError(
+            f"{member.filename} holds Python objects, which are not loaded; "
+            f"of words save {key}.astype(str), of numbers {key}.astype(float)"
+        )
     if header + int(np.prod(shape, dtype=object)) * dtype.itemsize != member.file_size:
         raise ValueError(f"{member.filename} does not hold the {shape} numbers that it names")
     with path.open("rb") as raw:

@@ -6,7 +6,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import timm
@@ -30,8 +30,15 @@ from dsabench.training.run import Run
 WEIGHTS = "model.safetensors"
 
 
-def export(run: Run, encoder: Encoder, rows: Sequence[Row], to: Path) -> list[Path]:
-    """Write the backbone of a run to `to`, a `.safetensors` file or a folder, with a card; the files it wrote.
+class Exported(NamedTuple):
+    """The files that were written, and Python that opens the weights."""
+
+    files: tuple[Path, ...]
+    code: str
+
+
+def export(run: Run, encoder: Encoder, rows: Sequence[Row], to: Path) -> Exported:
+    """Write the backbone of a run to `to`, a `.safetensors` file or a folder, with a card.
 
     The weights have the names of the network, so that timm loads them where it has the model; a folder holds a
     config.json for `local-dir:` as well. Raises StorageError where it cannot write.
@@ -54,10 +61,26 @@ def export(run: Run, encoder: Encoder, rows: Sequence[Row], to: Path) -> list[Pa
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in network.state_dict().items()}
     write_atomic(weights, save(tensors, metadata={"format": "pt", "dsabench": json.dumps(about, sort_keys=True)}))
     write_atomic(card, model_card(run, encoder, rows, weights, options))
+    code = opened(run.config.backbone, preprocess, options, str(weights))
     if single or options is None:
-        return [weights, card]
+        return Exported((weights, card), code)
     write_atomic(to / "config.json", json.dumps(timm_config(run.config.backbone, preprocess, options), indent=1) + "\n")
-    return [weights, card, to / "config.json"]
+    return Exported((weights, card, to / "config.json"), code)
+
+
+def opened(name: str, preprocess: Preprocess, options: Mapping[str, Any] | None, weights: str) -> str:
+    """Python that opens weights: timm's where it has the model (`options` are what it takes), else this package's."""
+    if options is not None:
+        arguments = "".join(f", {key}={value!r}" for key, value in options.items())
+        return (
+            f'import timm\nmodel = timm.create_model("{name}", num_classes=0{arguments}, checkpoint_path="{weights}")'
+        )
+    size, channels = preprocess.image_size, preprocess.channels
+    return (
+        "import dsabench, safetensors.torch\n"
+        f'model = dsabench.build_backbone("{name}", channels={channels}, image_size={size}).eval()\n'
+        f'model.network.load_state_dict(safetensors.torch.load_file("{weights}"))'
+    )
 
 
 def timm_options(name: str, network: nn.Module, preprocess: Preprocess) -> dict[str, Any] | None:
@@ -97,14 +120,14 @@ def model_card(
 ) -> str:
     """What the weights are, how they are loaded, and the numbers with their protocol, as Markdown."""
     config = run.config
-    arguments = "".join(f", {key}={value!r}" for key, value in (options or {}).items())
-    timm_call = f'timm.create_model("{config.backbone}", num_classes=0{arguments}, checkpoint_path="{weights.name}")'
-    loaded = (
-        f"```python\nimport timm\nmodel = {timm_call}\n```"
-        if options is not None
-        else f"This is not one of timm's models as timm makes it; `dsabench eval --checkpoint {weights.name} "
-        "--dataset NAME` evaluates it."
-    )
+    preprocess = encoder.preprocess
+    assert preprocess is not None, "a run says what it wants of images"
+    loaded = f"```python\n{opened(config.backbone, preprocess, options, weights.name)}\n```"
+    if options is None:
+        loaded += (
+            f"\n\nThis is not one of timm's models as timm makes it; `dsabench eval --checkpoint {weights.name} "
+            "--dataset NAME` evaluates it."
+        )
     kind = "preset of dsabench" if config.backbone in BACKBONES else "model of timm"
     lines = [
         f"# {config.label}",
@@ -116,7 +139,7 @@ def model_card(
         "",
         loaded,
         "",
-        f"Preprocessing: `{encoder.preprocess}`",
+        f"Preprocessing: `{preprocess}`",
         "",
         f"Run `{config.run_id}`, protocol {config.protocol}, data {encoder.data_sha256}, dsabench {__version__}.",
         "",

@@ -10,16 +10,16 @@ from typing import Any
 import timm
 import torch
 from timm.data.config import resolve_data_config
-from torch import nn
+from torch import Tensor, nn
 
 from dsabench.backbones import BACKBONES, build_backbone, timm_models
-from dsabench.config.preprocess import HOW, Preprocess, from_mapping, from_timm, read_preprocess
+from dsabench.config.preprocess import HOW, Preprocess, from_mapping, from_timm, grey_example, read_preprocess
 from dsabench.config.source import Source
 from dsabench.errors import DataError, Interrupted, UsageError
 from dsabench.evaluation.encoder import Encoder, module_columns
 from dsabench.evaluation.matching import Match, match_weights
 from dsabench.evaluation.pooling import PooledModel, network_of
-from dsabench.evaluation.weight_files import read_weights
+from dsabench.evaluation.weight_files import quiet_downloads, read_weights
 from dsabench.files import canonical_json, read_json, sha256_bytes, slug
 from dsabench.training.checkpoint import module_state, tensors_sha256
 from dsabench.training.run import say
@@ -36,10 +36,15 @@ def timm_encoder(source: Source, folder: Path | None, *, offline: bool) -> Encod
     options: dict[str, Any] = {"num_classes": 0}
     if source.preprocess is not None and _is_fixed(source.place):
         options["img_size"] = source.preprocess.image_size
-    if offline:
-        _check_cached(source.place)
     try:
-        model: Any = timm.create_model(source.place, pretrained=True, **options)
+        _check_cached(source.place)
+    except DataError as absent:
+        if offline:
+            raise DataError(f"--offline: {absent}") from absent
+        say(f"{source.name}: downloading the weights of {source.place}")
+    try:
+        with quiet_downloads():
+            model: Any = timm.create_model(source.place, pretrained=True, **options)
     except Interrupted:
         raise
     except Exception as error:
@@ -64,13 +69,15 @@ def checkpoint_encoder(source: Source, folder: Path | None) -> Encoder:
     file = read_weights(path)
     beside = _beside(path)
     architecture = source.backbone or file.about.get("backbone") or beside.get("architecture")
-    if not architecture:
-        raise UsageError(f"{path} does not say of which model its weights are; say it with --backbone NAME")
     preprocess = source.preprocess or _stated(path, file.about, beside)
-    if preprocess is None:
-        raise UsageError(
-            f"{path} does not say what images its model wants, and nothing beside it does; say it with {HOW}"
+    model, images = "of which model its weights are", "what images its model wants"
+    if not architecture:
+        missing, flags = (
+            (model, "--backbone NAME") if preprocess else (f"{model} and {images}", f"--backbone NAME {HOW}")
         )
+        raise UsageError(f"{path} does not say {missing}; say it with {flags}")
+    if preprocess is None:
+        raise UsageError(f"{path} does not say {images}, and nothing beside it does; say it with {HOW}")
     tried: list[DataError] = []
     try:
         networks = _built(str(architecture), preprocess)
@@ -90,7 +97,17 @@ def checkpoint_encoder(source: Source, folder: Path | None) -> Encoder:
         return model_encoder(
             network, source, preprocess, str(architecture), folder, str(file.about.get("labels_used", "unknown"))
         )
-    raise DataError(f"the checkpoint {path} is no {architecture}: {tried[0]}")
+    hint = ""
+    if preprocess.channels == 3 and _takes_grey(file.sets, networks[0].state_dict()):
+        hint = f"; its first layer takes images of one channel: {grey_example(preprocess.image_size)}"
+    raise DataError(f"the checkpoint {path} is no {architecture}: {tried[0]}{hint}")
+
+
+def _takes_grey(sets: Mapping[str, Mapping[str, Tensor]], wanted: Mapping[str, Tensor]) -> bool:
+    """Whether the layers that want colours are there with one channel, and not with three."""
+    colour = {tensor.shape for tensor in wanted.values() if tensor.ndim == 4 and tensor.shape[1] == 3}
+    found = {tensor.shape for tensors in sets.values() for tensor in tensors.values()}
+    return not colour & found and any((out, 1, *kernel) in found for out, _, *kernel in colour)
 
 
 def mapping(match: Match, path: Path) -> str:
@@ -216,7 +233,7 @@ def _check_cached(name: str) -> None:
         url_file = Path(torch.hub.get_dir()) / "checkpoints" / os.path.basename(str(config.url or ""))
         if not repository:
             if config.url and not url_file.is_file():
-                raise DataError(f"--offline: the weights of {name} are not here; put {config.url} at {url_file}")
+                raise DataError(f"the weights of {name} are not here; put {config.url} at {url_file}")
             return
     for file in files:
         found = any(
@@ -226,6 +243,6 @@ def _check_cached(name: str) -> None:
         if not found:
             where = Path(constants.HF_HUB_CACHE) / f"models--{str(repository).replace('/', '--')}" / "snapshots"
             raise DataError(
-                f"--offline: the weights of {name} are not here; {file} of {repository} may lie under {where}, or "
+                f"the weights of {name} are not here; {file} of {repository} may lie under {where}, or "
                 " in a folder given as --timm local-dir:FOLDER beside its config.json"
             )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import pickle
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,6 +67,27 @@ def _safetensors(path: Path) -> WeightFile:
     if not tensors:
         raise DataError(f"the checkpoint {path} holds no tensors")
     return WeightFile({"": tensors}, about if isinstance(about, dict) else {})
+
+
+@contextmanager
+def quiet_downloads() -> Iterator[None]:
+    """No bar and no word of timm and the Hub on each of their tries; what they raise is what is told."""
+    # The Hub's own words are on what it tries again, a line a try, for half a minute.
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    loggers = [logging.getLogger(name) for name in ("huggingface_hub", "timm")]
+    levels = [logger.level for logger in loggers]
+    had_bars = not are_progress_bars_disabled()
+    try:
+        disable_progress_bars()
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+        if had_bars:
+            enable_progress_bars()
 
 
 def _unpickled(path: Path) -> object:

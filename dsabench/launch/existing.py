@@ -25,7 +25,7 @@ from dsabench.training.store import Store
 
 @dataclass
 class Existing:
-    """Rows by the source they came from, and what was evaluated here, by the run's id and the data set's title."""
+    """Rows by the source they came from, and what was evaluated here, by the run's id and the data's hash."""
 
     rows: dict[str, list[Row]] = field(default_factory=dict)
     encoders: dict[tuple[str, str], Encoder] = field(default_factory=dict)
@@ -34,7 +34,7 @@ class Existing:
         """Evaluate an encoder and take its rows in."""
         rows = evaluate(encoder, what, datasets, stop=stop)
         self.rows.setdefault(source, []).extend(rows)
-        self.encoders |= {(row.run_id, row.dataset): encoder for row in rows[:1]}
+        self.encoders |= {(row.run_id, row.dataset_sha256): encoder for row in rows[:1]}
 
     def add_models(
         self, sources: Sequence[Source], what: EvalConfig, datasets: Datasets, stop: Stop, runs: Path
@@ -46,10 +46,10 @@ class Existing:
     def encoders_of(self, arms: Mapping[str, Sequence[Row]]) -> dict[tuple[str, int], Encoder]:
         """The encoders of arms on one data set, by arm and seed; a row of a table has none."""
         return {
-            (arm, row.seed): self.encoders[row.run_id, row.dataset]
+            (arm, row.seed): self.encoders[row.run_id, row.dataset_sha256]
             for arm, rows in arms.items()
             for row in rows
-            if (row.run_id, row.dataset) in self.encoders
+            if (row.run_id, row.dataset_sha256) in self.encoders
         }
 
 

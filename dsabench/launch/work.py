@@ -103,6 +103,7 @@ def train(
     ranks = Ranks(fabric)
     with ranks.together():
         if not overwrite and ranks.by_writer(run.is_complete):
+            ranks.by_writer(lambda: run.tidy(shop.stop))
             return run, True
         state = State(config, dataset, fabric)
     with ranks.together(), shop.stop.deferred(), run.locked(shop.stop, ranks):

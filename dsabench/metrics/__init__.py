@@ -317,15 +317,23 @@ METRICS: dict[str, Evaluator] = {
 __all__ = ["METRICS", "measure", *METRICS]
 
 
-def measure(x: Array, y: Labels, names: Iterable[str] | None = None) -> dict[str, float]:
-    """Metrics of features (N, D) and classes (N,), the core ones where none are named.
+ELSEWHERE = (
+    "dsabench list metrics; probes, such as knn, learn from training images first: "
+    "dsabench.evaluate(module, data, probes=['knn']), or of embeddings dsabench eval --features FILE"
+)
+
+
+def measure(x: Array, y: Labels, names: Iterable[str] | str | None = None) -> dict[str, float]:
+    """Metrics of features (N, D) and classes (N,), the core ones where none are named; one may be named alone.
 
     Raises ValueError where one of them does, and UsageError for a name that is not a metric's.
     """
     from dsabench.metrics.samples import Samples
 
+    if isinstance(names, str):
+        names = [names]
     chosen = [name for name, entry in METRICS.items() if entry.tier == "core"] if names is None else list(names)
-    metrics = {name: load(METRICS, "metric", name) for name in chosen}
+    metrics = {name: load(METRICS, "metric", name, see=ELSEWHERE) for name in chosen}
     samples = Samples(x, y).read_once()
     return {name: metric.of(samples) for name, metric in metrics.items()}
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
-from typing import ClassVar, NamedTuple
+from difflib import get_close_matches
+from typing import ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -51,6 +53,16 @@ class Regularizer(nn.Module):
     diagnostics: dict[str, Tensor]
     similar_pairs: Tensor | None
     sample_scores: Tensor | None
+
+    def __new__(cls, *arguments: object, **options: object) -> Self:
+        # Python would say that the word is unexpected, and not which one is meant.
+        _, *known = inspect.signature(cls.__init__).parameters
+        for name in options:
+            if name not in known:
+                near = get_close_matches(name, known, n=1, cutoff=0.5)
+                hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+                raise TypeError(f"{cls.__name__} has no option {name!r}; {hint}")
+        return super().__new__(cls)
 
     def __init__(self, *, balance: bool = False) -> None:
         super().__init__()

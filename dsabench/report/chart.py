@@ -51,7 +51,9 @@ def chart_table(like: Row, rows: Sequence[Row], logs: Mapping[str, Sequence[Log]
     longest = max((abs(value) for value in values.values()), default=0.0)
     lines: list[tuple[Cell, ...]] = []
     for spec, value in values.items():
-        cells: list[Cell] = [Arm(spec), Number(value, unit_of(like.metric)), Bar(value / longest if longest else 0.0)]
+        # One value has nothing to be longer than.
+        drawn = Bar(value / longest if longest else 0.0) if len(values) > 1 else None
+        cells: list[Cell] = [Arm(spec), Number(value, unit_of(like.metric)), drawn]
         lines.append((*cells, *_curves(mean_logs[spec], names, mean_logs)))
     name = label(like.probe, like.probe_params, like.metric)
     columns = (

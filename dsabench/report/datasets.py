@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dsabench.stats.aggregate import Estimate
     from dsabench.stats.outcomes import MetricKey
 
+SPREAD = f"mean±standard deviation over seeds; {BETTER}"
 # One metric of each run: [arm][data set][seed].
 Scores = Mapping[str, Mapping[str, Mapping[int, float]]]
 
@@ -24,7 +25,8 @@ def dataset_table(arms: Mapping[str, Sequence[Row]], key: MetricKey) -> Table:
     seeds, and how probable an improvement over the baseline is.
 
     Where a metric is no accuracy its scale differs between data sets, and the interquartile mean is of its ratio to the
-    baseline's mean there. An arm that was not measured on every data set has no number over them.
+    baseline's mean there. An arm that was not measured on every data set has no number over them, and where that is
+    every arm but the baseline there are no such columns.
     """
     # SciPy comes with it.
     from dsabench.tables.comparisons import key_of
@@ -38,26 +40,34 @@ def dataset_table(arms: Mapping[str, Sequence[Row]], key: MetricKey) -> Table:
     names = list(dict.fromkeys(dataset for arm in scores.values() for dataset in arm))
     baseline, unit = next(iter(scores)), unit_of(key.metric)
     name = label(key.probe, key.params, key.metric)
-    columns = (
-        Column("spec", "text"),
-        *(Column(dataset, "mean", unit, higher_is_better) for dataset in names),
+    each = (Column("spec", "text"), *(Column(dataset, "mean", unit, higher_is_better) for dataset in names))
+    over = (
         Column("IQM" if unit else "IQM ratio", "mean", unit, higher_is_better),
         Column("95% interval", "interval"),
         Column("P(better)", "number"),
         Column("95% interval", "interval"),
         Column("better/tie/worse", "count"),
     )
+    whole = [arm for arm, measured in scores.items() if set(measured) == set(names) == set(scores[baseline])]
+    # The baseline alone is compared with nothing.
+    compared = len(whole) > 1
     lines = []
     for arm, measured in scores.items():
-        cells = [_mean(measured.get(dataset, {}), unit) for dataset in names]
-        whole = set(measured) == set(names) == set(scores[baseline])
-        together = _together(arm, baseline, scores, names, unit, higher_is_better) if whole else (None,) * 5
-        lines.append((Arm(arm), *cells, *together))
+        cells: list[Cell] = [Arm(arm), *(_mean(measured.get(dataset, {}), unit) for dataset in names)]
+        if compared:
+            all_there = arm in whole
+            cells += (
+                _together(arm, baseline, scores, names, unit, higher_is_better) if all_there else [None] * len(over)
+            )
+        lines.append(tuple(cells))
+    notes = _notes(unit)
+    if not compared:
+        notes = (SPREAD, "no arm was measured on all of them as the baseline was: nothing over them")
     return Table(
         f"{name} on {counted(len(names), 'data set')}, {key.layer} features",
-        columns,
+        (*each, *over) if compared else each,
         (Section(tuple(lines)),),
-        _notes(unit),
+        notes,
     )
 
 
@@ -68,7 +78,7 @@ def _notes(unit: str) -> tuple[str, ...]:
         else "of the ratio to the baseline's mean on each data set, over data sets and seeds"
     )
     return (
-        f"mean±standard deviation over seeds; {BETTER}",
+        SPREAD,
         f"IQM: interquartile mean {what} (arXiv 2108.13264)",
         "P(better): the share of paired seeds ahead of the baseline, a tie half, as the mean over data sets; "
         "of all pairs of runs where seeds are not paired",

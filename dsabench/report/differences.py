@@ -25,12 +25,17 @@ def paired_tables(comparisons: Sequence[Comparison], *, limit: int | None = None
 
 
 def _table(pair: Sequence[Effect], limit: int | None) -> Table:
+    # SciPy comes with it.
+    from dsabench.stats.verdict import TOO_FEW
+
     first = pair[0]
     secondary = [one for one in pair if one.role == "secondary"]
     others = [one for one in pair if one.role != "secondary"]
     shown = sorted([*others, *secondary[:limit]], key=lambda one: ROLES.index(one.role))
     after, before = short_names(first.spec, first.against)
-    columns = (
+    # A note says it of them all, and how many seeds would do.
+    said_once = len(secondary) > 1 and all(one.word == TOO_FEW and not one.reachable for one in secondary)
+    columns: tuple[Column, ...] = (
         Column("metric", "text"),
         Column(before, "number"),
         Column(after, "number"),
@@ -39,8 +44,11 @@ def _table(pair: Sequence[Effect], limit: int | None) -> Table:
         Column("p", "p"),
         Column("verdict", "verdict"),
     )
+    silent = _silent(pair)
+    if silent:
+        columns = tuple(column for column in columns if column.kind not in ("interval", "p"))
     sections = tuple(
-        Section(tuple(_line(one) for one in group), f"{role}, {layer}", emphasised=role == "primary")
+        Section(tuple(_line(one, said_once, silent) for one in group), f"{role}, {layer}", emphasised=role == "primary")
         for (role, layer), group in grouped(shown, attrgetter("role", "layer")).items()
     )
     counts = sorted({one.n_pairs for one in pair})
@@ -49,24 +57,32 @@ def _table(pair: Sequence[Effect], limit: int | None) -> Table:
     return Table(title, columns, sections, tuple(_notes(pair, len(pair) - len(shown))))
 
 
-def _line(one: Effect) -> tuple[Cell, ...]:
-    return one.measure, one.before, one.after, one.difference, one.interval, one.p, Verdict(one.word)
+def _silent(pair: Sequence[Effect]) -> bool:
+    """Whether there are so few seeds that nothing is ruled out of any metric: no interval and no p says more."""
+    return all(one.interval.low == -math.inf and one.interval.high == math.inf and not one.reachable for one in pair)
+
+
+def _line(one: Effect, said_once: bool, silent: bool) -> tuple[Cell, ...]:
+    verdict = None if said_once and one.role == "secondary" else Verdict(one.word)
+    tested: tuple[Cell, ...] = () if silent else (one.interval, one.p)
+    return one.measure, one.before, one.after, one.difference, *tested, verdict
 
 
 def _notes(pair: Sequence[Effect], n_hidden: int) -> list[str]:
     judged = [one for one in pair if one.role != "descriptive"]
-    notes = [BETTER, *_tests(judged)]
+    silent = _silent(pair)
+    notes = [BETTER, *_tests(judged, silent)]
     for primary in (one for one in judged if one.role == "primary"):
         notes += [f"primary: {note}" for note in _primary(primary)]
         notes += map(_guard, primary.guards)
-    notes += _secondary([one for one in judged if one.role == "secondary"], n_hidden)
+    notes += _secondary([one for one in judged if one.role == "secondary"], n_hidden, silent)
     skewed = [one.measure.label for one in judged if one.skewed]
     if skewed:
         notes.append(f"differences of {', '.join(skewed)} look skewed: the test assumes symmetry")
     return [*notes, *_shortfalls(judged)]
 
 
-def _tests(judged: Sequence[Effect]) -> list[str]:
+def _tests(judged: Sequence[Effect], silent: bool) -> list[str]:
     tests = {one.test for one in judged}
     if tests == {"signed-rank"}:
         which = "exact signed-rank test, failed runs last"
@@ -74,14 +90,16 @@ def _tests(judged: Sequence[Effect]) -> list[str]:
         which = "exact sign-flip test, or where runs failed or are missing signed-rank test, failed runs last"
     else:
         which = "exact sign-flip test"
-    notes = [f"interval and p: {which}; assumes symmetric differences"]
+    notes = [] if silent else [f"interval and p: {which}; assumes symmetric differences"]
     if any(one.n_seeds < one.n_pairs for one in judged):
         notes.append("means and differences: over the seeds that both arms have a value for")
     return notes
 
 
 def _primary(primary: Effect) -> list[str]:
-    notes = [f"Student's 95% interval {written(primary.student)}"]
+    notes = []
+    if math.isfinite(primary.student.low):
+        notes.append(f"Student's 95% interval {written(primary.student)}")
     if primary.images is not None:
         notes.append(f"over seeds and test images: 95% interval {written(primary.images)}")
     if primary.gap is not None:
@@ -109,9 +127,9 @@ def _guard(guard: Guarded) -> str:
     return f"guard {guard.label}: {'held' if guard.held else 'fallen'} (gain {told(guard.gain)}, margin {margin})"
 
 
-def _secondary(family: Sequence[Effect], n_hidden: int) -> list[str]:
+def _secondary(family: Sequence[Effect], n_hidden: int, silent: bool) -> list[str]:
     notes = []
-    adjusted = sum(one.p is not None for one in family)
+    adjusted = 0 if silent else sum(one.p is not None for one in family)
     if adjusted:
         metrics = counted(adjusted, "secondary metric")
         notes.append(f"secondary: p adjusted by Holm over {metrics}, intervals not adjusted")

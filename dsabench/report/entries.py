@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from dsabench.report.table import Column, Section, Table
+from dsabench.report.table import Arm, Column, Section, Table
 from dsabench.report.wording import counted
 
-# What a table of runs shows of each, by column of the tidy table.
+# What a table of runs shows of each, by column of the tidy table. Where all runs agree it is told once, below, so that
+# the columns that tell them apart find room on a narrow terminal.
 _RUNS = {
     "run_id": Column("run", "name"),
     "spec": Column("spec", "text"),
+    "seed": Column("seed", "count"),
+    "epochs": Column("epochs", "count"),
+    "batch_size": Column("batch", "count"),
+    "status": Column("status", "text"),
     "dataset": Column("dataset", "text"),
     "train_images": Column("images", "count"),
     "backbone": Column("backbone", "text"),
-    "epochs": Column("epochs", "count"),
-    "batch_size": Column("batch", "count"),
-    "seed": Column("seed", "count"),
-    "status": Column("status", "text"),
     "started_utc": Column("when (UTC)", "text"),
 }
+
+_ALWAYS = ("run_id", "spec", "seed", "started_utc")
 
 _ARROWS = {"higher": "↑", "lower": "↓", "neither": ""}
 
@@ -53,12 +56,22 @@ def run_table(store: str, runs: Sequence[Mapping[str, object]], *, of: int) -> T
         return Table(
             "", (), (), (f"none of the {counted(of, 'run')} in {store} is meant" if of else f"no runs in {store} yet",)
         )
-    lines = tuple(tuple(_cell(key, run[key]) for key in _RUNS) for run in runs)
+    same = [key for key in _RUNS if key not in _ALWAYS and len({run[key] for run in runs}) == 1]
+    shown = {key: column for key, column in _RUNS.items() if key not in same}
+    lines = tuple(tuple(_cell(key, run[key]) for key in shown) for run in runs)
+    told = ", ".join(f"{_RUNS[key].label} {_amount(runs[0][key])}" for key in same if runs[0][key] is not None)
+    notes = (f"all: {told}" if len(runs) > 1 else told,) if told else ()
     selected = f"{len(runs)} of {counted(of, 'run')}" if len(runs) < of else counted(of, "run")
-    return Table(f"{selected} in {store}", tuple(_RUNS.values()), (Section(lines),))
+    return Table(f"{selected} in {store}", tuple(shown.values()), (Section(lines),), notes)
 
 
-def _cell(key: str, value: object) -> str | int | None:
+def _amount(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _cell(key: str, value: object) -> Arm | str | int | None:
+    if key == "spec":
+        return Arm(str(value))
     if key == "started_utc":
         # To the minute, which is what a person remembers; --json has all of it.
         return str(value or "")[5:16].replace("T", " ")

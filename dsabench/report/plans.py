@@ -9,6 +9,13 @@ from dsabench.report.table import Column, Section, Table
 from dsabench.report.wording import counted
 from dsabench.training.estimate import Estimate, Total
 
+# How the cost of a step is known, in words.
+_KNOWN = {
+    "the store": "as finished runs took",
+    "steps": "from a few steps, timed now",
+    "a forward pass": "a guess from one forward pass",
+}
+
 
 def plan_table(found: Sequence[Estimate], whole: Total) -> Table:
     """Status, steps that are left, time, memory and disk of every run; the notes are about all of them."""
@@ -31,10 +38,8 @@ def _notes(found: Sequence[Estimate], whole: Total) -> list[str]:
     notes = [f"{counted(whole.runs, 'run')}{done}"]
     if left:
         jobs = f", {whole.jobs} side by side" if whole.jobs > 1 else ""
-        known = " and ".join(dict.fromkeys(one.known_by for one in found if one.status != "finished"))
-        notes.append(
-            f"training takes about {duration(whole.seconds)}{jobs} (known by {known}); evaluation comes on top"
-        )
+        known = " and ".join(dict.fromkeys(_KNOWN[one.known_by] for one in found if one.status != "finished"))
+        notes.append(f"training takes about {duration(whole.seconds)}{jobs} ({known}); evaluation comes on top")
         notes.append(f"memory: {_of(whole.memory_mb, whole.memory_free_mb)}: libraries, data, weights and one batch")
         notes.append(f"disk: {_of(whole.disk_mb, whole.disk_free_mb)}: checkpoints and features")
     return notes

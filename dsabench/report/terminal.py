@@ -39,13 +39,13 @@ _PLAIN = str.maketrans(
         **dict(zip(LEVELS, "_.-:=+*#", strict=True)),
     }
 )
-# As long as barlow_twins+dsa: what is left of 80 columns beside all the headline metrics.
-_SPEC_WIDTH = 16
+# As long as barlow_twins+dsa: what is left of 80 columns beside all the headline metrics; a wider console leaves more.
+_SPEC_WIDTH, _BESIDE = 16, 64
 _HEAD_WIDTH, _NUMBER_WIDTH = 9, 12
 # The longest verdicts stand in a line or two: their words are folded before those of a metric.
 _VERDICT_WIDTH = 13
-# Words are folded to so few columns before numbers move into a block of their own.
-_LEAST_WIDTH = 12
+# Words are folded to so few columns before numbers move into a block of their own, single words to so many not at all.
+_LEAST_WIDTH, _WORD_WIDTH = 12, 20
 
 
 def draw(console: Console, table: Table) -> None:
@@ -88,19 +88,32 @@ def _width(console: Console, table: Table, place: int) -> int:
         *(_cell(console, row[place], _LEAST_WIDTH) for s in table.sections for row in s.rows),
     ]
     width = max(cell_len(line) for text in texts for line in text.plain.split("\n"))
+    if _single_words(table, place):
+        return width
     return min(width, {**dict.fromkeys(WORDS, _LEAST_WIDTH), "number": _NUMBER_WIDTH}.get(column.kind, width))
+
+
+def _single_words(table: Table, place: int) -> bool:
+    """Whether a column of words, as the names of data sets, is not wide and could be folded within words alone."""
+    cells = [row[place] for section in table.sections for row in section.rows]
+    return table.columns[place].kind == "text" and all(
+        cell is None
+        or (isinstance(cell, str) and (len(cell) <= _LEAST_WIDTH or (" " not in cell and len(cell) <= _WORD_WIDTH)))
+        for cell in cells
+    )
 
 
 def _grid(console: Console, table: Table, places: Sequence[int], room: int) -> grid.Table:
     # As little ornament as 80 columns need.
     drawn = grid.Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
-    for column in (table.columns[place] for place in places):
+    for place in places:
+        column = table.columns[place]
         drawn.add_column(
             _head(console, column),
             style="bold" if column.kind == "name" else "",
             justify="left" if column.kind in LEFT else "right",
             max_width={"number": _NUMBER_WIDTH, "verdict": _VERDICT_WIDTH}.get(column.kind),
-            no_wrap=room > 0 and column.kind not in (*WORDS, "number"),
+            no_wrap=room > 0 and (column.kind not in (*WORDS, "number") or _single_words(table, place)),
             overflow="fold",
         )
     for section in table.sections:
@@ -122,7 +135,10 @@ def _cell(console: Console, cell: Cell, room: int) -> Text:
         return _text(console, cell.word, _VERDICTS.get(cell.word, ""))
     if not isinstance(cell, Arm):
         return _text(console, written(cell))
-    text = _text(console, broken(cell.spec + (LABELS if cell.uses_labels else ""), min(room, _SPEC_WIDTH)))
+    text = _text(
+        console,
+        broken(cell.spec + (LABELS if cell.uses_labels else ""), min(room, max(_SPEC_WIDTH, console.width - _BESIDE))),
+    )
     for remark in cell.remarks:
         text.append_text(_text(console, f"\n  {remark.text}", _TONES[remark.tone]))
     return text

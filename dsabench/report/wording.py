@@ -32,6 +32,7 @@ _PROBES: Mapping[str, tuple[str, frozenset[str]]] = {
 }
 _METRICS: Mapping[str, str] = {
     "cdnv": "CDNV",
+    "directional_cdnv": "directional CDNV",
     "rankme": "RankMe",
     "intra_class_variance": "intra-class var.",
     "inter_class_separation": "inter-class sep.",
@@ -187,7 +188,7 @@ def percent(share: float) -> str:
 
 def unit_of(metric: str) -> str:
     """`%` for a share of the images, nothing for a value without a unit."""
-    return "%" if metric == "accuracy" else ""
+    return "%" if metric in ("accuracy", "balanced_accuracy") else ""
 
 
 def broken(spec: str, width: int) -> str:

@@ -29,7 +29,8 @@ class GuardCheck:
 class Comparison:
     """One metric of one arm against another over the seeds that both have.
 
-    `difference` is mean(arm - against), as the means and deviations over the `n_seeds` pairs of two finite values.
+    `difference` is mean(arm - against), as the means and deviations over the `n_seeds` pairs of two finite values
+    (None of one).
     `low`, `high` invert the exact test whose two-sided p is `p`: the sign-flip test, or where runs failed or are
     missing the signed-rank test, over all `n_pairs` (`test` says which); `t_low`, `t_high` are Student's interval.
     `role` is `primary`, `secondary` or `descriptive` (judged in no family). `p_holm` is p within the secondary metrics
@@ -49,9 +50,9 @@ class Comparison:
     higher_is_better: bool | None
     n_seeds: int
     mean_against: float
-    std_against: float
+    std_against: float | None
     mean: float
-    std: float
+    std: float | None
     difference: float
     low: float
     high: float

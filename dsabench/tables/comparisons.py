@@ -101,8 +101,8 @@ def cost_ratios(
 ) -> dict[tuple[str, str], float]:
     """How many times the training time of the other arm each arm took, from the medians over its `fresh` runs (ids).
 
-    Those were trained by one command; the times of others come from other hours of the machine. A pair of which one
-    arm has no fresh run is left out.
+    Those are best trained by one command; the times of others come from other hours of the machine. A pair of which
+    one arm has no fresh run is left out.
     """
     seconds: dict[str, dict[str, float]] = {}
     for row in rows:

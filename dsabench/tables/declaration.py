@@ -118,10 +118,14 @@ def held_by(folder: Path, declaration: Declaration) -> Declaration | None:
 
 
 def deviations(declared: Declaration, now: Declaration, runs_seen: int) -> list[str]:
-    """How a comparison departs from what was declared, in words; `runs_seen` are the runs that have finished by now."""
+    """How a comparison departs from what was declared, in words; `runs_seen` are the runs that have finished by now.
+
+    What a departure is from stands first: declaring is done by comparing, and nobody need have noticed.
+    """
     when = "after looking" if runs_seen else "before any run was seen"
     seen = declared.runs_seen
-    words = [f"declared after {seen} runs were seen" if seen > 1 else "declared after 1 run was seen"] if seen else []
+    late = [f"declared after {seen} runs were seen" if seen > 1 else "declared after 1 run was seen"] if seen else []
+    words = []
     if now.specs[0] != declared.specs[0]:
         words.append(f"baseline changed from {declared.specs[0]} to {now.specs[0]} {when}")
     for name, said in _CHANGEABLE.items():
@@ -130,7 +134,9 @@ def deviations(declared: Declaration, now: Declaration, runs_seen: int) -> list[
             words.append(f"{said} changed from {_text(before)} to {_text(after)} {when}")
     for kind, before, after in (("seed", declared.seeds, now.seeds), ("arm", declared.specs, now.specs)):
         words += _changed(kind, before, after)
-    return words
+    if words:
+        words.insert(0, f"what decides was set by the first comparison of these arms here, {first_of(declared)}")
+    return late + words
 
 
 def read_declarations(folder: Path) -> list[Declaration]:
@@ -150,10 +156,16 @@ def _parsed(path: Path, content: Mapping[str, Any]) -> Declaration:
 def _changed(kind: str, before: Collection[object], after: Collection[object]) -> list[str]:
     more, fewer = [one for one in after if one not in before], [one for one in before if one not in after]
     return [
-        f"{len(listed)} {word} {kind}{'s' * (len(listed) > 1)} than declared: {', '.join(map(str, listed))}"
+        f"{len(listed)} {word} {kind}{'s' * (len(listed) > 1)} than in it: {', '.join(map(str, listed))}"
         for word, listed in (("more", more), ("fewer", fewer))
         if listed
     ]
+
+
+def first_of(declared: Declaration) -> str:
+    """Which comparison a declaration is of: `of simclr and byol on 2026-01-31`."""
+    *arms, last = declared.specs
+    return f"of {', '.join(arms)}{' and ' if arms else ''}{last} on {declared.utc.partition('T')[0]}"
 
 
 def _text(value: object) -> str:

@@ -1,7 +1,6 @@
-"""Arms of what exists: runs grouped by spec and by what else tells them apart, after checking that they can be mixed.
+"""Arms of what exists: runs grouped by spec and by what else tells them apart.
 
-Rows come from several sources, by name: a store, a table. Nothing in them changes; an arm that is not a spec alone is
-called by its spec and what sets it apart, `simclr (30 epochs)`.
+An arm that is not a spec alone is called by its spec and what sets it apart, `simclr (30 epochs)`.
 """
 
 from __future__ import annotations
@@ -10,9 +9,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from dsabench.config.spec import parse_spec
-from dsabench.errors import DataError, NothingToCompare, UsageError, unknown
+from dsabench.errors import NothingToCompare, UsageError, unknown
 from dsabench.tables.comparisons import own_plain
-from dsabench.tables.rows import KEY, Row
+from dsabench.tables.rows import Row
 
 # What runs of one arm share, with the words for it.
 _HELD = {
@@ -27,65 +26,6 @@ _HELD = {
     "augment": "{} views",
     "trained_on": "trained on {}",
 }
-# What must be one in all rows of a data set and split, unless somebody says that it need not be.
-MIXED = ("dataset_sha256", "probe_version", "preprocess", "schema_version")
-# From this schema on, versions differ in columns alone.
-_ONE_MEANING_SINCE = 3
-
-
-def collected(sources: Mapping[str, Sequence[Row]], allowed: Collection[str] = ()) -> list[Row]:
-    """The rows of all sources, each once.
-
-    Raises DataError where two sources disagree about a value, or where the rows of one data set and split differ in
-    what makes values comparable (`MIXED`) and that is not `allowed`; it names rows that differ.
-    """
-    seen: dict[tuple[object, ...], tuple[str, Row]] = {}
-    for source, rows in sources.items():
-        for row in rows:
-            key = tuple(getattr(row, name) for name in KEY)
-            known = seen.setdefault(key, (source, row))
-            if not _same(known[1].value, row.value):
-                raise DataError(
-                    f"{known[0]} and {source} differ: {row.metric} of {row.probe} of {_run(row)} is "
-                    f"{known[1].value} and {row.value}; compare them one at a time"
-                )
-    for name in MIXED:
-        if name not in allowed:
-            _check_one(name, seen.values())
-    return [row for _, row in seen.values()]
-
-
-def _same(a: float | None, b: float | None) -> bool:
-    return a == b or (a != a and b != b)
-
-
-def _check_one(name: str, rows: Collection[tuple[str, Row]]) -> None:
-    """Raise DataError where the rows of one data set and split that ended differ in a column."""
-    first: dict[tuple[str, str], tuple[str, Row]] = {}
-    for source, row in rows:
-        if row.status == "failed":
-            continue
-        before, known = first.setdefault((row.dataset, row.split), (source, row))
-        if _meant(name, known) != _meant(name, row):
-            raise DataError(
-                f"rows of {row.dataset}, {row.split} split, differ in {name}: {_short(_meant(name, known))} "
-                f"({_run(known)}, {before}) and {_short(_meant(name, row))} ({_run(row)}, {source}); select with "
-                f"--where, or say that it may: --mix {name}"
-            )
-
-
-def _meant(name: str, row: Row) -> object:
-    value = getattr(row, name)
-    return min(value, _ONE_MEANING_SINCE) if name == "schema_version" else value
-
-
-def _short(value: object) -> str:
-    text = str(value) or "not recorded"
-    return text[:12] if len(text) == 64 else text
-
-
-def _run(row: Row) -> str:
-    return f"{row.spec} s{row.seed}, run {row.run_id}"
 
 
 def named(rows: Sequence[Row]) -> dict[str, list[Row]]:
@@ -94,8 +34,9 @@ def named(rows: Sequence[Row]) -> dict[str, list[Row]]:
     The first is what the others are compared with, and therefore a plain method where there is one: which of several
     runs side by side began first is chance.
 
-    Runs of one spec are arms of their own where they differ in what is held equal within an arm; what a table does
-    not know sets nothing apart. Raises UsageError where two runs of an arm have one seed on one data set.
+    Runs of one spec are arms of their own where they differ in what is held equal within an arm. That may be another
+    value on each data set, unless it tells runs of any spec apart on one of them. What a table does not know sets
+    nothing apart. Raises UsageError where two runs of an arm have one seed on one data set.
     """
     by_spec: dict[str, list[Row]] = {}
     for row in rows:
@@ -104,8 +45,9 @@ def named(rows: Sequence[Row]) -> dict[str, list[Row]]:
     if plain is not None:
         by_spec = {plain: by_spec.pop(plain), **by_spec}
     arms: dict[str, list[Row]] = {}
+    varied = [name for name in _HELD if any(len(_values(name, own)) > 1 for own in by_spec.values())]
     for spec, own in by_spec.items():
-        telling = [name for name in _HELD if len(_values(name, own)) > 1]
+        telling = [name for name in varied if len({getattr(row, name) for row in own} - {None, ""}) > 1]
         for row in own:
             known = {name: getattr(row, name) for name in telling if getattr(row, name) not in (None, "")}
             apart = ", ".join(_told(name, value) for name, value in known.items())
@@ -148,15 +90,26 @@ def _text(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def unequal(arms: Mapping[str, Sequence[Row]]) -> list[str]:
-    """What was not held equal between the arms, a line a column: `epochs: simclr 60, byol 30`."""
-    lines = []
-    for name in _HELD:
-        known = {arm: _values(name, rows) for arm, rows in arms.items()}
-        told = {arm: "/".join(map(_text, values)) for arm, values in known.items() if values}
-        if len(set(told.values())) > 1:
-            lines.append(f"{name.replace('_', ' ')}: " + ", ".join(f"{arm} {text}" for arm, text in told.items()))
-    return lines
+def unequal(by_dataset: Mapping[str, Mapping[str, Sequence[Row]]]) -> list[str]:
+    """What was not held equal between the arms of a data set, a line a column: `epochs: simclr, byol 60; moco 30`.
+
+    Where there are several data sets it says which it is true of: `epochs on digits, cifar10: ...`.
+    """
+    lines: dict[tuple[str, str], list[str]] = {}
+    for dataset, arms in by_dataset.items():
+        for name in _HELD:
+            told: dict[str, list[str]] = {}
+            for arm, rows in arms.items():
+                if values := _values(name, rows):
+                    told.setdefault("/".join(map(_text, values)), []).append(arm)
+            if len(told) > 1:
+                words = "; ".join(f"{', '.join(alike)} {text}" for text, alike in told.items())
+                lines.setdefault((name.replace("_", " "), words), []).append(dataset)
+    several = len(by_dataset) > 1
+    return [
+        f"{name} on {', '.join(where)}: {words}" if several else f"{name}: {words}"
+        for (name, words), where in lines.items()
+    ]
 
 
 def pairs_of_arms(arms: Mapping[str, Sequence[Row]]) -> list[tuple[str, str]]:
@@ -216,6 +169,22 @@ def are_single(arms: Mapping[str, Sequence[Row]]) -> bool:
     return all(
         len({row.run_id for row in own}) == 1 and all(row.status != "failed" for row in own) for own in arms.values()
     )
+
+
+def check_shared(by_dataset: Mapping[str, Mapping[str, object]], outside: Collection[str] = ()) -> None:
+    """Raise NothingToCompare where every data set has the rows of one arm alone.
+
+    `outside` are the arms that are models or embeddings, whose images may be those of a run under another name.
+    """
+    if any(len(own) > 1 for own in by_dataset.values()):
+        return
+    places = "; ".join(f"{', '.join(own)} on {dataset}" for dataset, own in by_dataset.items())
+    hint = ""
+    theirs = [dataset for dataset, own in by_dataset.items() if not set(own) & set(outside)]
+    if len(theirs) == 1 and len(by_dataset) > 1:
+        ours = next(name for own in by_dataset.values() for name in own if name in outside)
+        hint = f"; if the images of {ours} are those of {theirs[0]}, say --dataset {theirs[0]}"
+    raise NothingToCompare(f"no data set has two of the arms: {places}{hint}")
 
 
 def grouped_by_dataset(arms: Mapping[str, Sequence[Row]]) -> dict[str, dict[str, list[Row]]]:

@@ -86,7 +86,8 @@ _FIELDS: tuple[str, ...] = tuple(field.name for field in fields(Row))
 # A table says the spec in one word too.
 COLUMNS: tuple[str, ...] = (*_FIELDS, "spec")
 # Schema 2 ended with `started_utc`, schema 3 with `note`; what came later is empty in their rows.
-_EARLIER = {_FIELDS[: _FIELDS.index(last) + 1]: version for last, version in (("started_utc", "2"), ("note", "3"))}
+_EARLIER = {_FIELDS[: _FIELDS.index(last) + 1]: version for last, version in (("started_utc", 2), ("note", 3))}
+_OLDEST = min(_EARLIER.values())
 KEY = ("run_id", "dataset", "split", "layer", "probe", "probe_params", "metric")
 _COST = ("epochs", "images_seen", "wall_s", "images_per_s", "peak_mem_mb")
 _INCIDENTAL = frozenset((*_COST, "git_sha", "git_dirty", "started_utc"))
@@ -162,16 +163,22 @@ def read_csv(path: Path) -> list[Row]:
 
 
 def _check_schema(path: Path, header: list[str], records: list[list[str]]) -> tuple[str, ...]:
-    """The columns of the file, of this schema or one before; raises DataError for any other."""
-    version = _EARLIER.get(tuple(header), str(SCHEMA_VERSION))
+    """The columns of the file, of this schema or one before; raises DataError for any other.
+
+    A row may be of an earlier schema than the columns: it came from a table of that one, and keeps its number, which
+    says what its values mean.
+    """
+    newest = _EARLIER.get(tuple(header), SCHEMA_VERSION)
     if header[:1] == ["schema_version"]:
-        others = {record[0] for record in records if record} - {version}
-        if others:
-            found = ", ".join(sorted(others))
-            raise DataError(
-                f"{path} has schema_version {found}, this dsabench reads 2 to {SCHEMA_VERSION}; "
-                "rebuild the table from the run store, or use the version of dsabench that wrote it"
-            )
+        readable = {str(version) for version in range(_OLDEST, newest + 1)}
+        for number, record in enumerate(records, start=1):
+            if record and record[0] not in readable:
+                known = "this dsabench" if newest == SCHEMA_VERSION else "a table of these columns"
+                verb = "reads" if newest == SCHEMA_VERSION else "has"
+                raise DataError(
+                    f"{path}, row {number}, has schema_version {record[0]}, {known} {verb} {_OLDEST} to {newest}; "
+                    "rebuild the table from the run store, or use the version of dsabench that wrote it"
+                )
     if tuple(header) == COLUMNS or tuple(header) in _EARLIER:
         return tuple(header)
     missing = [name for name in COLUMNS if name not in header]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 
 from dsabench.errors import UsageError, unknown
 
@@ -25,8 +26,15 @@ RUN_KEYS = (
 )
 
 
-def parse_where(texts: Sequence[str], known: Collection[str] = RUN_KEYS) -> dict[str, list[str]]:
-    """The values that each key may have, of texts KEY=VALUE; raises UsageError for a key that is not `known`."""
+def parse_where(
+    texts: Sequence[str],
+    known: Collection[str] = RUN_KEYS,
+    values: Mapping[str, Collection[str]] = MappingProxyType({}),
+) -> dict[str, list[str]]:
+    """The values that each key may have, of texts KEY=VALUE.
+
+    Raises UsageError for a key that is not `known`, and for a value that a key of `values` never has.
+    """
     allowed: dict[str, list[str]] = {}
     for text in texts:
         key, equals, value = (piece.strip() for piece in text.partition("="))
@@ -34,6 +42,8 @@ def parse_where(texts: Sequence[str], known: Collection[str] = RUN_KEYS) -> dict
             raise UsageError(f"cannot read --where {text!r}: expected KEY=VALUE, as in dataset=digits")
         if key not in known:
             raise unknown("key of --where", key, known)
+        if value not in values.get(key, (value,)):
+            raise UsageError(f"unknown {key} of --where {value!r}; known: {', '.join(values[key])}")
         allowed.setdefault(key, []).append(value)
     return allowed
 

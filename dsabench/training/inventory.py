@@ -16,6 +16,7 @@ LISTED_KEYS = (*RUN_KEYS, "status", "started_utc")
 
 # A run that no process holds is not running, whatever its file says: the process was killed.
 KILLED = "killed"
+STATUSES = ("running", "finished", "interrupted", "failed", KILLED)
 # How the folder of a run begins that is being deleted.
 GONE = ".removed-"
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dsabench.config.run_config import RunConfig
-from dsabench.errors import DataError, UsageError
+from dsabench.errors import DataError, StorageError, UsageError
 from dsabench.files import read_json, sha256_bytes, sha256_file, to_json, to_toml, write_atomic
 from dsabench.signals import Stop
 from dsabench.tables.rows import csv_text
@@ -160,8 +160,22 @@ class Run:
         older = [saved for saved in self.state["checkpoints"] if saved["file"] != path.name]
         kept = [*older, entry][-GENERATIONS:]
         self.update(checkpoints=kept, **changes)
-        for file in path.parent.glob("*.safetensors"):
-            if file.name not in {saved["file"] for saved in kept}:
+        for file in self.strays():
+            file.unlink(missing_ok=True)
+
+    def strays(self) -> list[Path]:
+        """Checkpoints that are not entered, or no longer."""
+        kept = {saved["file"] for saved in self.state["checkpoints"]}
+        return [file for file in (self.folder / "checkpoints").glob("*.safetensors") if file.name not in kept]
+
+    def tidy(self, stop: Stop) -> None:
+        """Remove the checkpoints that a process left which was killed before it removed them; raises Interrupted."""
+        if not self.strays():
+            return
+        # A store that may not be written may be read.
+        with suppress(StorageError), acquire(self.folder, stop):
+            self.reload()
+            for file in self.strays():
                 file.unlink(missing_ok=True)
 
     def sound_checkpoints(self) -> Iterator[Path]:

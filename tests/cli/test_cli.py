@@ -123,7 +123,8 @@ def test_what_is_wrong_is_one_line_and_nothing_is_written(
     result = dsabench(command, *(TINY if trains else ()), *rest, "--runs", tmp_path / "runs")
     assert (result.code, result.out) == (code, "")
     # What was read is said before models are built.
-    (line,) = [line for line in result.err.splitlines() if not line.startswith("synthetic: 4 classes, ")]
+    said = ("synthetic: 4 classes, ", "warning: dsa starts at step ")
+    (line,) = [line for line in result.err.splitlines() if not line.startswith(said)]
     assert line.startswith("dsabench: ")
     assert message in line
     assert list(tmp_path.iterdir()) == []
@@ -344,9 +345,11 @@ def test_a_run_that_fails_is_a_row_that_says_so(tmp_path: Path) -> None:
     again = dsabench("compare", *arms, *TINY, "--seeds", "0", *QUICK, "--jobs", 1, "--output", "table", "--pairs")
     assert "simclr+dsa against simclr: 1 seed, paired" in again.out
     assert "simclr[lr=1e+30] against simclr: " in again.out
-    # What was reused tells nothing of what a run takes.
-    assert "A run takes" in " ".join(result.out.split())
-    assert "A run takes" not in " ".join(again.out.split())
+    # What was reused tells what a run took in another hour, and says so.
+    first, second = (" ".join(one.out.split()) for one in (result, again))
+    assert "times as long" in first
+    assert "by the times on record" not in first
+    assert "times as long, by the times on record." in second
     (state,) = [
         json.loads(path.read_text()) for path in tmp_path.glob(f"runs/synthetic/simclr/s0-{failed.run_id}/run.json")
     ]

@@ -42,10 +42,62 @@ def test_test_images_in_train_are_named_and_strict_refuses_them(folder: Path) ->
     assert "same pixels, test in train" in done.out
     assert "ant/0.png" in done.err
     assert "ant/3.png" in done.err
-    assert "warning: 1 test images are in train" in done.err
+    assert "warning: 1 test image is in train, pixel by pixel\n" in done.err
     strict = dsabench(*asked, "--strict", "--json")
     assert strict.code == 3
     assert json.loads(strict.out)["counts"] == {"train": 18, "val": 2, "test": 4}
+
+
+def test_equal_images_are_named_and_those_of_different_classes_called_so(folder: Path) -> None:
+    (folder / "train" / "bee" / "5.png").write_bytes((folder / "train" / "ant" / "3.png").read_bytes())
+    asked = ("doctor", "--dataset", "imagefolder", "--data-dir", folder)
+    done = dsabench(*asked)
+    (line,) = [line for line in done.err.splitlines() if line.startswith("the same pixels: ")]
+    assert all(name in line for name in ("train ant/3.png", "train bee/5.png", "test ant/0.png"))
+    assert line.endswith(", of different classes: ant, bee")
+    (row,) = [row for row in done.out.splitlines() if "same pixels, different classes" in row]
+    assert row.split()[-1] == "1"
+    (group,) = json.loads(dsabench(*asked, "--json").out)["different_classes"]
+    assert sorted(group) == ["test ant/0.png", "train ant/3.png", "train bee/5.png"]
+    # Within train alone, files are named too.
+    (folder / "test" / "ant" / "0.png").unlink()
+    inside = dsabench(*asked)
+    assert "ant/3.png = train bee/5.png" in inside.err
+    assert "test image" not in inside.err
+
+
+def test_a_clean_set_is_told_in_a_line_each(folder: Path) -> None:
+    (folder / "test" / "ant" / "0.png").unlink()
+    (folder / "test" / "bee" / "0.png").unlink()
+    rows = [
+        row.split() for row in dsabench("doctor", "--dataset", "imagefolder", "--data-dir", folder).out.splitlines()
+    ]
+    words = [" ".join(row) for row in rows]
+    assert "same pixels none" in words
+    assert "look alike none" in words
+    assert "test images 2, 1 a class" in words
+    assert not [row for row in rows if row and row[-1] == "0"]
+
+
+def test_sixteen_bits_that_come_out_black_are_told(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    for name in ("ant", "bee"):
+        (tmp_path / name).mkdir()
+        for k in range(10):
+            pixels = draw.integers(0, 4095, (8, 8)).astype(np.uint16)
+            pixels[0, 0] = 4094
+            Image.fromarray(pixels).save(tmp_path / name / f"{k}.png")
+    asked = ("doctor", "--dataset", "imagefolder", "--data-dir", tmp_path)
+    done = dsabench(*asked)
+    assert "divided by 257; largest value 4,094 of 65,535" in done.out
+    assert "the largest value of the 16-bit images is 4,094 of 65,535" in done.err
+    assert "nearly black; rescale them" in done.err
+    assert "the mean of train is 2.0 standard deviations from what the pixels are normalised by" in done.err
+    for path in tmp_path.glob("*/*.png"):
+        with Image.open(path) as image:
+            scaled = np.asarray(image) * np.uint16(16)
+        Image.fromarray(scaled).save(path)
+    assert "warning" not in dsabench(*asked).err
 
 
 def test_a_data_set_that_is_not_there() -> None:

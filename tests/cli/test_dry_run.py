@@ -36,6 +36,14 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(tmp_path: Path) -> N
         assert plan["run_dir"].endswith(plan["run_id"])
         assert plan["seconds"] == pytest.approx(4 * plan["step_s"], abs=0.051)
     assert list(tmp_path.iterdir()) == []
+    alone = ok(dsabench(*arguments, "--seeds", "2", "--json"))
+    assert [plan["run"] for plan in json.loads(alone.out)] == ["simclr s2", "simclr+dsa s2"]
+    assert "--seeds 2: one seed, number 2; for 2 seeds: 0-1" in alone.err.splitlines()
+    # The guards are measured, whatever was asked for, and that is one line.
+    said = "measured too, for the verdict: "
+    assert said not in ok(dsabench(*arguments)).err
+    line = f"{said}cdnv, fewshot (see --primary and --guard)"
+    assert line in ok(dsabench(*arguments, "--probe", "linear", "--probe", "knn")).err.splitlines()
 
 
 def test_the_estimate_is_near_the_truth_and_knows_what_is_there(tmp_path: Path) -> None:
@@ -61,7 +69,7 @@ def test_the_estimate_is_near_the_truth_and_knows_what_is_there(tmp_path: Path) 
     assert known["memory_mb"] == round(state["peak_mem_mb"])
     text = ok(dsabench(*arguments, "--dry-run")).out
     assert "1 run, 1 finished already" in text
-    assert "known by the store" in ok(dsabench(*other)).out
+    assert "(as finished runs took); evaluation" in ok(dsabench(*other)).out
 
 
 def test_the_total_is_of_runs_side_by_side(tmp_path: Path) -> None:

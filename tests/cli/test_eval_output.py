@@ -29,3 +29,21 @@ def test_a_table_of_something_else_is_kept_and_the_values_are_printed(tmp_path: 
     wrong = dsabench(*shared, "--overwrite", "tabels")
     assert wrong.code == 2
     assert "tables" in wrong.err
+
+
+def test_several_models_stand_side_by_side(tmp_path: Path) -> None:
+    y = np.arange(60) % 3
+    files = []
+    for name, spread in (("tight", 0.1), ("wide", 1.0)):
+        x = np.eye(3)[y] + np.random.default_rng(0).normal(0, spread, (60, 3))
+        np.savez(tmp_path / f"{name}.npz", x=x.astype(np.float32), y=y)
+        files += ["--features", tmp_path / f"{name}.npz"]
+    result = dsabench("eval", *files, "--probe", "cdnv", "--probe", "knn5")
+    assert result.code == 0
+    title, *lines = [line.split() for line in result.out.splitlines() if line.strip()]
+    assert " ".join(title) == "embeddings, test split"
+    assert lines[0] == ["metric", "layer", "tight", "wide"]
+    assert [line[0] for line in lines if "backbone" in line] == ["CDNV", "5-NN"]
+    assert all(len(line[line.index("backbone") :]) == 3 for line in lines if "backbone" in line)
+    assert "embeddings; ↑ higher" in result.out
+    assert "tight: run " in result.out

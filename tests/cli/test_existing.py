@@ -67,10 +67,20 @@ def test_a_table_alone_is_compared_as_its_runs_are(stores: Path, tmp_path: Path)
     assert "2 seeds, paired" in both.out
 
 
+def test_a_table_made_of_shipped_ones_is_read_back(tmp_path: Path) -> None:
+    shipped = Path(__file__).parents[2] / "results" / "digits.csv"
+    arms = ("simclr", "simclr+dsa")
+    ok(dsabench("compare", "--from", shipped, *arms, "--output", tmp_path / "t"))
+    assert ok(dsabench("report", tmp_path / "t.csv")).out == f"{tmp_path / 't.html'}\n"
+    again = ok(dsabench("compare", "--from", tmp_path / "t.csv", *arms, "--output", tmp_path / "u"))
+    assert "simclr+dsa against simclr" in again.out
+    assert (tmp_path / "u.csv").read_bytes() == (tmp_path / "t.csv").read_bytes()
+
+
 def test_two_stores_say_what_was_not_held_equal_and_filters_choose(stores: Path, tmp_path: Path) -> None:
     sources = ("compare", "--from", stores / "a", "--from", stores / "b", *QUICK, "--output", tmp_path / "t")
     result = ok(dsabench(*sources, "simclr"))
-    assert "not held equal: epochs: simclr (1 epoch) 1, simclr (2 epochs) 2" in result.err
+    assert "not held equal: epochs: simclr (1 epoch) 1; simclr (2 epochs) 2" in result.err
     assert "simclr (2 epochs) against simclr (1 epoch): 1 seed, paired" in result.out
     assert {row.spec for row in read_csv(tmp_path / "t.csv")} == {"simclr"}
     chosen = ok(
@@ -127,15 +137,50 @@ def test_embeddings_stand_beside_each_other(tmp_path: Path) -> None:
     assert "tight has a lower CDNV than wide by" in " ".join(result.out.split())
 
 
+def test_the_name_of_a_run_beside_models_alone_says_where_runs_come_from(tmp_path: Path) -> None:
+    np.savez(tmp_path / "mine.npz", x=np.eye(9, dtype=np.float32), y=np.arange(9) % 3)
+    result = dsabench("compare", "simclr", "simclr+dsa", "--features", "mine=mine.npz", "--runs", "store")
+    assert (result.code, result.out) == (2, "")
+    assert "no arm 'simclr' among the models: mine; for the runs of that name add: --from store\n" in result.err
+
+
+def test_arms_on_no_common_data_set_are_an_error_and_leave_no_file(stores: Path, tmp_path: Path) -> None:
+    y = np.arange(60) % 3
+    x = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
+    np.savez(tmp_path / "pca.npz", x_train=x[:40], y_train=y[:40], x_test=x[40:], y_test=y[40:])
+    features = ("--features", "pca=pca.npz", *QUICK, "--output", tmp_path / "t")
+    result = dsabench("compare", "--from", stores / "a.csv", "simclr", "pca", *features)
+    assert (result.code, result.out) == (5, "")
+    assert "no data set has two of the arms: simclr on synthetic; pca on embeddings" in result.err
+    assert "if the images of pca are those of synthetic, say --dataset synthetic" in result.err
+    assert not list(tmp_path.glob("t*"))
+    # Beside a pair that has one it is told, and left out.
+    more = ok(dsabench("compare", "--from", stores / "a.csv", *features))
+    assert "there is pca alone: nothing to compare it with" in more.err
+    assert "simclr+dsa against simclr" in more.out
+
+
 def test_several_data_sets_have_a_column_each(stores: Path, tmp_path: Path) -> None:
     rows = read_csv(stores / "a.csv")
-    write_csv([replace(row, dataset="other", value=row.value) for row in rows], tmp_path / "other.csv")
+    other = [replace(row, dataset="other", dataset_sha256="0" * 64) for row in rows]
+    write_csv([replace(row, epochs=1 + (row.spec == "simclr")) for row in other], tmp_path / "other.csv")
     result = ok(
         dsabench("compare", "--from", stores / "a.csv", "--from", tmp_path / "other.csv", "--output", tmp_path / "t")
     )
     assert "CDNV on 2 data sets, backbone features" in result.out
     assert "P(better)" in result.out
+    assert "not held equal: epochs on other: simclr 2; simclr+dsa 1\n" in result.err
     assert {path.name for path in tmp_path.glob("t-*")} == {"t-other-summary.csv", "t-synthetic-summary.csv"}
+
+
+def test_images_that_have_two_names_are_compared_as_one_data_set(stores: Path, tmp_path: Path) -> None:
+    rows = read_csv(stores / "a.csv")
+    write_csv([row for row in rows if row.spec == "simclr"], tmp_path / "a.csv")
+    write_csv([replace(row, dataset="mine") for row in rows if row.spec != "simclr"], tmp_path / "b.csv")
+    result = ok(dsabench("compare", "--from", "a.csv", "--from", "b.csv", "--output", tmp_path / "t"))
+    assert "mine and synthetic are the same images: called synthetic here" in result.err
+    assert "simclr+dsa against simclr: 2 seeds, paired" in result.out
+    assert {row.dataset for row in read_csv(tmp_path / "t.csv")} == {"synthetic"}
 
 
 def test_without_training_the_missing_runs_are_named(stores: Path, tmp_path: Path) -> None:
@@ -161,6 +206,8 @@ def test_without_training_the_missing_runs_are_named(stores: Path, tmp_path: Pat
     assert "seed 2 missing" in result.out
     nothing = dsabench(*arms, "--seeds", "7", "--output", tmp_path / "u")
     assert nothing.code == 5
+    assert f"none of these runs is finished in {stores / 'a'}; without --no-train they are trained" in nothing.err
+    assert not list(tmp_path.glob("u*"))
     assert files(stores) == before
 
 

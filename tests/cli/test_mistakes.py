@@ -1,6 +1,7 @@
 """What was said wrong is one line that says where: on the command line, in the environment or in a file."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from command import dsabench
 
 from dsabench.cli.mistakes import blames, strangers
+from dsabench.cli.output import table_name
 
 
 @pytest.fixture(autouse=True)
@@ -42,10 +44,33 @@ def told(*arguments: object, env: dict[str, str] | None = None) -> str:
         (("pretrain", "--epochs", "few"), "invalid value for --epochs: "),
         (("pretrain", "--seed"), "option '--seed' requires an argument"),
         (("pretrain", "simclr"), "unexpected extra argument"),
+        (("pretrain", "simclr+dsa"), "; did you mean --method simclr+dsa?"),
+        (("doctor", "cifar10"), "; did you mean --dataset cifar10?"),
+        (("pretrain", "--epochs", "ten"), "--epochs: expected a whole number of at least 1, got 'ten'; see"),
+        (("pretrain", "--epochs=0"), "--epochs: expected a whole number of at least 1, got '0'; see"),
+        (("pretrain", "--val-share", "x"), "--val-share: expected a number, got 'x'; see"),
+        (("pretrain", "--seed", "0-3"), "got '0-3'; a run has one seed, compare --seeds takes ranges; see"),
+        (("pretrain", "--lr", "0.1"), "no such option: --lr; an option of an arm is set with --set method.lr=VALUE"),
+        (("pretrain", "--lambda1", "1"), "is set with --set regularizer.lambda1=VALUE"),
+        (("pretrain", "--set", "lr=0.2"), "cannot read --set 'lr=0.2': did you mean --set method.lr=0.2?"),
+        (("pretrain", "--set", "temperature=0.2"), "method.temperature=0.2 or regularizer.temperature=0.2?"),
+        (("pretrain", "--set", "lrr=0.2"), "expected method.KEY=VALUE or regularizer.KEY=VALUE"),
+        (("pretrain", "--dataset", "CIFAR10"), "unknown dataset 'CIFAR10'; did you mean 'cifar10'?"),
     ],
 )
 def test_a_wrong_word_is_one_line_with_what_would_do(arguments: tuple[str, ...], words: str) -> None:
     assert words in told(*arguments)
+
+
+@pytest.mark.parametrize("command", [("pretrain", "--dry-run"), ("doctor",), ("compare", "simclr", "byol")])
+def test_a_folder_that_nothing_would_read_is_refused(command: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    hint = "for the images in it: --dataset imagefolder --data-dir photos --data-name photos"
+    assert f"--data-dir photos is not read without --dataset; {hint}" in told(*command, "--data-dir", "photos")
+    # Where downloads go may stand in the environment once and for all.
+    known = {"DSABENCH_DATA_DIR": "photos"}
+    assert "--data-dir" not in told(*command, "--dataset", "cifar", env=known)
+    assert "unknown method" in told("pretrain", "--method", "simcrl", env=known)
 
 
 @pytest.mark.parametrize(
@@ -62,6 +87,7 @@ def test_a_wrong_word_is_one_line_with_what_would_do(arguments: tuple[str, ...],
         ("threads = 2000", "this machine has {cores} cores (threads=2000 in f.toml)"),
         ('set = "lambda1"', "cannot read --set 'lambda1'"),
         ('set = ["lambda1"]', "(set=['lambda1'] in f.toml)"),
+        ('seeds = "0-5"', "'seeds' in f.toml is no flag of pretrain; the file is one for: dsabench compare --config f"),
         ("epoch = 3", "unknown key 'epoch' in f.toml; did you mean 'epochs'?"),
         ("[epochs]\nfirst = 3", "'epochs' in f.toml is a table"),
     ],
@@ -160,3 +186,12 @@ def test_bash_completes_names_and_runs_without_waiting_for_torch(tmp_path: Path)
     assert completed("dsabench list met", tmp_path) == ["methods", "metrics"]
     assert completed("dsabench eval 3f", tmp_path) == ["3f2a00000000"]
     assert completed("dsabench show cdn", tmp_path) == ["cdnv"]
+
+
+def test_the_name_of_a_table_is_short_and_its_own() -> None:
+    assert table_name("digits", ["simclr", "simclr+dsa"]) == "results/digits-simclr-vs-simclr+dsa"
+    long = [f"simclr[temperature=0.{k}]+dsa[lambda1=5]" for k in range(1, 5)]
+    name = table_name("digits", long)
+    assert re.fullmatch(r"results/digits-simclr\+dsa-vs-3-others-[0-9a-f]{6}", name)
+    assert table_name("digits", long) == name
+    assert table_name("digits", long[::-1]) != name

@@ -89,6 +89,11 @@ def test_a_page_for_people_fits_its_terminal(width: str, monkeypatch: pytest.Mon
         assert words in result.out
 
 
+def test_the_layouts_of_a_folder_are_shown() -> None:
+    page = " ".join(dsabench("show", "imagefolder").out.split())
+    assert "train/CLASS/* and test/CLASS/* (or val/), or CLASS/* alone" in page
+
+
 def test_a_name_that_nothing_has(tmp_path: Path) -> None:
     result = dsabench("show", "simcrl")
     assert (result.code, result.out) == (2, "")

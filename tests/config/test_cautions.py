@@ -42,5 +42,24 @@ def test_what_is_hardly_meant_is_one_line(
     assert "\n" not in caution
 
 
+@pytest.mark.parametrize(
+    ("regularizer", "epochs", "words"),
+    [
+        ("dsa", 1, "dsa starts at step 3 of 4: it acts in 2 of them"),
+        ("dsa-pull[start=1]", 50, "dsa-pull starts after the last of 200 steps: it does nothing"),
+        ("dsa", 8, ""),
+        ("dsa[start=0]", 5, ""),
+        ("koleo", 1, ""),
+    ],
+)
+def test_a_regularizer_that_hardly_starts_is_told_of(regularizer: str, epochs: int, words: str) -> None:
+    data = DataConfig(name="synthetic", image_size=8)
+    specs = (parse_spec("simclr"), parse_spec(f"simclr+{regularizer}"))
+    request = Request(specs=specs, seeds=(0, 1), data=data, batch_size=64, epochs=epochs, device="cpu")
+    found = cautions(plan(request, load_dataset(data)), 256, None, 2)
+    assert len(found) == bool(words)
+    assert words in "".join(found)
+
+
 def test_an_accelerator_has_threads_of_its_own(run: RunConfig) -> None:
     assert cautions([run.model_copy(update={"threads": 99, "device": "cuda"})], 256, None, 2) == []

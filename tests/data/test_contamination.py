@@ -115,6 +115,7 @@ def test_its_text_is_canonical_and_part_of_the_identity() -> None:
         ("foreign=0.1", "unknown dataset ''"),
         ("foreign=cifar11:0.1", "did you mean 'cifar10'"),
         ("foreign=imagefolder:0.1", "unknown dataset"),
+        ("foreign=csv:0.1", "unknown dataset"),
     ],
 )
 def test_what_cannot_be_is_refused(text: str, message: str) -> None:

@@ -6,10 +6,11 @@ import pytest
 import torch
 from PIL import Image
 
-from dsabench.data import load_dataset
+from dsabench.data import load_dataset, loading
 from dsabench.data.data_config import DataConfig
 from dsabench.data.duplicates import equal, flat, perceptual_keys, pixel_keys
 from dsabench.data.examination import examine
+from dsabench.errors import DataError
 
 
 def scenes(count: int, side: int = 40) -> torch.Tensor:
@@ -92,6 +93,18 @@ def test_what_is_found_in_a_folder(folder: Path) -> None:
     assert found.mean == pytest.approx(pixels.mean((0, 2, 3)).tolist())
     assert found.std == pytest.approx(pixels.std((0, 2, 3), correction=0).tolist())
     assert found.floor > 0.9
+
+
+def test_all_that_cannot_be_read_of_images_that_stream_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "RESIDENT_BYTES", 0)
+    broken = [folder / "train" / "dark" / "00.png", folder / "test" / "light" / "01.png"]
+    for path in broken:
+        # The header is whole, so that what lists sizes takes it for an image.
+        path.write_bytes(path.read_bytes()[:-60])
+    dataset = load_dataset(DataConfig(name="imagefolder", folder=str(folder)))
+    with pytest.raises(DataError, match="2 images cannot be read; repair or remove them") as caught:
+        examine(dataset)
+    assert all(str(path) in str(caught.value) for path in broken)
 
 
 def test_the_floor_of_digits_is_that_of_the_published_table() -> None:

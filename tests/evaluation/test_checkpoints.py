@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from safetensors.torch import save_file
 from timm.data import create_transform, resolve_data_config
 from torch import Tensor, nn
 
-from dsabench.config.preprocess import Preprocess, parse_preprocess
+from dsabench.config.preprocess import HOW, Preprocess, parse_preprocess
 from dsabench.config.source import Source
 from dsabench.data import Datasets
 from dsabench.data.dataset import Split
@@ -221,6 +223,29 @@ def test_offline_says_which_file_is_missing_and_where_it_may_lie(
     assert str(tmp_path / "hub" / "models--timm--resnet18.a1_in1k" / "snapshots") in done.err
 
 
+def test_a_download_is_one_line_and_what_the_hub_says_of_its_tries_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+    from huggingface_hub.utils import are_progress_bars_disabled
+
+    def create(name: str, **options: Any) -> nn.Module:
+        for logger in ("huggingface_hub.utils._http", "timm.models._builder"):
+            logging.getLogger(logger).warning("Retrying in 1s [Retry 1/5].")
+        assert are_progress_bars_disabled()
+        raise OSError("no connection\nand much more")
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(timm, "create_model", create)
+    done = dsabench("eval", "--timm", "resnet18.a1_in1k", *EVALUATED, "--runs", tmp_path / "runs")
+    assert done.code == 3
+    assert done.err.splitlines() == [
+        "resnet18.a1_in1k: downloading the weights of resnet18.a1_in1k",
+        "dsabench: cannot load the model resnet18.a1_in1k of timm: no connection",
+    ]
+    assert logging.getLogger("huggingface_hub").level != logging.CRITICAL
+
+
 class Evil:
     def __reduce__(self) -> tuple[Any, tuple[str]]:
         return print, ("code of a file has run",)
@@ -294,10 +319,31 @@ def test_what_a_file_says_of_itself_is_not_believed(about: dict[str, Any], said:
         encoder(tmp_path / "f.safetensors", None, preprocess=None)
 
 
+def test_a_model_of_grey_images_is_told_how_to_say_so(tmp_path: Path) -> None:
+    grey = timm.create_model("test_resnet", num_classes=10, in_chans=1)
+    save_file(grey.state_dict(), tmp_path / "grey.safetensors")
+    with pytest.raises(DataError, match="takes images of one channel: --preprocess") as caught:
+        encoder(tmp_path / "grey.safetensors")
+    for text in (str(caught.value), HOW):
+        # The example can be pasted.
+        (example,) = re.findall(r"--preprocess '(\{.*?\})'", text)
+        assert encoder(tmp_path / "grey.safetensors", preprocess=parse_preprocess(example)).preprocess.channels == 1
+    colour = timm.create_model("test_vit", num_classes=10)
+    save_file(colour.state_dict(), tmp_path / "vit.safetensors")
+    with pytest.raises(DataError) as caught:
+        encoder(tmp_path / "vit.safetensors")
+    assert "one channel" not in str(caught.value)
+
+
 def test_preprocessing_and_architecture_are_demanded_and_not_guessed(tmp_path: Path) -> None:
     path = save_form("safetensors", weights("test_resnet"), {}, tmp_path)
     with pytest.raises(UsageError, match="does not say of which model"):
         encoder(path, None)
+    both = (
+        r"does not say of which model its weights are and what images its model wants.*--backbone NAME --preprocess im"
+    )
+    with pytest.raises(UsageError, match=both):
+        encoder(path, None, preprocess=None)
     with pytest.raises(UsageError, match=r"does not say what images its model wants.*--preprocess imagenet"):
         encoder(path, preprocess=None)
     (tmp_path / "preprocessor_config.json").write_text(

@@ -186,7 +186,10 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "nan": (npz(x=NAN, y=Y), "NaN or infinite numbers, first in row 7"),
     "too large for float32": (npz(x=X.astype(float) * 1e200, y=Y), "NaN or infinite"),
     "objects": (npz(x=np.array([Evil()] * 3), y=Y), "Python objects"),
-    "labels are objects": (npz(x=X, y=np.array([Evil()] * 400)), "Python objects"),
+    "labels are objects": (
+        npz(x=X, y=np.array([Evil()] * 400)),
+        "Python objects, which are not loaded; of words save y.astype(str)",
+    ),
     "lengths": (npz(x=X, y=Y[:-1]), "400 rows and labels of shape (399,)"),
     "widths": (npz(**{**SPLIT, "x_test": X[300:, 1:]}), "embeddings of 11 and of 12 dimensions"),
     "images": (npz(x=X.reshape(400, 3, 4), y=Y), "the shape (400, 3, 4); embeddings are (N, D)"),

@@ -72,7 +72,13 @@ def test_timm_loads_what_is_exported_and_so_do_we(runs: Path, tmp_path: Path) ->
 
 def test_a_backbone_that_timm_does_not_have_comes_back_too(runs: Path, tmp_path: Path) -> None:
     run = run_of(runs, "resnet8w16")
-    ok(dsabench("export", run, "--to", tmp_path / "small", "--runs", runs))
+    done = ok(dsabench("export", run, "--to", tmp_path / "small", "--runs", runs))
+    # What is printed can be pasted, and is the run's backbone.
+    opened: dict[str, Any] = {}
+    exec(done.err.partition("opened in Python by:\n")[2], opened)
+    images = torch.randn(2, 3, 8, 8)
+    with torch.no_grad():
+        assert torch.equal(opened["model"](images), package.load_backbone(run, runs)(images))
     assert sorted(path.name for path in (tmp_path / "small").iterdir()) == ["README.md", "model.safetensors"]
     assert "not one of timm's models" in (tmp_path / "small" / "README.md").read_text()
     probes = ("--probe", "knn", "--json", "--runs", runs)

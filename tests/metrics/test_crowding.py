@@ -187,6 +187,8 @@ def test_input_is_left_as_it_was() -> None:
 def test_measure_is_of_the_core_metrics_or_of_those_named() -> None:
     x, y = blobs()
     assert list(metrics.measure(x, y)) == CORE
+    with pytest.raises(UsageError, match=r"unknown metric 'knn'.*cdnv.*dsabench\.evaluate\(module, data, probes="):
+        metrics.measure(x, y, ["knn"])
     assert metrics.measure(x, y, ["alignment", "cdnv"]) == {
         "alignment": metrics.alignment(x, y),
         "cdnv": metrics.cdnv(x, y),

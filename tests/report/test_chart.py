@@ -93,7 +93,10 @@ def test_the_chart_fits_the_terminal_and_its_encoding(encoding: str, width: int)
 def test_a_comparison_without_logs_has_bars_alone_and_one_without_rows_nothing() -> None:
     rows = rows_of("simclr", range(2))
     like = next(row for row in rows if row.metric == "cdnv")
-    assert [column.label for column in chart_table(like, rows, {}).columns] == ["spec", "CDNV", ""]
+    table = chart_table(like, rows, {})
+    assert [column.label for column in table.columns] == ["spec", "CDNV", ""]
+    # A bar alone is as long as itself.
+    assert table.sections[0].rows[0][2] is None
     console = Console(file=io.StringIO(), width=80)
     print_chart(console, FAMILY, [], {})
     assert isinstance(console.file, io.StringIO)

@@ -82,6 +82,19 @@ def test_a_point_an_arm_and_an_arrow_a_pair() -> None:
     assert [float(ring.get_xdata()[0]) for ring in rings] == [0.13]
 
 
+def test_no_cross_reaches_above_what_an_accuracy_can_be() -> None:
+    points = (Point("simclr", 0.24, 0.01, 99.5, 2.0), Point("byol", 0.13, 0.01, 90.0, 1.0))
+    axes = axes_of(tradeoff(Tradeoff("CDNV", "kNN, %", points, highest=100.0)))
+    ends = sorted(
+        float(y)
+        for bars in axes.collections
+        for path in bars.get_paths()
+        for x, y in path.vertices  # type: ignore[union-attr]
+        if len({float(x) for x, _ in path.vertices}) == 1  # type: ignore[union-attr]
+    )
+    assert ends == [89.0, 91.0, 97.5, 100.0]
+
+
 def test_labels_lie_neither_on_each_other_nor_outside() -> None:
     points = [(100.0 + 3 * place, 100.0 + place) for place in range(8)]
     boxes = beside([f"arm {place}" for place in range(8)], points, 10.0, Box(0, 0, 400, 300))

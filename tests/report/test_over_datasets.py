@@ -65,3 +65,15 @@ def test_seeds_that_are_not_paired_are_compared_all_with_all_and_a_gap_gives_no_
     assert line(table, "moco")[2:] == [""] * 6
     cells = next(cells for section in table.sections for cells in section.rows if written(cells[0]) == "moco")
     assert cells[1] == Mean(0.5, None, 1, "%")
+
+
+def test_where_no_arm_has_all_data_sets_there_are_no_empty_columns() -> None:
+    arms = {
+        "simclr": [*rows_of("simclr", "a", [0.5, 0.7]), *rows_of("simclr", "b", [0.5])],
+        "byol": rows_of("byol", "a", [0.6]),
+        "moco": rows_of("moco", "b", [0.6]),
+    }
+    table = dataset_table(arms, KNN)
+    assert [column.label for column in table.columns] == ["spec", "a", "b"]
+    assert line(table, "byol") == ["byol", "60.0", ""]
+    assert table.notes[-1] == "no arm was measured on all of them as the baseline was: nothing over them"

@@ -15,12 +15,12 @@ from dsabench.report.page.blocks import Absent, Drawing, Page
 from dsabench.report.page.document import page_of
 from dsabench.report.page.html import html, order, spread
 from dsabench.report.page.material import Material, material_of, read_searches
-from dsabench.report.page.measured import forest_of
+from dsabench.report.page.measured import forest_of, marked
 from dsabench.report.page.opening import failures
 from dsabench.report.page.origin import command
 from dsabench.report.page.tables import as_latex, tables_of
 from dsabench.report.page.tradeoffs import crowding, tradeoff_of
-from dsabench.report.table import Interval, Mean
+from dsabench.report.table import Arm, Column, Interval, Mean, Section, Table
 from dsabench.tables.criteria import GUARDS, Criteria, parse_guard, parse_primary
 from dsabench.tables.rows import Row, write_csv
 
@@ -208,6 +208,20 @@ def test_cells_sort_by_their_numbers() -> None:
     assert order(Interval(float("-inf"), 2.0, "", 1.0)) == ""
     # 2.571 is Student's t at 97.5% with 5 degrees of freedom.
     assert spread(Mean(10.0, 6**0.5, 6)) == "7.43 to 12.6"
+
+
+def test_an_interval_of_an_accuracy_ends_where_accuracies_do_and_the_table_says_so() -> None:
+    assert spread(Mean(0.995, 0.01, 6, "%")) == "98.5 to 100.0"
+    assert spread(Mean(0.005, 0.01, 6, "%")) == ".0 to 1.5"
+
+    def notes(deviation: float | None) -> tuple[str, ...]:
+        cells = (Arm("simclr"), Mean(0.99, deviation, 6, "%"))
+        columns = (Column("spec", "text"), Column("kNN", "mean", "%"))
+        return marked(Table("", columns, (Section((cells,)),)), "backbone").notes
+
+    assert notes(None) == ()
+    assert notes(0.001) == ("small: Student's 95% interval over seeds",)
+    assert notes(0.1) == ("small: Student's 95% interval over seeds, cut off at 0 and 100%",)
 
 
 def test_trials_beside_a_table_become_a_budget(tmp_path: Path) -> None:

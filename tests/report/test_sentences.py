@@ -44,6 +44,8 @@ def test_finding_states_gains_nulls_and_too_few_seeds_as_plainly() -> None:
         "to -.2 points, p < .001, 20 seeds): worse.",
     ]
     assert finding([PRIMARY], cost_ratio={("simclr+dsa", "simclr"): 1.42}).endswith("A run takes 1.42 times as long.")
+    earlier = finding([PRIMARY], cost_ratio={("simclr+dsa", "simclr"): 1.42}, on_record=True)
+    assert earlier.endswith("A run takes 1.42 times as long, by the times on record.")
     assert finding(PAIR[:3]) == ""
 
 
@@ -133,12 +135,13 @@ def test_pairs_of_one_family_say_so() -> None:
 
 def test_departures_from_a_declaration_are_a_line_each() -> None:
     held = Declaration(setting={}, specs=("simclr", "simclr+dsa"), seeds=(0, 1), primary="cdnv", guards=("knn",),
-                       margins=(0.01,), smallest_effect=0.05, runs_seen=12)  # fmt: skip
+                       margins=(0.01,), smallest_effect=0.05, runs_seen=12, utc="2026-01-31T12")  # fmt: skip
     now = replace(held, primary="knn", seeds=(0, 1, 2, 3))
     assert declared(deviations(held, now, 12)).splitlines() == [
         "Declared after 12 runs were seen.",
+        "What decides was set by the first comparison of these arms here, of simclr and simclr+dsa on 2026-01-31.",
         "Primary changed from cdnv to knn after looking.",
-        "2 more seeds than declared: 2, 3.",
+        "2 more seeds than in it: 2, 3.",
     ]
     assert declared([]) == ""
 

@@ -18,9 +18,11 @@ from dsabench.report import (
     print_listing,
     print_overview,
     print_values,
+    run_table,
 )
 from dsabench.report.table import Arm, Mean, Number, Table
 from dsabench.report.terminal import _VERDICTS, draw
+from dsabench.report.values import value_tables
 from dsabench.report.wording import written
 from dsabench.stats import verdict
 
@@ -126,6 +128,21 @@ def test_names_are_neither_markup_nor_commands_to_the_terminal(encoding: str) ->
         assert f"[red]?[31m{'?' if encoding == 'ascii' else 'é'}??[/red]" in text
 
 
+def test_values_of_several_runs_stand_in_columns_named_by_what_tells_them_apart() -> None:
+    several = [row("simclr", 0, value=0.1), row("byol", 0, value=0.2), row("byol", 0, metric="rankme", value=9.0)]
+    (table,) = value_tables(several)
+    assert [column.label for column in table.columns] == ["metric", "layer", "simclr", "byol"]
+    assert [[written(cell) for cell in line[2:]] for line in table.sections[0].rows] == [[".100", ".200"], ["", "9.00"]]
+    for more, heads in (
+        (row("simclr", 1), ["simclr s0", "byol s0", "simclr s1"]),
+        (row("simclr", 0, run_id="ff"), ["simclr s0 simclr-0", "byol s0 byol-0", "simclr s0 ff"]),
+    ):
+        (table,) = value_tables([*several, more])
+        assert [column.label for column in table.columns[2:]] == heads
+    # Data of one name may be others.
+    assert len(value_tables([*several, row("simclr", 1, dataset_sha256="0" * 64)])) == 2
+
+
 def test_overview_shows_only_what_rows_hold_and_a_lone_seed_without_spread() -> None:
     text = rendered(lambda console: print_overview(console, [row("simclr", 0, value=0.25)]))
     assert ".250" in text
@@ -220,9 +237,44 @@ def test_comparison_survives_options_in_brackets_and_unbounded_intervals() -> No
     )  # fmt: skip
     text = rendered(lambda console: print_comparisons(console, [few]))
     assert spec in " ".join(text.split())
-    assert "unbounded" in text
     assert "too few" in text
     assert "3 seeds are too few, 6 would do" in text
+    # Beside a metric that says something, one that says nothing has its place.
+    both = rendered(
+        lambda console: print_comparisons(
+            console, [replace(PRIMARY, spec=spec, against=against), replace(few, role="secondary")]
+        )
+    )
+    assert "unbounded" in both
+
+
+def test_seeds_too_few_for_any_metric_leave_out_the_columns_that_say_nothing() -> None:
+    few = [
+        replace(one, n_seeds=2, n_pairs=2, low=-math.inf, high=math.inf, p=0.5, can_reach_05=False, verdict="too few")
+        for one in PAIR
+    ]
+    (table,) = paired_tables(few)
+    assert [column.label for column in table.columns][3:] == ["diff.", "verdict"]
+    assert "primary: 2 seeds are too few, 6 would do" in table.notes
+    assert not [note for note in table.notes if note.startswith(("interval and p", "secondary: p adjusted"))]
+    (lone,) = paired_tables([replace(few[0], n_seeds=1, n_pairs=1, t_low=-math.inf, t_high=math.inf)])
+    assert "unbounded" not in rendered(lambda console: draw(console, lone))
+
+
+def test_runs_stand_in_one_block_of_80_columns_and_no_word_of_theirs_is_broken() -> None:
+    like: dict[str, object] = {"epochs": 60, "batch_size": 256, "status": "finished", "train_images": 1294}
+    like |= {"backbone": "resnet-small", "started_utc": "2026-11-22T01:21:06Z"}
+    runs = [
+        {**like, "run_id": f"0123456789a{seed}", "spec": spec, "seed": seed, "dataset": dataset}
+        for seed, (spec, dataset) in enumerate([("simclr+dsa-minimal", "fashion-mnist"), ("byol", "digits")])
+    ]
+    table = run_table("runs", runs, of=2)
+    text = rendered(lambda console: draw(console, table))
+    lines = [line.split() for line in text.splitlines() if line.strip()]
+    assert [words[0] for words in lines].count("run") == 1
+    assert ["0123456789a0", "simclr", "0", "fashion-mnist", "11-22", "01:21"] in lines
+    assert ["+dsa-minimal"] in lines
+    assert table.notes == ("all: epochs 60, batch 256, status finished, images 1,294, backbone resnet-small",)
 
 
 def test_listing_keeps_brackets_wraps_and_says_when_there_is_nothing() -> None:

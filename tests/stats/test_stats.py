@@ -254,7 +254,7 @@ def test_seeds_are_those_with_a_finite_value_in_both_arms() -> None:
 def test_one_seed_is_shown_and_not_judged_and_none_gives_no_row() -> None:
     values = arms(1, {CDNV: -1, KNN: 1})
     rows = compare(values)
-    assert all((row.p, row.low, row.t_high, row.std) == (1, -math.inf, math.inf, 0) for row in rows.values())
+    assert all((row.p, row.low, row.t_high, row.std) == (1, -math.inf, math.inf, None) for row in rows.values())
     assert rows[KNN].p_holm is None
     values["plain"] = {5: values["plain"][0]}
     assert compare(values) == {}

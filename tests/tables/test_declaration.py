@@ -60,9 +60,9 @@ def test_what_was_declared_after_looking_says_so_for_ever(tmp_path: Path) -> Non
             {"layer": "projector", "split": "val"},
             ["layer changed from backbone to projector after looking", "split changed from test to val after looking"],
         ),
-        ({"seeds": tuple(range(10))}, ["4 more seeds than declared: 6, 7, 8, 9"]),
-        ({"seeds": (0, 1, 2, 4, 5, 6)}, ["1 more seed than declared: 6", "1 fewer seed than declared: 3"]),
-        ({"specs": ("simclr", "simclr+dsa")}, ["1 fewer arm than declared: byol"]),
+        ({"seeds": tuple(range(10))}, ["4 more seeds than in it: 6, 7, 8, 9"]),
+        ({"seeds": (0, 1, 2, 4, 5, 6)}, ["1 more seed than in it: 6", "1 fewer seed than in it: 3"]),
+        ({"specs": ("simclr", "simclr+dsa")}, ["1 fewer arm than in it: byol"]),
         ({"specs": ("byol", "simclr", "simclr+dsa")}, ["baseline changed from simclr to byol after looking"]),
     ],
 )
@@ -70,12 +70,13 @@ def test_every_departure_is_printed_as_what_it_is(tmp_path: Path, now: dict[str,
     declare(tmp_path, DECLARED, runs_seen=0)
     later = replace(DECLARED, **now)  # type: ignore[arg-type]
     held, said = declare(tmp_path, later, runs_seen=18)
-    assert (held, said) == (DECLARED, words)
+    first = "what decides was set by the first comparison of these arms here, of simclr, simclr+dsa and byol on "
+    assert (held, said) == (DECLARED, [f"{first}{DECLARED.utc[:10]}", *words])
     assert read_declarations(tmp_path) == [DECLARED]
 
 
 def test_a_change_before_any_run_is_no_looking() -> None:
-    assert deviations(DECLARED, replace(DECLARED, primary="knn"), 0) == [
+    assert deviations(DECLARED, replace(DECLARED, primary="knn"), 0)[1:] == [
         "primary changed from cdnv to knn before any run was seen"
     ]
 
@@ -84,7 +85,7 @@ def test_dropping_an_arm_does_not_start_anew_and_another_setting_or_a_new_arm_do
     declare(tmp_path, DECLARED, runs_seen=0)
     two = replace(DECLARED, specs=("simclr", "simclr+dsa"), utc="9999")
     for _ in range(2):
-        assert declare(tmp_path, two, runs_seen=18)[1] == ["1 fewer arm than declared: byol"]
+        assert declare(tmp_path, two, runs_seen=18)[1][1:] == ["1 fewer arm than in it: byol"]
     assert declare(tmp_path, replace(two, setting={"dataset_sha256": "5183", "epochs": 2}), runs_seen=0)[1] == []
     four = replace(DECLARED, specs=(*DECLARED.specs, "vicreg"))
     assert declare(tmp_path, four, runs_seen=18)[1] == ["declared after 18 runs were seen"]

@@ -8,7 +8,16 @@ from typing import Any
 import pytest
 
 from dsabench.errors import DataError, NothingToCompare, UsageError
-from dsabench.tables.grouping import are_single, collected, grouped_by_dataset, named, pairs_of_arms, picked, unequal
+from dsabench.tables.collecting import collected, with_one_name
+from dsabench.tables.grouping import (
+    are_single,
+    check_shared,
+    grouped_by_dataset,
+    named,
+    pairs_of_arms,
+    picked,
+    unequal,
+)
 from dsabench.tables.rows import Row, read_csv
 
 LIKE = replace(read_csv(Path(__file__).parent / "golden" / "results.csv")[0], status="ok", value=0.5)
@@ -88,8 +97,48 @@ def test_schemas_that_differ_in_columns_alone_are_one() -> None:
 
 def test_what_was_not_held_equal_is_told() -> None:
     arms = named([*rows_of("simclr"), *rows_of("byol", epochs=1000, lr=0.1)])
-    assert unequal(arms) == ["epochs: simclr 60, byol 1,000", "lr: simclr 0.002, byol 0.1"]
-    assert unequal(named([*rows_of("simclr"), *rows_of("byol", lr=None)])) == []
+    assert unequal({"digits": arms}) == ["epochs: simclr 60; byol 1,000", "lr: simclr 0.002; byol 0.1"]
+    assert unequal({"digits": named([*rows_of("simclr"), *rows_of("byol", lr=None)])}) == []
+
+
+def test_what_was_not_held_equal_is_told_of_each_data_set_by_itself() -> None:
+    rows = [
+        *rows_of("simclr", [0], epochs=3, batch_size=64),
+        *rows_of("simclr", [0], epochs=60, batch_size=64),
+        *rows_of("simclr+dsa", [0], epochs=6),
+        *rows_of("byol", [0], epochs=6),
+        *(row for spec in ("simclr", "byol") for row in rows_of(spec, [0], dataset="cifar10", epochs=5)),
+        *rows_of("simclr+dsa", [0], dataset="cifar10", epochs=4),
+    ]
+    by_dataset = grouped_by_dataset(named(rows))
+    # Epochs tell runs of simclr apart, and so those of the others, of which each data set has its own.
+    assert unequal(by_dataset) == [
+        "epochs on digits: simclr (3 epochs) 3; simclr (60 epochs) 60; simclr+dsa (6 epochs), byol (6 epochs) 6",
+        "batch size on digits: simclr (3 epochs), simclr (60 epochs) 64; simclr+dsa (6 epochs), byol (6 epochs) 256",
+        "epochs on cifar10: simclr (5 epochs), byol (5 epochs) 5; simclr+dsa (4 epochs) 4",
+    ]
+    # What is true of several is told once.
+    both = [
+        *rows,
+        *(replace(row, dataset="other", run_id=f"o{row.run_id}") for row in rows if row.dataset == "cifar10"),
+    ]
+    assert unequal(grouped_by_dataset(named(both)))[-1].startswith("epochs on cifar10, other: ")
+
+
+def test_images_under_two_names_are_one_data_set() -> None:
+    plain = rows_of("simclr", dataset="imagefolder", trained_on="imagefolder")
+    noisy = rows_of("simclr", dataset="photos", trained_on="photos, noise=0.1")
+    failed = rows_of("byol", [0], dataset="other", status="failed")
+    sources, became = with_one_name(
+        {"a": plain, "b": [*rows_of("byol", dataset="photos", trained_on="photos"), *noisy, *failed]}
+    )
+    assert became == {"photos": "imagefolder"}
+    assert sources["a"] == plain
+    assert [row.dataset for row in sources["b"]] == [*["imagefolder"] * 6, "other"]
+    assert {row.trained_on for row in sources["b"][:3]} == {"imagefolder"}
+    assert {row.trained_on for row in sources["b"][3:6]} == {"imagefolder, noise=0.1"}
+    rows = rows_of("byol", dataset="photos", dataset_sha256="e" * 64)
+    assert with_one_name({"a": plain, "b": rows}) == ({"a": plain, "b": rows}, {})
 
 
 def test_a_regularized_arm_is_held_against_its_own_plain_method_under_its_own_conditions() -> None:
@@ -125,3 +174,14 @@ def test_arms_of_one_run_each_are_single_models() -> None:
     assert not are_single(named([*rows_of("simclr", [0]), *rows_of("byol", [0], status="failed")]))
     two = grouped_by_dataset(named([*rows_of("simclr", [0]), *rows_of("simclr", [0], dataset="other")]))
     assert {dataset: list(arms) for dataset, arms in two.items()} == {"digits": ["simclr"], "other": ["simclr"]}
+
+
+def test_arms_without_a_data_set_in_common_are_refused_by_name() -> None:
+    apart = grouped_by_dataset(named([*rows_of("simclr"), *rows_of("simclr+dsa"), *rows_of("pca", dataset="pca.npz")]))
+    check_shared(apart)
+    alone = grouped_by_dataset(named([*rows_of("simclr"), *rows_of("pca", [0], dataset="pca.npz")]))
+    with pytest.raises(NothingToCompare) as caught:
+        check_shared(alone)
+    assert str(caught.value) == "no data set has two of the arms: simclr on digits; pca on pca.npz"
+    with pytest.raises(NothingToCompare, match=r"; if the images of pca are those of digits, say --dataset digits$"):
+        check_shared(alone, ["pca"])

@@ -175,6 +175,19 @@ def test_a_table_of_schema_2_is_read_with_what_came_later_empty(tmp_path: Path) 
     assert {row.n for row in rows} == {359}
 
 
+def test_rows_of_earlier_schemas_are_written_and_read_again(tmp_path: Path) -> None:
+    earlier = [ROW, replace(ROW, seed=4, schema_version=2, note="", lr=None), replace(FAILED, schema_version=3)]
+    write_csv(earlier, tmp_path / "rows.csv")
+    assert read_csv(tmp_path / "rows.csv") == earlier
+
+
+def test_a_row_of_a_later_schema_than_its_columns_is_named(tmp_path: Path) -> None:
+    lines = (Path(__file__).parents[2] / "results" / "digits.csv").read_text().splitlines(keepends=True)[:3]
+    (tmp_path / "rows.csv").write_text("".join([*lines[:2], lines[2].replace("2,", "4,", 1)]))
+    with pytest.raises(DataError, match=r"row 2, has schema_version 4, a table of these columns has 2 to 2;"):
+        read_csv(tmp_path / "rows.csv")
+
+
 def test_a_table_of_schema_3_differs_in_the_spec_that_its_halves_imply(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     write_csv([replace(ROW, schema_version=3), replace(FAILED, schema_version=3)], path)

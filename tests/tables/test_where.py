@@ -40,3 +40,10 @@ def test_a_wrong_filter_is_refused(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         parse_where([text])
     assert "status" not in RUN_KEYS
+
+
+def test_a_value_that_a_key_never_has_is_refused_with_those_it_has() -> None:
+    statuses = {"status": ("finished", "failed")}
+    assert parse_where(["status=failed"], ("status",), statuses) == {"status": ["failed"]}
+    with pytest.raises(UsageError, match=r"unknown status of --where 'finsihed'; known: finished, failed"):
+        parse_where(["status=finsihed"], ("status",), statuses)

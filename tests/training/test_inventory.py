@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from command import Result, dsabench
 
+from dsabench.cli.listing import list_runs
 from dsabench.signals import Stop
 from dsabench.training.lock import acquire
 
@@ -50,6 +51,16 @@ def test_runs_are_told_apart_and_selected(store: Path) -> None:
     assert (wrong.code, wrong.out) == (2, "")
     assert "unknown key of --where 'epoch'; did you mean 'epochs'" in wrong.err
     assert dsabench("list", "methods", "--where", "epochs=1").code == 2
+
+
+def test_a_list_that_is_piped_has_whole_lines(
+    store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    list_runs(store, (), as_json=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if "simclr+dsa[lambda1=2]" in line]
+    assert [line for line in lines if line.startswith("all: batch 64, ")]
 
 
 def test_the_table_names_the_store_and_how_many_were_left_out(store: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from command import TINY, dsabench
 from sklearn.metrics import roc_auc_score
 
-from benchmarks.outliers import outlier_table
+from benchmarks.outliers import found_in, outlier_table
 from dsabench.config.run_config import RunConfig
 from dsabench.data import load_dataset
 from dsabench.evaluation.encoder import run_columns
@@ -46,7 +46,7 @@ def test_the_log_holds_the_auroc_of_the_scores(tmp_path: Path) -> None:
         expected.append(roc_auc_score(truth.numpy(), 1 - scores.numpy()))
     assert logged == pytest.approx(sum(expected) / len(expected), abs=1e-6)
     assert "outlier_auroc" not in Store(tmp_path).find(str(plain["run_id"])).last_epoch()
-    (section,) = outlier_table(Store(tmp_path)).sections
+    (section,) = outlier_table(found_in(Store(tmp_path))).sections
     assert section.rows == ((Arm("simclr+dsa"), "synthetic, noise=0.25", 1, Mean(logged, None, 1)),)
     off = trained(tmp_path, "simclr+dsa[scores=off]", "--contaminate", "noise=0.25")
     assert "outlier_auroc" not in Store(tmp_path).find(str(off["run_id"])).last_epoch()

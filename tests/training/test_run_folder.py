@@ -14,12 +14,14 @@ from dsabench.data import Datasets
 from dsabench.data.data_config import DataConfig
 from dsabench.errors import DataError, UsageError
 from dsabench.launch.work import facts
+from dsabench.signals import Stop
 from dsabench.training.checkpoint import (
     module_state,
     read_checkpoint,
     restore_module,
     write_checkpoint,
 )
+from dsabench.training.lock import is_held
 from dsabench.training.run import Run
 from dsabench.training.store import Store
 
@@ -72,6 +74,25 @@ def test_two_checkpoints_are_kept_and_the_others_removed(tmp_path: Path) -> None
     assert len(list((run.folder / "checkpoints").iterdir())) == 2
     assert [path.name[5:13] for path in run.sound_checkpoints()] == ["00000003", "00000002"]
     assert not run.is_complete()
+
+
+def test_checkpoints_that_a_killed_process_left_are_removed_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = begun(Store(tmp_path))
+    paths = [run.folder / "checkpoints" / f"step-{step:08d}.safetensors" for step in (1, 2, 3)]
+    for step, path in enumerate(paths, start=1):
+        known = write_checkpoint(path, {"x": torch.ones(1)}, {"step": step})
+        with monkeypatch.context() as patch:
+            # Killed when the newest was entered and the oldest not yet removed.
+            patch.setattr(Path, "unlink", lambda *_, **__: None)
+            run.add_checkpoint(path, known)
+    assert run.strays() == paths[:1]
+    # A process that has seen nothing yet, which finds that another was there meanwhile.
+    late = Run.load(run.folder)
+    late.state["checkpoints"] = []
+    late.tidy(Stop())
+    assert (sorted(paths[0].parent.iterdir()), late.strays(), is_held(run.folder)) == (paths[1:], [], False)
 
 
 def test_a_run_is_found_by_what_tells_it_apart(tmp_path: Path) -> None:

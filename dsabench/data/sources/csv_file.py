@@ -9,10 +9,9 @@ from pathlib import Path
 from dsabench.data.data_config import DataConfig
 from dsabench.data.dataset import DatasetSpec, Files, RawDataset
 from dsabench.data.sources.roles import ROLES, arranged
-from dsabench.errors import DataError, UsageError
+from dsabench.errors import DataError, UsageError, several
 
 LAYOUT = "expected a first line path,label or path,label,split"
-MOST_NAMED = 20
 
 
 def build(config: DataConfig, offline: bool) -> RawDataset:
@@ -27,8 +26,9 @@ def build(config: DataConfig, offline: bool) -> RawDataset:
     rows = _rows(file)
     missing = [path for path, _, _ in rows if not (root / path).is_file()]
     if missing:
-        named = "\n  ".join(missing[:MOST_NAMED]) + ("\n  ..." if len(missing) > MOST_NAMED else "")
-        raise DataError(f"{len(missing)} of the {len(rows)} images that {file} names are not in {root}:\n  {named}")
+        raise DataError(
+            f"{len(missing)} of the {len(rows)} images that {file} names are not in {root}:\n  {several(missing)}"
+        )
     rows.sort()
     repeated = next((one[0] for one, other in pairwise(rows) if one[0] == other[0]), None)
     if repeated is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -13,12 +13,13 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from dsabench.data.dataset import EncodedImages, Picture
-from dsabench.errors import DataError
+from dsabench.errors import DataError, several
 
 SIXTEEN_BITS = 65535
 # Of images that are longer than so many times their shorter side, only the middle could reach the centre crop.
 LONGEST_STRIP = 16
 _CHUNK = 256
+REMEDY = "; repair or remove it"
 BAD_IMAGE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
@@ -74,11 +75,33 @@ def decode_all(source: FileSource, unreadable: list[str]) -> Tensor:
     return images
 
 
+def told_unreadable(unreadable: Sequence[str]) -> list[str]:
+    """What a person is told of the images that cannot be read, of what errors say of each; empty where all can."""
+    if len(unreadable) < 2:
+        return list(unreadable)
+    named = several([text.removesuffix(REMEDY) for text in unreadable])
+    return [f"{len(unreadable):,} images cannot be read; repair or remove them:\n  {named}"]
+
+
 def header(images: EncodedImages, position: int) -> tuple[tuple[int, int], str]:
     """The width and height of an image in pixels and its mode, without decoding it; raises DataError."""
     try:
         with Image.open(images.open(position)) as image:
             return image.size, image.mode
+    except BAD_IMAGE as error:
+        raise _unreadable(images, position, error) from error
+
+
+def is_deep(mode: str) -> bool:
+    """Whether an image of Pillow's mode has more than eight bits, as whole numbers."""
+    return mode.startswith("I")
+
+
+def largest_value(images: EncodedImages, position: int) -> int:
+    """The largest value of an image of more than eight bits, as its file has it; raises DataError."""
+    try:
+        with Image.open(images.open(position)) as image:
+            return int(np.asarray(image).max())
     except BAD_IMAGE as error:
         raise _unreadable(images, position, error) from error
 
@@ -96,7 +119,7 @@ def _in_colour(image: Image.Image) -> Image.Image:
 
     Sixteen bits are scaled to eight, where Pillow's own conversion would cut everything above 255 off: white.
     """
-    if image.mode.startswith("I"):
+    if is_deep(image.mode):
         pixels = np.asarray(image).astype(np.int64)
         if pixels.min() < 0 or pixels.max() > SIXTEEN_BITS:
             raise ValueError(f"its pixels lie in {pixels.min()} to {pixels.max()}, beyond 16 bits")
@@ -126,7 +149,7 @@ def _square(image: Image.Image, size: int) -> Image.Image:
 
 
 def _unreadable(images: EncodedImages, position: int, error: BaseException) -> DataError:
-    return DataError(f"cannot read the image {images.where(position)}: {_reason(error)}; repair or remove it")
+    return DataError(f"cannot read the image {images.where(position)}: {_reason(error)}{REMEDY}")
 
 
 def _reason(error: BaseException) -> str:

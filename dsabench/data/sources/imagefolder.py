@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
 from dsabench.data.data_config import DataConfig
 from dsabench.data.dataset import DatasetSpec, Files, RawDataset, RawSplit
-from dsabench.errors import DataError, UsageError
+from dsabench.errors import MOST_NAMED, DataError, UsageError
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 LAYOUT = "expected train/CLASS/*.png and test/CLASS/*.png, or CLASS/*.png alone"
+
+# What the folders of splits are called elsewhere, in small letters, and what they are called here.
+SPLIT_OF = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("test", "testing", "tests"), "test"),
+    **dict.fromkeys(("val", "valid", "validate", "validation", "dev"), "val"),
+}
 
 
 def build(config: DataConfig, offline: bool) -> RawDataset:
     """List `train` and `test` (or `val`) in the folder; of a single folder of classes a fifth is the test split.
 
-    Files that are not images, and names that begin with a dot, are ignored. Raises UsageError without a folder,
-    DataError where folders or images are missing or the classes of train and test differ.
+    Files that are not images, lie beside the folders of classes or have a name that begins with a dot are ignored.
+    Raises UsageError without a folder, DataError where folders are missing or would be taken for what they are not;
+    classes without images and those of train and test that differ are `problems`.
     """
     if config.folder is None:
         raise UsageError(f"the data set {config.name} needs --data-dir FOLDER; {LAYOUT}")
@@ -30,69 +40,164 @@ def build(config: DataConfig, offline: bool) -> RawDataset:
     test_dir = next((data_dir / name for name in ("test", "val") if (data_dir / name).is_dir()), None)
     if not train_dir.is_dir():
         if test_dir is not None:
-            raise DataError(f"{test_dir} has no folder train beside it; {LAYOUT}")
+            meant = [name for name in _folders(data_dir) if _split_of(name) == "train"]
+            hint = f"did you mean {meant[0]}/? rename it to train" if meant else LAYOUT
+            raise DataError(f"{test_dir} has no folder train beside it; {hint}")
+        _check_no_splits(data_dir)
         train_dir = data_dir
-    train, ignored = _listing(train_dir)
-    if test_dir is None:
-        _check_counts(train_dir, train, 3, "one each for training, validation and test")
-        return RawDataset(_labelled(train_dir, train), None, tuple(train), ignored=ignored)
-    test, more_ignored = _listing(test_dir)
-    if train.keys() != test.keys():
-        raise DataError(
-            f"the classes differ: only in {train_dir}: {_names(train.keys() - test.keys())}; "
-            f"only in {test_dir}: {_names(test.keys() - train.keys())}"
+    train, test = _listing(train_dir), _listing(test_dir) if test_dir else None
+    ignored = train.ignored + (test.ignored if test else ())
+    if train_dir != data_dir:
+        ignored += _beside(data_dir)
+    unused = _unused(data_dir, test_dir) if train_dir != data_dir else ()
+    cautions = (*unused, *_same_below(train_dir, train.images))
+    ignored_names = tuple(path.relative_to(data_dir).as_posix() for path in sorted(ignored)[:MOST_NAMED])
+    if test_dir is None or test is None:
+        few = _too_few(train, 3, "one each for training, validation and test")
+        return RawDataset(
+            train.labelled(),
+            None,
+            tuple(train.images),
+            ignored=len(ignored),
+            ignored_names=ignored_names,
+            problems=train.problems + few,
+            cautions=cautions,
         )
-    _check_counts(train_dir, train, 2, "one to train on and one for validation")
-    unused = "; val/ is not used" if test_dir.name == "test" and (data_dir / "val").is_dir() else ""
+    few = _too_few(train, 2, "one to train on and one for validation")
+    spare = "; val/ is not used" if test_dir.name == "test" and (data_dir / "val").is_dir() else ""
     return RawDataset(
-        _labelled(train_dir, train),
-        _labelled(test_dir, test),
-        tuple(train),
-        test_from=f"{test_dir.name}/{' used as test' if test_dir.name == 'val' else unused}",
-        ignored=ignored + more_ignored,
+        train.labelled(),
+        test.labelled(),
+        tuple(train.images),
+        test_from=f"{test_dir.name}/{' used as test' if test_dir.name == 'val' else spare}",
+        ignored=len(ignored),
+        ignored_names=ignored_names,
+        problems=(*_differ(train, test), *train.problems, *test.problems, *few),
+        cautions=cautions,
     )
 
 
-def _listing(folder: Path) -> tuple[dict[str, tuple[str, ...]], int]:
-    """Class -> paths of its images relative to `folder`, both sorted, so that no listing order matters; and how many
-    files were ignored."""
-    names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+class Listing(NamedTuple):
+    """Class -> paths of its images relative to `folder`, both sorted, so that no listing order matters; the files that
+    are none of them; and what is wrong with the classes, in words."""
+
+    folder: Path
+    images: dict[str, tuple[str, ...]]
+    ignored: tuple[Path, ...]
+    problems: tuple[str, ...]
+
+    def labelled(self) -> RawSplit:
+        paths = tuple(path for group in self.images.values() for path in group)
+        counts = torch.tensor([len(group) for group in self.images.values()])
+        return RawSplit(Files(self.folder, paths), torch.arange(len(self.images)).repeat_interleave(counts))
+
+
+def _listing(folder: Path) -> Listing:
+    """What is in a folder of classes; raises DataError where it has fewer than two."""
+    names = _folders(folder)
+    flat = sum(_is_image(entry.name) for entry in _beside(folder))
+    if not names and flat:
+        raise DataError(
+            f"{folder} has {flat:,} images, but no folders of classes: their labels are needed to hold images out and "
+            f"to measure, and without them dsabench neither pretrains nor evaluates; {LAYOUT}, or csv:FILE with labels"
+        )
     if len(names) < 2:
         raise DataError(f"{folder} has {len(names)} folders of classes, but two are needed; {LAYOUT}")
-    found = {name: _images(folder, name) for name in names}
-    return {name: images for name, (images, _) in found.items()}, sum(ignored for _, ignored in found.values())
+    images: dict[str, tuple[str, ...]] = {}
+    ignored, problems = _beside(folder), []
+    for name in names:
+        found, others = _files(folder / name)
+        for path in found:
+            if not path.is_file():
+                problems.append(f"{path} has the name of an image but is no file; remove it")
+        if not found:
+            problems.append(f"no images in {folder / name}; known endings: {_names(SUFFIXES)}")
+        images[name] = tuple(sorted(path.relative_to(folder).as_posix() for path in found if path.is_file()))
+        ignored += others
+    return Listing(folder, images, ignored, tuple(problems))
 
 
-def _images(folder: Path, name: str) -> tuple[tuple[str, ...], int]:
-    found, ignored = [], 0
-    for parent, _, files in os.walk(folder / name):
+def _files(folder: Path) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    """The files below a folder that are called images, and the others."""
+    found: list[Path] = []
+    ignored: list[Path] = []
+    for parent, _, files in os.walk(folder):
         for file in files:
-            if not file.startswith(".") and Path(file).suffix.lower() in SUFFIXES:
-                found.append(Path(parent, file).relative_to(folder).as_posix())
-            else:
-                ignored += 1
-    for path in found:
-        if not (folder / path).is_file():
-            raise DataError(f"{folder / path} has the name of an image but is no file; remove it")
-    if not found:
-        raise DataError(f"no images in {folder / name}; known endings: {_names(SUFFIXES)}")
-    return tuple(sorted(found)), ignored
+            (found if _is_image(file) else ignored).append(Path(parent, file))
+    return tuple(found), tuple(ignored)
 
 
-def _check_counts(folder: Path, listing: dict[str, tuple[str, ...]], least: int, why: str) -> None:
-    for name, paths in listing.items():
-        if len(paths) < least:
-            raise DataError(f"{folder / name} has {len(paths)} images, but a class needs {least}: {why}")
+def _is_image(name: str) -> bool:
+    return not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
 
 
-def _labelled(folder: Path, listing: dict[str, tuple[str, ...]]) -> RawSplit:
-    paths = tuple(path for group in listing.values() for path in group)
-    counts = torch.tensor([len(group) for group in listing.values()])
-    return RawSplit(Files(folder, paths), torch.arange(len(listing)).repeat_interleave(counts))
+def _folders(folder: Path) -> list[str]:
+    """The names of the folders right in a folder, sorted, without the hidden ones."""
+    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _split_of(name: str) -> str | None:
+    """The split that a folder's name speaks of, however it is spelled."""
+    return SPLIT_OF.get(name.lower())
+
+
+def _check_no_splits(data_dir: Path) -> None:
+    """Raise DataError where what would be classes are splits that are spelled otherwise."""
+    named = {name: split for name in _folders(data_dir) if (split := _split_of(name))}
+    if len(set(named.values())) > 1:
+        better = ", ".join(f"{name}/ to {split}/" for name, split in named.items())
+        raise DataError(
+            f"the folders {_names(set(named))} of {data_dir} would be classes; are they splits? rename {better}"
+        )
+
+
+def _unused(data_dir: Path, test_dir: Path | None) -> tuple[str, ...]:
+    """What is said of the folders beside `train` that nothing reads."""
+    told = []
+    for name in _folders(data_dir):
+        if name in ("train", "test", "val"):
+            continue
+        split = _split_of(name)
+        hint = f"; did you mean {split}/?" if split and not (data_dir / split).is_dir() else ""
+        instead = " the test images are a fifth of train/" if hint and test_dir is None else ""
+        told.append(f"warning: the folder {name}/ is not used{hint}{instead}")
+    return tuple(told)
+
+
+def _same_below(folder: Path, classes: Iterable[str]) -> tuple[str, ...]:
+    """A warning where all classes have the same folders in them: then they are hardly classes."""
+    first, *others = (_folders(folder / name) for name in classes)
+    if len(first) < 2 or any(names != first for names in others):
+        return ()
+    shown = ", ".join(first[:3]) + (", ..." if len(first) > 3 else "")
+    return (f"warning: every class has the same folders in it ({shown}); are those the classes? {LAYOUT}",)
+
+
+def _differ(train: Listing, test: Listing) -> tuple[str, ...]:
+    """That a class is in one split alone; of a class without images that is told already."""
+    alone = [
+        f"only in {one.folder}: {_names(names)}"
+        for one, other in ((train, test), (test, train))
+        if (names := {name for name, paths in one.images.items() if paths and name not in other.images})
+    ]
+    return (f"the classes differ: {'; '.join(alone)}",) if alone else ()
+
+
+def _beside(folder: Path) -> tuple[Path, ...]:
+    """The files right in a folder, where folders are expected."""
+    return tuple(entry for entry in folder.iterdir() if entry.is_file())
+
+
+def _too_few(listing: Listing, least: int, why: str) -> tuple[str, ...]:
+    return tuple(
+        f"{listing.folder / name} has {len(paths)} images, but a class needs {least}: {why}"
+        for name, paths in listing.images.items()
+        if 0 < len(paths) < least
+    )
 
 
 def _names(names: frozenset[str] | set[str]) -> str:
-    return ", ".join(sorted(names)) or "none"
+    return ", ".join(sorted(names))
 
 
 SPEC = DatasetSpec(

@@ -21,7 +21,7 @@ from dsabench.data.dataset import DatasetSpec, RawDataset
 from dsabench.data.sources.archives import safe_name
 from dsabench.data.sources.imagefolder import SUFFIXES
 from dsabench.data.sources.roles import ROLES, arranged
-from dsabench.errors import DataError, UsageError
+from dsabench.errors import MOST_NAMED, DataError, UsageError
 
 LABEL = "cls"
 LONGEST_LABEL = 1024
@@ -81,14 +81,15 @@ def build(config: DataConfig, offline: bool) -> RawDataset:
     members: list[Member] = []
     labels: list[str] = []
     roles: list[str] = []
-    ignored = 0
+    ignored: list[str] = []
     for number, shard in enumerate(shards):
         found, others = _indexed(number, shard)
         members += [member for member, _ in found]
         labels += [label for _, label in found]
         roles += [_role(shard)] * len(found)
         ignored += others
-    return arranged(TarMembers(shards, tuple(members)), labels, roles, source=config.place, ignored=ignored)
+    raw = arranged(TarMembers(shards, tuple(members)), labels, roles, source=config.place, ignored=len(ignored))
+    return raw._replace(ignored_names=tuple(ignored[:MOST_NAMED]))
 
 
 def expanded(pattern: str) -> list[Path]:
@@ -127,11 +128,11 @@ def _role(shard: Path) -> str:
     return next((ROLES[word] for word in words if word in ROLES), "train")
 
 
-def _indexed(number: int, shard: Path) -> tuple[list[tuple[Member, str]], int]:
-    """The images of a tar with their labels, in its order, and how many of its members are neither."""
+def _indexed(number: int, shard: Path) -> tuple[list[tuple[Member, str]], list[str]]:
+    """The images of a tar with their labels, in its order, and the names of its members that are neither."""
     images: dict[str, Member] = {}
     labels: dict[str, str] = {}
-    others = 0
+    others = []
     try:
         with tarfile.open(shard, "r:") as archive:
             for info in archive:
@@ -149,7 +150,7 @@ def _indexed(number: int, shard: Path) -> tuple[list[tuple[Member, str]], int]:
                         raise DataError(f"{shard} holds two images of the sample {key.lstrip('/')}; one is needed")
                     images[key] = Member(number, info.name, info.offset_data, info.size)
                 else:
-                    others += 1
+                    others.append(info.name)
     except (tarfile.TarError, EOFError) as error:
         raise DataError(f"cannot read {shard} as a tar that is not compressed: {error}") from error
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from matplotlib.figure import Figure
@@ -26,7 +27,8 @@ class Point:
 class Tradeoff:
     """Points, and `arrows` (from, to) between their specs; `better` is where the good corner lies.
 
-    Those `outside` are floors, which would crush the others into a corner: they are told in words.
+    Those `outside` are floors, which would crush the others into a corner: they are told in words. No cross reaches
+    above `highest`, which an accuracy cannot.
     """
 
     x_axis: str
@@ -34,6 +36,7 @@ class Tradeoff:
     points: tuple[Point, ...]
     arrows: tuple[tuple[str, str], ...] = ()
     better: str = ""
+    highest: float = math.inf
     outside: tuple[Point, ...] = ()
 
 
@@ -59,7 +62,8 @@ def tradeoff(content: Tradeoff, style: Style = PAGE) -> Figure:
         for point in content.points:
             one = look[point.spec]
             axes.errorbar(
-                point.x, point.y, xerr=point.x_spread, yerr=point.y_spread, fmt="none", ecolor=one.colour, lw=0.8,
+                point.x, point.y, xerr=point.x_spread, yerr=_up_and_down(point, content.highest), fmt="none",
+                ecolor=one.colour, lw=0.8,
                 alpha=0.6, zorder=2,
             )  # fmt: skip
             axes.plot(
@@ -101,3 +105,8 @@ def tradeoff(content: Tradeoff, style: Style = PAGE) -> Figure:
             box = {"boxstyle": "round,pad=0.05", "fc": SURFACE, "ec": "none", "alpha": 0.75}
             axes.text(left, middle, name, va="center", ha="left", size=size, zorder=6, bbox=box)
     return figure
+
+
+def _up_and_down(point: Point, highest: float) -> list[list[float]]:
+    """The lengths of a point's bar, downwards and upwards."""
+    return [[point.y_spread], [min(point.y_spread, highest - point.y)]]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
-from functools import cache
 from importlib.resources import files
 from itertools import groupby
 
@@ -15,6 +14,7 @@ from markupsafe import Markup
 from dsabench import __version__
 from dsabench.report.figures.drawing import PAGE, inline
 from dsabench.report.page.blocks import Block, Drawing, Page
+from dsabench.report.page.student import student
 from dsabench.report.table import WORDS, Arm, Cell, Difference, Interval, Mean, Measure, Number, PValue, Verdict
 from dsabench.report.wording import LABELS, headed, printable, written
 
@@ -80,15 +80,8 @@ def order(cell: Cell) -> str:
 
 def spread(cell: Cell) -> str:
     """Student's 95% interval of a mean over seeds; empty where there is none."""
-    if not isinstance(cell, Mean) or cell.deviation is None or cell.n < 2:
+    interval = student(cell)
+    if interval is None or not isinstance(cell, Mean):
         return ""
-    half = _quantile(cell.n - 1) * cell.deviation / math.sqrt(cell.n)
-    low, high = (written(Number(cell.value + sign * half, cell.unit)) for sign in (-1, 1))
+    low, high = (written(Number(end, cell.unit)) for end in (interval.low, interval.high))
     return f"{low} to {high}"
-
-
-@cache
-def _quantile(freedom: int) -> float:
-    from scipy.stats import t
-
-    return float(t.ppf(0.975, freedom))

@@ -15,6 +15,7 @@ from dsabench.report.figures.forest import Forest, ForestLine, forest
 from dsabench.report.overview import overview_tables
 from dsabench.report.page.blocks import Absent, Block, Drawing, Fold, Grid, Section
 from dsabench.report.page.material import Material
+from dsabench.report.page.student import student
 from dsabench.report.table import Arm, Cell, Column, Mean, Number, Remark, Table
 from dsabench.report.table import Section as Lines
 from dsabench.report.wording import amount, label, unit_of
@@ -47,7 +48,11 @@ def marked(table: Table, layer: str) -> Table:
         return cells if word is None else (replace(arm, remarks=(Remark(word, "aside"), *arm.remarks)), *cells[1:])
 
     sections = tuple(replace(part, rows=tuple(map(line, part.rows))) for part in table.sections)
-    return replace(table, sections=sections, notes=(*table.notes, "small: Student's 95% interval over seeds"))
+    found = [interval for part in sections for row in part.rows for cell in row if (interval := student(cell))]
+    if not found:
+        return replace(table, sections=sections)
+    cut = ", cut off at 0 and 100%" if any(one.cut for one in found) else ""
+    return replace(table, sections=sections, notes=(*table.notes, f"small: Student's 95% interval over seeds{cut}"))
 
 
 def differences(material: Material) -> Section:

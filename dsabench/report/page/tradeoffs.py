@@ -113,4 +113,6 @@ def tradeoff_of(material: Material, x: MetricKey, y: MetricKey) -> Tradeoff:
     axes = [label(key.probe, key.params, key.metric) for key in (x, y)]
     inside = tuple(point for point in points if point.spec not in FLOORS)
     outside = tuple(point for point in points if point.spec in FLOORS)
-    return Tradeoff(f"{axes[0]} (less is less crowded)", f"{axes[1]}, %", inside, arrows, "↖ better", outside)
+    return Tradeoff(
+        f"{axes[0]} (less is less crowded)", f"{axes[1]}, %", inside, arrows, "↖ better", highest=100.0, outside=outside
+    )

@@ -120,7 +120,7 @@ class TestWebDataset:
         dataset = read(f"wds:{shards}/t*.tar")
         assert counts(dataset) == [36, 4, 20]
         grey(dataset)
-        assert "3 files ignored" in dataset.notes[0]
+        assert "3 files ignored (notes.txt, notes.txt, notes.txt)" in dataset.notes[0]
         assert read(f"wds:{shards}/{{test,train}}-*.tar").sha256 == dataset.sha256
         assert sorted(shards.iterdir()) == before
         monkeypatch.setattr(loading, "RESIDENT_BYTES", 0)
@@ -228,7 +228,10 @@ class TestFolder:
         write_folder(tmp_path / "a", {"train": 20, "val": 4})
         (tmp_path / "a" / "train" / "ant" / "notes.txt").write_text("")
         (line,) = load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path / "a"))).notes
-        assert line == ("3 classes, 54 train, 6 val (10% of train), 12 test (val/ used as test), 1 file ignored; 12 px")
+        assert line == (
+            "3 classes, 54 train, 6 val (10% of train), 12 test (val/ used as test), "
+            "1 file ignored (train/ant/notes.txt); 12 px"
+        )
         write_folder(tmp_path / "b", {"": 25})
         (line,) = load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path / "b"))).notes
         assert line == "3 classes, 54 train, 6 val (10% of train), 15 test (a fifth held out); 12 px"
@@ -243,7 +246,10 @@ class TestFolder:
         Image.new("RGB", (13, 12)).save(tmp_path / "ant" / "odd.png")
         dataset = load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path)))
         assert dataset.image_size == 224
-        assert dataset.notes[1] == "sizes differ (27 of 28 images are 12x12): using 224 px; see --image-size"
+        assert dataset.notes[1] == (
+            "sizes differ: 27 of 28 images are 12x12, not ant/odd.png (13x12); "
+            "using 224 px; --image-size 12 would keep the common size"
+        )
         assert dataset.notes[2].startswith("classes are unbalanced: 3 to 8 training images each")
         small = load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path), image_size=12))
         assert len(small.notes) == 2
@@ -261,6 +267,86 @@ class TestFolder:
         with pytest.raises(DataError, match="2 images cannot be read") as caught:
             load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path)))
         assert all(str(path) in str(caught.value) for path in broken)
+
+    def test_all_that_is_wrong_is_told_at_once(self, tmp_path: Path, write_folder: Callable[..., None]) -> None:
+        write_folder(tmp_path, {"": 14})
+        (tmp_path / "dog").mkdir()
+        (tmp_path / "emu").mkdir()
+        (tmp_path / "emu" / "one.png").write_bytes((tmp_path / "ant" / "001.png").read_bytes())
+        for k in range(12):
+            (tmp_path / "bee" / f"bad{k:02d}.png").write_bytes(b"no image")
+        Image.new("RGB", (13, 12)).save(tmp_path / "ant" / "odd.png")
+        with pytest.raises(DataError) as caught:
+            load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path)))
+        lines = str(caught.value).splitlines()
+        assert lines[0].startswith(f"no images in {tmp_path / 'dog'}")
+        assert lines[1].startswith(f"{tmp_path / 'emu'} has 1 images, but a class needs 3")
+        assert lines[2] == "12 images cannot be read; repair or remove them:"
+        assert sum("bad" in line for line in lines) == 10
+        assert lines[13] == "  and 2 more"
+        assert lines[14].startswith("sizes differ: 43 of 56 images are 12x12, not ant/odd.png (13x12); using 224 px")
+
+    def test_what_is_ignored_is_counted_everywhere_and_named(
+        self, tmp_path: Path, write_folder: Callable[..., None]
+    ) -> None:
+        write_folder(tmp_path, {"train": 6, "test": 2})
+        for name in ("LICENSE", "train/stray.png", "train/ant/.hidden.png", "test/bee/a.txt", "test/bee/b.txt"):
+            (tmp_path / name).write_bytes(b"")
+        (line,) = load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path))).notes
+        assert "5 files ignored (LICENSE, test/bee/a.txt, test/bee/b.txt and 2 more); 12 px" in line
+
+    @pytest.mark.parametrize("name", ["validation", "Val", "valid"])
+    def test_a_folder_that_nothing_reads_is_told_with_what_was_meant(
+        self, tmp_path: Path, write_folder: Callable[..., None], name: str
+    ) -> None:
+        write_folder(tmp_path, {"train": 20, name: 4, "masks": 1})
+        notes = load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path))).notes
+        assert "15 test" not in notes[0]
+        assert set(notes[1:]) == {
+            "warning: the folder masks/ is not used",
+            f"warning: the folder {name}/ is not used; did you mean val/? the test images are a fifth of train/",
+        }
+        (tmp_path / name).rename(tmp_path / "val")
+        notes = load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path))).notes
+        assert notes[1:] == ("warning: the folder masks/ is not used",)
+
+    @pytest.mark.parametrize("names", [("Train", "Test"), ("training", "validation")])
+    def test_splits_never_become_classes(
+        self, tmp_path: Path, write_folder: Callable[..., None], names: tuple[str, str]
+    ) -> None:
+        write_folder(tmp_path, dict.fromkeys(names, 3))
+        with pytest.raises(DataError, match=rf"would be classes; are they splits\? rename .*{names[0]}/ to train/"):
+            load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path)))
+        (tmp_path / names[1]).rename(tmp_path / "test")
+        with pytest.raises(DataError, match=rf"has no folder train beside it; did you mean {names[0]}/\?"):
+            load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path)))
+
+    def test_classes_with_the_same_folders_in_them_are_doubted(
+        self, tmp_path: Path, write_folder: Callable[..., None]
+    ) -> None:
+        write_folder(tmp_path, {"monday": 5, "tuesday": 5})
+        notes = load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path))).notes
+        assert notes[0].startswith("2 classes")
+        assert notes[1].startswith("warning: every class has the same folders in it (ant, bee, cat); are those the cla")
+
+    def test_a_class_called_like_a_split_is_a_class(self, tmp_path: Path, write_folder: Callable[..., None]) -> None:
+        write_folder(tmp_path, {"": 5}, classes=("valid", "invalid"))
+        dataset = load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path)))
+        assert (dataset.classes, len(dataset.notes)) == (("invalid", "valid"), 1)
+
+    def test_images_without_classes_are_told_why_not(self, tmp_path: Path) -> None:
+        for k in range(3):
+            Image.new("RGB", (8, 8)).save(tmp_path / f"{k}.png")
+        with pytest.raises(DataError, match=r"has 3 images, but no folders of classes: .*neither pretrains nor evalua"):
+            load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path)))
+
+    def test_an_empty_class_is_told_once(self, tmp_path: Path, write_folder: Callable[..., None]) -> None:
+        write_folder(tmp_path, {"train": 4, "val": 2})
+        (tmp_path / "train" / "dog").mkdir()
+        with pytest.raises(DataError) as caught:
+            load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path)))
+        (line,) = str(caught.value).splitlines()
+        assert line.startswith(f"no images in {tmp_path / 'train' / 'dog'}")
 
 
 class TestGroups:
