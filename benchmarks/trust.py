@@ -26,7 +26,7 @@ from dsabench.data.loader import pretraining_batches
 from dsabench.data.subset import subset
 from dsabench.files import write_atomic
 from dsabench.regularizers.dsa.transitivity import excess_transitivity
-from dsabench.report.table import Arm, Column, Number, Section, Table
+from dsabench.report.table import Arm, Cell, Column, Number, Section, Table
 from dsabench.report.terminal import draw
 from dsabench.tables.rows import csv_text
 from dsabench.training.run import Run
@@ -62,7 +62,9 @@ def measure(folder: Path) -> Trust:
     order = torch.randperm(len(dataset.train), generator=torch.Generator().manual_seed(0))[:IMAGES]
     drawn = replace(dataset, train=subset(dataset.train, order))
     backbone = dsabench.load_backbone(folder)
-    (batch,) = pretraining_batches(drawn, run.config.resolved.views, batch_size=len(order), seed=0, epoch=0, device="cpu")
+    (batch,) = pretraining_batches(
+        drawn, run.config.resolved.views, batch_size=len(order), seed=0, epoch=0, device="cpu"
+    )
     view1, view2 = (unit(backbone, images) for images in (batch.view1, batch.view2))
     both = normalize(view1 + view2, dim=1)
     labels = drawn.train.labels[batch.index]
@@ -89,12 +91,11 @@ def nearest(own: Tensor, others: Tensor) -> Tensor:
 
 def table_of(found: Sequence[Trust]) -> Table:
     """A line for each run."""
-    lines = tuple(
-        (Arm(one.spec), one.dataset, Number(one.same_class, "%"), Number(one.agreement, "%"), Number(one.excess))
-        + (Number(one.share, "%"),)
-        for one in sorted(found, key=lambda one: -one.excess)
-    )
-    return Table("neighbours, and what tells of them without labels", COLUMNS, (Section(lines),))
+    lines: list[tuple[Cell, ...]] = []
+    for one in sorted(found, key=lambda one: -one.excess):
+        numbers = (Number(one.same_class, "%"), Number(one.agreement, "%"), Number(one.excess), Number(one.share, "%"))
+        lines.append((Arm(one.spec), one.dataset, *numbers))
+    return Table("neighbours, and what tells of them without labels", COLUMNS, (Section(tuple(lines)),))
 
 
 def main() -> None:
