@@ -15,6 +15,10 @@ _LATER = {"ema_every": 1} | _BALANCE
 REGULARIZERS: dict[str, Entry] = {
     "none": Entry("dsabench.regularizers.none:NoRegularizer", "nothing added: the plain method"),
     "dsa": Entry(_DSA, "label-free DSA: shared neighbours of an EMA teacher (after arXiv 2407.13541)", later=_LATER),
+    "dsa-bank": Entry(
+        "dsabench.regularizers.dsa.bank:BankDSA",
+        "under study: neighbours among all images, as far as they hang together (results/research.md)",
+    ),
     "dsa-oracle": Entry(
         _DSA,
         "DSA told the labels: the upper bound, not self-supervised",

@@ -36,7 +36,14 @@ WAITING = (
 )
 
 TRAINED = [name for name in METHODS if name != "random"]
-OTHERS = ["simclr+dsa[queue=128]", "simclr+dsa[ema_every=4]", "byol+dsa-minimal", "simclr+sigreg", "simclr+koleo"]
+OTHERS = [
+    "simclr+dsa[queue=128]",
+    "simclr+dsa[ema_every=4]",
+    "byol+dsa-minimal",
+    "simclr+dsa-bank",
+    "simclr+sigreg",
+    "simclr+koleo",
+]
 MASKS = {"index of a mask", "index_put of a mask"}
 IN_LIGHTLY = {
     **{name: dict.fromkeys(MASKS, 2) for name in ("simclr", "vicreg")},

@@ -1,0 +1,115 @@
+"""What could tell, without labels, whether neighbours share a class: view agreement and transitivity beside the truth.
+
+    python -m benchmarks.trust [--output FILE.csv] RUN ...
+
+For each run, on 1,000 of its training images: the share of the 8 nearest neighbours that share the class (labels are
+read for this alone); the share of its 8 nearest that two views of an image agree on; and how much more neighbourhoods
+hang together than those of features without clusters, at which size, as `regularizers.dsa.transitivity` has it.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+import dsabench
+from dsabench.cli.output import console
+from dsabench.data import load_dataset
+from dsabench.data.loader import pretraining_batches
+from dsabench.data.subset import subset
+from dsabench.files import write_atomic
+from dsabench.regularizers.dsa.transitivity import excess_transitivity
+from dsabench.report.table import Arm, Cell, Column, Number, Section, Table
+from dsabench.report.terminal import draw
+from dsabench.tables.rows import csv_text
+from dsabench.training.run import Run
+
+IMAGES, K = 1000, 8
+COLUMNS = (
+    Column("spec", "name"),
+    Column("data", "text"),
+    Column("same class", "number", "%", True),
+    Column("views agree", "number", "%"),
+    Column("excess", "number"),
+    Column("at a share of", "number", "%"),
+)
+
+
+class Trust(NamedTuple):
+    """What was found of a run."""
+
+    run_id: str
+    spec: str
+    seed: int
+    dataset: str
+    same_class: float
+    agreement: float
+    excess: float
+    share: float
+
+
+def measure(folder: Path) -> Trust:
+    """Look at the training images of a finished run."""
+    run = Run.load(folder)
+    dataset = load_dataset(run.config.data)
+    order = torch.randperm(len(dataset.train), generator=torch.Generator().manual_seed(0))[:IMAGES]
+    drawn = replace(dataset, train=subset(dataset.train, order))
+    backbone = dsabench.load_backbone(folder)
+    (batch,) = pretraining_batches(
+        drawn, run.config.resolved.views, batch_size=len(order), seed=0, epoch=0, device="cpu"
+    )
+    view1, view2 = (unit(backbone, images) for images in (batch.view1, batch.view2))
+    both = normalize(view1 + view2, dim=1)
+    labels = drawn.train.labels[batch.index]
+    near = nearest(both, both)
+    agreed = (nearest(view1, both)[:, :, None] == nearest(view2, both)[:, None]).any(dim=2)
+    share, excess = excess_transitivity(both)
+    same = (labels[near] == labels[:, None]).float().mean()
+    config = run.config
+    found = (float(same), float(agreed.float().mean()), excess, share)
+    return Trust(config.run_id, str(config.spec), config.seed, config.data.label, *found)
+
+
+@torch.no_grad()
+def unit(backbone: nn.Module, images: Tensor) -> Tensor:
+    """Features (N, D) on the unit sphere around their mean."""
+    features = normalize(backbone(images), dim=1)
+    return normalize(features - features.mean(dim=0), dim=1)
+
+
+def nearest(own: Tensor, others: Tensor) -> Tensor:
+    """The places (N, K) of the nearest of `others`, whose rows are the same images as those of `own`."""
+    return (own @ others.T).fill_diagonal_(-torch.inf).topk(K, dim=1).indices
+
+
+def table_of(found: Sequence[Trust]) -> Table:
+    """A line for each run."""
+    lines: list[tuple[Cell, ...]] = []
+    for one in sorted(found, key=lambda one: -one.excess):
+        numbers = (Number(one.same_class, "%"), Number(one.agreement, "%"), Number(one.excess), Number(one.share, "%"))
+        lines.append((Arm(one.spec), one.dataset, *numbers))
+    return Table("neighbours, and what tells of them without labels", COLUMNS, (Section(tuple(lines)),))
+
+
+def main() -> None:
+    """Measure every run and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("--output", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    found = [measure(folder) for folder in options.runs]
+    draw(console(), table_of(found))
+    if options.output:
+        write_atomic(options.output, csv_text(Trust._fields, found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,175 @@
+"""DSA over the whole training set, a form under study (results/research.md): an image is drawn to what its neighbours
+among all images were."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from dsabench.checks import require, require_word
+from dsabench.gather import gather_rows
+from dsabench.registry import Scalar
+from dsabench.regularizers.base import Regularizer, RegularizerFacts, gradient_norm
+from dsabench.regularizers.dsa.transitivity import excess_transitivity
+from dsabench.types import LabelledViews, MethodOutput, Views, widened
+
+# So many images, evenly spread, tell how large neighbourhoods are and how far they are trusted.
+SAMPLE = 2048
+NEVER = 2.0
+"""A cosine that nothing reaches: the radius of an image without a neighbourhood."""
+
+
+class BankDSA(Regularizer):
+    """Draws the embeddings of an image to those that its mutual neighbours among all training images had last.
+
+    A bank keeps, of every image, the features and the embedding of the mean of its two views, as they were when it was
+    last in a batch. Two images are mutual neighbours where each is among the k nearest of the other by the features,
+    and k is read off the bank once an epoch, as is a trust in [0, 1] (`transitivity.excess_transitivity`). Until every
+    image has been seen nothing is drawn. Options:
+
+    - `weight`: of the term, >= 0; with `balance`, as is the default, relative to the method's gradient, where one
+      gradient of the term is that of all distances, without the limit of `reach`; `start`: the share of training
+      before it is switched on.
+    - `reach`: the quantile, in [0, 1], of the distances between two views of one image below which a neighbour is left
+      where it is; 0: neighbours are drawn until they coincide.
+    - `k`: neighbours of an image, 0: read off the bank, at the finest level whose excess is at least `part` of the
+      most; `pulls`: how many of them, evenly spread over the ranks, are looked at in a step.
+    - `trust`: `linear`: the weight is multiplied by the trust; `none`: it is not.
+
+    Term: `dsa_adjust`, the mean over images and views of the distance to mutual neighbours beyond the reach. Raises
+    ValueError for an option out of its range. Costs the bank, N (D + P) numbers, and O(B N D) operations a step.
+    """
+
+    smallest_batch = 2
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        feature_dim: int,
+        embedding_dim: int,
+        *,
+        weight: float = 1.0,
+        start: float = 0.3,
+        reach: float = 0.5,
+        k: int = 0,
+        part: float = 0.5,
+        pulls: int = 16,
+        trust: str = "linear",
+        balance: bool = True,
+        num_images: int = 0,
+    ) -> None:
+        super().__init__(balance=balance)
+        require(weight >= 0, "weight must be >= 0")
+        require(0 <= start <= 1 and 0 <= reach <= 1, "start and reach must lie in [0, 1]")
+        require(0 < part <= 1, "part must lie in (0, 1]")
+        require(k >= 0 and pulls >= 1, "k must be >= 0 and pulls >= 1")
+        require(k < max(2, num_images), f"k must be less than the number of images, {num_images}")
+        require_word("trust", trust, ("linear", "none"))
+        self.weight, self.start, self.reach = weight, start, reach
+        self.k, self.part, self.pulls, self.trust = k, part, pulls, trust
+        images = max(2, num_images)
+        self.features: Tensor
+        self.embedded: Tensor
+        self.radius: Tensor
+        self.found: Tensor
+        self.register_buffer("features", torch.zeros(images, feature_dim))
+        self.register_buffer("embedded", torch.zeros(images, embedding_dim))
+        # The cosine of an image's k-th neighbour when it was last in a batch.
+        self.register_buffer("radius", torch.full((images,), NEVER))
+        # k, trust, and how many images were seen since they were read off.
+        self.register_buffer("found", torch.zeros(3, dtype=torch.float64))
+        self._known: list[float] | None = None
+
+    @classmethod
+    def facts(cls, options: Mapping[str, Scalar]) -> RegularizerFacts:
+        return RegularizerFacts("bank", "none")
+
+    def forward(self, output: MethodOutput, views: Views | LabelledViews, progress: float) -> dict[str, Tensor]:
+        with torch.autocast(output.z1.device.type, enabled=False):
+            index = gather_rows(views.index)
+            h1, h2 = (normalize(gather_rows(widened(h.detach())), dim=1) for h in (output.h1, output.h2))
+            z1, z2 = (normalize(gather_rows(widened(z)), dim=1) for z in (output.z1, output.z2))
+            own = normalize(h1 + h2, dim=1)
+            k, trust = self.read_off(len(index))
+            near, mutual = self.neighbours(index, own, k)
+            weight = self.weight * (trust if self.trust == "linear" else 1.0) if progress >= self.start else 0.0
+            # At weight 0 nothing may reach the student, not even a gradient of zeros.
+            beyond, whole = self.distances(z1 if weight else z1.detach(), z2 if weight else z2.detach(), near, mutual)
+            with torch.no_grad():
+                self.features[index] = own.to(self.features.dtype)
+                self.embedded[index] = normalize(z1 + z2, dim=1).to(self.embedded.dtype)
+            self.observe(index, near, mutual)
+        return {"dsa_adjust": self.weighed(weight, beyond, whole, output)}
+
+    def read_off(self, batch: int) -> tuple[int, float]:
+        """k and trust as they are this epoch; 0 and 0 until every image was seen."""
+        if self._known is None:
+            # Once a process: later it is known here what the device holds.
+            self._known = self.found.tolist()
+        k, trust, seen = self._known
+        images = len(self.features)
+        if seen >= images:
+            sample = torch.linspace(0, images - 1, min(images, SAMPLE), device=self.features.device).long()
+            share, trust = excess_transitivity(self.features[sample], self.part)
+            k, seen = float(self.k or max(1, round(share * images))), 0.0
+        self._known = [k, trust, seen + batch]
+        for place, value in enumerate(self._known):
+            self.found[place].fill_(value)
+        return int(k), trust
+
+    @torch.no_grad()
+    def neighbours(self, index: Tensor, own: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """Some of the k nearest in the bank, (B, K), and which of them are mutual, (B, K) bool; itself and False for
+        k = 0."""
+        if not k:
+            return index[:, None], torch.zeros(len(index), 1, dtype=torch.bool, device=index.device)
+        mean = self.features.mean(dim=0)
+        cosine = normalize(own - mean, dim=1) @ normalize(self.features - mean, dim=1).T
+        cosine.scatter_(1, index[:, None], -torch.inf)
+        top = cosine.topk(k, dim=1)
+        self.radius[index] = top.values[:, -1]
+        ranks = torch.linspace(0, k - 1, min(k, self.pulls), device=index.device).round().long()
+        near = top.indices[:, ranks]
+        return near, top.values[:, ranks] >= self.radius[near]
+
+    def distances(self, z1: Tensor, z2: Tensor, near: Tensor, mutual: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean over images and views of the distances to mutual neighbours, each (): beyond the reach, and whole."""
+        reach = (z1 - z2).norm(dim=1).detach().quantile(self.reach) if self.reach else z1.new_zeros(())
+        share = mutual / mutual.sum(dim=1, keepdim=True).clamp(min=1)
+        targets = self.embedded[near].to(z1.dtype)
+        parts = []
+        for z in (z1, z2):
+            squared = 2 - 2 * (targets @ z[:, :, None]).squeeze(2)
+            # The root has no gradient at 0.
+            distance = squared.clamp(min=1e-6).sqrt()
+            beyond = (distance - reach).clamp(min=0)
+            parts.append(torch.stack([(one * share).sum(dim=1).mean() for one in (beyond, distance)]))
+        self.diagnostics = {"dsa_reach": reach}
+        beyond, whole = torch.stack(parts).mean(dim=0)
+        return beyond, whole
+
+    def weighed(self, weight: float, beyond: Tensor, whole: Tensor, output: MethodOutput) -> Tensor:
+        """The term with its weight; balanced by the gradient of `whole`, so that the few who are out of reach do not
+        get the pull of all."""
+        if not self.balance:
+            return weight * beyond
+        scale = torch.zeros_like(beyond)
+        if weight:
+            scale = gradient_norm(output.loss, output) / gradient_norm(whole, output)
+            scale = torch.where(scale.isfinite(), scale, 0.0)
+        self.diagnostics["dsa_adjust_scale"] = scale.detach()
+        return weight * scale.detach() * beyond
+
+    @torch.no_grad()
+    def observe(self, index: Tensor, near: Tensor, mutual: Tensor) -> None:
+        """Keep what the log shows: k, trust, and the pairs of the batch among those that were drawn together."""
+        chosen = torch.where(mutual, near, -1)
+        self.similar_pairs = (chosen[:, :, None] == index).any(dim=1)
+        self.diagnostics |= {
+            "dsa_k": self.found[0].float(),
+            "dsa_trust": self.found[1].float(),
+            "dsa_pulled": mutual.sum(dim=1).float().mean(),
+        }

@@ -1,0 +1,55 @@
+"""Whether features hang together in groups, and in groups of what size, read off their neighbourhoods alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from dsabench.transfer import send
+
+# The largest share of the images that a neighbourhood may hold.
+LARGEST = 0.125
+
+
+def transitivity(unit: Tensor, sizes: Sequence[int]) -> Tensor:
+    """For each size k, ascending, how many of an image's k nearest are among their own k nearest too, as a share.
+
+    The mean over images i and their neighbours j of |N_k(i) and N_k(j)| / k, (len(sizes),), for rows (N, D) of length
+    1; nobody is a neighbour of itself.
+    """
+    images = len(unit)
+    order = (unit @ unit.T).fill_diagonal_(-torch.inf).topk(sizes[-1], dim=1).indices
+    shares = []
+    for k in sizes:
+        near = unit.new_zeros(images, images).scatter_(1, order[:, :k], 1.0)
+        shares.append(((near @ near.T) * near).sum() / (images * k * k))
+    return torch.stack(shares)
+
+
+def excess_transitivity(features: Tensor, part: float = 1.0) -> tuple[float, float]:
+    """The share of the images (N, D) that a neighbourhood holds where they hang together, and how much, in [0, 1].
+
+    The second is transitivity beyond that of features without groups: the same ones, each of their coordinates along
+    the principal axes shuffled over the images, which keeps the spread along every axis. It is 0 where there are no
+    groups, and 1 where each neighbourhood is a clique. The share is the smallest whose excess is at least `part` of
+    the largest: groups may consist of groups, and `part` = 1 looks for the coarsest. Two or three groups lie along
+    the axes themselves and are not seen. The shuffles are the same for every call with as many images and axes.
+    Raises ValueError for fewer than 16 images. Costs O(N^2 D + N^3) of some thousand images.
+    """
+    images = len(features)
+    if images < 16:
+        raise ValueError(f"transitivity needs at least 16 images, got {images}")
+    unit = normalize(features - features.mean(dim=0), dim=1)
+    sizes = [2]
+    while sizes[-1] * 2 <= LARGEST * images:
+        sizes.append(sizes[-1] * 2)
+    u, s, _ = torch.linalg.svd(unit, full_matrices=False)
+    orders = send(torch.rand(u.shape, generator=torch.Generator().manual_seed(0)).argsort(dim=0), u.device)
+    shuffled = normalize(u.gather(0, orders) * s, dim=1)
+    found, chance = transitivity(unit, sizes), transitivity(shuffled, sizes)
+    excess = ((found - chance) / (1 - chance).clamp(min=1e-6)).clamp(0, 1).tolist()
+    best = next(place for place, value in enumerate(excess) if value >= part * max(excess))
+    return sizes[best] / images, excess[best]

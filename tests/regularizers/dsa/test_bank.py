@@ -1,0 +1,188 @@
+"""DSA over the whole set: whom an image is drawn to, how far, and what is read off the bank."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from dsabench.regularizers.dsa.bank import BankDSA
+from dsabench.regularizers.dsa.transitivity import excess_transitivity, transitivity
+from dsabench.types import MethodOutput, Views
+
+N, BATCH, FEATURES, EMBEDDING = 96, 32, 12, 6
+
+
+def groups(images: int, count: int, spread: float, seed: int = 0, dims: int = 48) -> Tensor:
+    draw = torch.Generator().manual_seed(seed)
+    means = torch.randn(count, dims, generator=draw)
+    member = torch.arange(images) % count
+    return means[member] + spread * torch.randn(images, dims, generator=draw)
+
+
+def bank(**options: Any) -> BankDSA:
+    return BankDSA(nn.Identity(), FEATURES, EMBEDDING, num_images=N, **options)
+
+
+def batch(index: Tensor, seed: int = 0) -> tuple[MethodOutput, Views]:
+    """Features of 6 groups of images, the same however the batches are put together, and embeddings near them."""
+    draw = torch.Generator().manual_seed(seed)
+    h = groups(N, 6, 0.3, dims=FEATURES)[index]
+    h1, h2 = (h + 0.05 * torch.randn(h.shape, generator=draw) for _ in range(2))
+    z1, z2 = ((one[:, :EMBEDDING] + 0.1).requires_grad_() for one in (h1, h2))
+    images = torch.zeros(3, len(index), 1, 8, 8)
+    return MethodOutput((z1 * z2).sum(), h1, h2, z1, z2), Views(*images, index)
+
+
+def epoch(dsa: BankDSA, number: int = 0, progress: float = 1.0) -> list[Tensor]:
+    terms = []
+    order = torch.randperm(N, generator=torch.Generator().manual_seed(number))
+    for index in order.split(BATCH):
+        output, views = batch(index, number)
+        terms.append(dsa(output, views, progress)["dsa_adjust"])
+    return terms
+
+
+def test_transitivity_is_what_is_written() -> None:
+    unit = normalize(groups(40, 4, 1.0), dim=1)
+    cosine = (unit @ unit.T).numpy().copy()
+    np.fill_diagonal(cosine, -np.inf)
+    order = np.argsort(-cosine, axis=1, kind="stable")
+    for k, found in zip((1, 3, 8), transitivity(unit, (1, 3, 8)), strict=True):
+        shares = [len({*order[i, :k]} & {*order[j, :k]}) / k for i in range(40) for j in order[i, :k]]
+        assert float(found) == pytest.approx(np.mean(shares), abs=1e-6)
+
+
+def test_features_without_groups_do_not_hang_together_and_groups_do_at_their_size() -> None:
+    draw = torch.Generator().manual_seed(1)
+    normal = torch.randn(600, 48, generator=draw)
+    angle = 6.283 * torch.rand(600, generator=draw)
+    ring = torch.stack([angle.cos(), angle.sin()], dim=1) @ torch.randn(2, 48, generator=draw) + 0.1 * normal
+    for features in (normal, normal * torch.linspace(2, 0.1, 48) ** 2):
+        assert excess_transitivity(features)[1] < 0.03
+    assert excess_transitivity(ring)[1] < 0.15
+    for count in (10, 40):
+        share, excess = excess_transitivity(groups(600, count, 0.7))
+        assert excess > 0.5
+        # The largest power of two that a group holds.
+        assert 0.5 / count < share < 1.1 / count
+    # Groups of groups: the coarsest level, and the finest that hangs together.
+    nested = 2 * groups(600, 6, 0.0, seed=2) + groups(600, 60, 0.3, seed=3)
+    (coarse, _), (fine, _) = excess_transitivity(nested, 1.0), excess_transitivity(nested, 0.5)
+    assert fine <= coarse
+    with pytest.raises(ValueError, match="at least 16 images, got 15"):
+        excess_transitivity(normal[:15])
+
+
+def test_it_says_the_same_of_turned_and_scaled_features() -> None:
+    features = groups(300, 10, 1.0)
+    turn, _ = torch.linalg.qr(torch.randn(48, 48, generator=torch.Generator().manual_seed(0)))
+    share, excess = excess_transitivity(features)
+    other_share, other = excess_transitivity(7.0 * features @ turn)
+    assert other_share == share
+    assert other == pytest.approx(excess, abs=0.02)
+
+
+def test_nothing_is_drawn_before_all_images_were_seen_and_k_is_read_off_once_an_epoch() -> None:
+    dsa = bank()
+    assert [float(term.detach()) for term in epoch(dsa)] == [0.0, 0.0, 0.0]
+    assert dsa.found.tolist() == [0.0, 0.0, N]
+    terms = epoch(dsa, 1)
+    k, trust, seen = dsa.found.tolist()
+    assert (0 < trust <= 1, seen, float(terms[-1].detach()) > 0) == (True, N, True)
+    # No more than a group holds, 16 images each.
+    assert 1 <= k <= 16
+    assert float(dsa.diagnostics["dsa_k"]) == k
+    fixed = bank(k=5)
+    epoch(fixed)
+    epoch(fixed, 1)
+    assert fixed.found[0] == 5
+
+
+def test_mutual_neighbours_are_those_of_a_literal_search() -> None:
+    dsa = bank(k=4, pulls=4)
+    for number in range(2):
+        epoch(dsa, number)
+    output, views = batch(torch.arange(N), 5)
+    own = normalize(normalize(output.h1, dim=1) + normalize(output.h2, dim=1), dim=1)
+    dsa.features.copy_(own)
+    near, mutual = dsa.neighbours(views.index, own, 4)
+    centred = normalize(own - own.mean(dim=0), dim=1)
+    cosine = (centred @ centred.T).fill_diagonal_(-torch.inf)
+    for i in range(N):
+        nearest = [{*cosine[j].argsort(descending=True)[:4].tolist()} for j in (i, *near[i].tolist())]
+        assert {*near[i].tolist()} == nearest[0]
+        assert mutual[i].tolist() == [i in theirs for theirs in nearest[1:]]
+
+
+def test_a_neighbour_no_farther_than_two_views_is_left_where_it_is() -> None:
+    dsa = bank(reach=0.5)
+    z1 = normalize(torch.tensor([[1.0, 0.0, 0, 0, 0, 0], [0.0, 1.0, 0, 0, 0, 0]]), dim=1).requires_grad_()
+    z2 = normalize(torch.tensor([[1.0, 0.5, 0, 0, 0, 0], [0.5, 1.0, 0, 0, 0, 0]]), dim=1).requires_grad_()
+    dsa.embedded[0] = normalize(torch.tensor([1.0, 0.1, 0, 0, 0, 0]), dim=0)
+    dsa.embedded[1] = torch.tensor([0.0, 0, 1, 0, 0, 0])
+    near, mutual = torch.tensor([[0], [1]]), torch.tensor([[True], [True]])
+    beyond, whole = dsa.distances(z1, z2, near, mutual)
+    reach = (z1 - z2).norm(dim=1).detach().quantile(0.5)
+    distances = torch.stack([(z - dsa.embedded[:2]).norm(dim=1) for z in (z1, z2)]).detach()
+    assert float(whole.detach()) == pytest.approx(float(distances.mean()))
+    assert float(beyond.detach()) == pytest.approx(float((distances - reach).clamp(min=0).mean()))
+    (gradient,) = torch.autograd.grad(beyond, z1)
+    assert gradient[0].abs().sum() == 0
+    assert gradient[1].abs().sum() > 0
+    # Without the limit, and of images that have no mutual neighbour.
+    every, whole = bank(reach=0.0).distances(z1, z2, near, mutual)
+    assert torch.equal(every, whole)
+    assert [float(one.detach()) for one in dsa.distances(z1, z2, near, ~mutual)] == [0.0, 0.0]
+
+
+def test_before_its_start_and_without_a_weight_no_gradient_reaches_the_student() -> None:
+    for options, progress in (({"weight": 0.0}, 1.0), ({"start": 0.5}, 0.4)):
+        dsa = bank(**options)
+        epoch(dsa)
+        output, views = batch(torch.arange(BATCH), 3)
+        term = dsa(output, views, progress)["dsa_adjust"]
+        assert (float(term), term.requires_grad) == (0.0, False)
+
+
+def test_the_weight_is_relative_to_the_gradient_of_all_distances_and_times_the_trust() -> None:
+    terms = {}
+    for trust in ("linear", "none"):
+        dsa = bank(trust=trust, reach=0.0)
+        epoch(dsa)
+        output, views = batch(torch.arange(BATCH), 3)
+        term = dsa(output, views, 1.0)["dsa_adjust"]
+        norms = [
+            torch.cat(torch.autograd.grad(value, (output.z1, output.z2), retain_graph=True)).norm()
+            for value in (term, output.loss)
+        ]
+        terms[trust] = float(norms[0] / norms[1])
+    assert terms["none"] == pytest.approx(1.0, rel=1e-4)
+    assert terms["linear"] == pytest.approx(float(dsa.found[1]), rel=1e-4)
+
+
+def test_a_module_with_the_same_buffers_goes_on_alike() -> None:
+    first, second = bank(), bank()
+    epoch(first)
+    second.load_state_dict(first.state_dict())
+    for number in (1, 2):
+        assert all(map(torch.equal, epoch(first, number), epoch(second, number)))
+    assert torch.equal(first.found, second.found)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"weight": -1.0}, "weight must be >= 0"),
+        ({"reach": 1.5}, "start and reach must lie"),
+        ({"part": 0.0}, "part must lie"),
+        ({"pulls": 0}, "k must be >= 0 and pulls >= 1"),
+        ({"k": N}, "k must be less than the number of images, 96"),
+        ({"trust": "some"}, "trust"),
+    ],
+)
+def test_options_out_of_range_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        bank(**options)
