@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from dsabench.checks import require, require_word
-from dsabench.gather import gather_rows
+from dsabench.gather import gather_rows, own_rows, world_size
 from dsabench.registry import Scalar
 from dsabench.regularizers.base import Regularizer, RegularizerFacts, gradient_norm
 from dsabench.regularizers.dsa.transitivity import excess_transitivity
@@ -165,8 +165,9 @@ class BankDSA(Regularizer):
 
     @torch.no_grad()
     def observe(self, index: Tensor, near: Tensor, mutual: Tensor) -> None:
-        """Keep what the log shows: k, trust, and the pairs of the batch among those that were drawn together."""
-        chosen = torch.where(mutual, near, -1)
+        """Keep what the log shows: k, trust, and of this process's images the pairs (R, B) that were drawn together."""
+        here = own_rows(len(index) // world_size())
+        chosen = torch.where(mutual, near, -1)[here]
         self.similar_pairs = (chosen[:, :, None] == index).any(dim=1)
         self.diagnostics |= {
             "dsa_k": self.found[0].float(),
