@@ -58,7 +58,9 @@ def dsabench(*arguments: object, env: Mapping[str, str] | None = None) -> Result
 
 def start(*arguments: object, cwd: Path, before: str = "") -> subprocess.Popen[str]:
     """Start the command line in a process of its own, after the statement `before`."""
-    code = f"import sys\nfrom dsabench.cli import main\n{before}\nmain()"
+    # Whoever runs the tests under nohup ignores hang-ups, and what they start would too, as it should.
+    heard = "signal.signal(signal.SIGHUP, signal.SIG_DFL)"
+    code = f"import signal, sys\n{heard}\nfrom dsabench.cli import main\n{before}\nmain()"
     environment = {**os.environ, "NO_COLOR": "1", "PYTHONWARNINGS": "error::UserWarning"}
     return subprocess.Popen(
         [sys.executable, "-c", code, *map(str, arguments)],
