@@ -29,6 +29,16 @@ coverage: $(VENV)/.dev
 torture: $(VENV)/.dev
 	$(ONE_THREAD) $(BIN)/python -m benchmarks.torture
 
+# What one GPU is wanted for, with no network: FOLDER/wheels has what is not installed, FOLDER/cifar-10-batches-py the images.
+FOLDER ?= data
+gpu:
+	test ! -d $(FOLDER)/wheels || $(PYTHON) -m pip install --quiet --no-index $(FOLDER)/wheels/*.whl
+	$(PYTHON) -m benchmarks.gpu --data $(FOLDER)
+
+# A Slurm of one node, started for the test; it wants Debian's slurm-wlm and munge.
+slurm: $(VENV)/.dev
+	REAL_SLURM=1 $(ONE_THREAD) $(BIN)/python -m pytest tests/launch/test_real_slurm.py
+
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
