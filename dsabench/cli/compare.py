@@ -193,9 +193,7 @@ def compare(
         write_summary(comparisons, summary, extra={"dataset": title, "split": what.split}, rows=rows)
         written.append(summary)
         fresh = {row.run_id for row in rows if row.status != "failed"} - (set() if overwrite else there)
-        # Where nothing was trained now, the times are those on record, which may come from other hours of the machine.
-        ratios = cost_ratios(rows, comparisons, fresh or there)
-        sentence = finding(comparisons, cost_ratio=ratios, on_record=not fresh)
+        sentence = finding(comparisons, cost_ratio=cost_ratios(rows, comparisons, fresh))
         if common.as_json:
             print(json.dumps({"finding": sentence, "rows": str(table), "summary": str(summary)}))
         else:

@@ -76,19 +76,21 @@ class Regularizer(nn.Module):
         """The facts of a regularizer with these options, all of them; raises ValueError for one that cannot be."""
         return RegularizerFacts("none", "none")
 
-    def weigh(self, name: str, weight: float, term: Tensor, output: MethodOutput) -> Tensor:
+    def weigh(
+        self, name: str, weight: float, term: Tensor, output: MethodOutput, *, by: Tensor | None = None
+    ) -> Tensor:
         """`weight` times `term` (); if balanced, scaled so that ||d term / dz|| is `weight` times ||d loss / dz||.
 
         The norms are of this very step, over both views of the global batch, and the scale has no gradient. A method
         or a term whose gradient does not reach the embeddings has the scale 0. The price is a backward pass from the
         method's loss and one from the term to the embeddings; the backbone takes no part. The scale is logged as
-        `NAME_scale`.
+        `NAME_scale`. Where `by` () is given, it is ||d by / dz|| that is made so, and the term has its scale.
         """
         if not self.balance:
             return weight * term
         scale = torch.zeros_like(term)
         if weight:
-            scale = gradient_norm(output.loss, output) / gradient_norm(term, output)
+            scale = gradient_norm(output.loss, output) / gradient_norm(term if by is None else by, output)
             scale = torch.where(scale.isfinite(), scale, 0.0)
         self.diagnostics[f"{name}_scale"] = scale.detach()
         return weight * scale.detach() * term

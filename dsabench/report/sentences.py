@@ -18,19 +18,16 @@ def finding(
     comparisons: Sequence[Comparison],
     *,
     cost_ratio: Mapping[tuple[str, str], float] | None = None,
-    on_record: bool = False,
 ) -> str:
     """One sentence a pair, a line each, on what the primary metric shows; empty where there is none.
 
-    `cost_ratio[spec, against]` is the training time of a run of `spec` in runs of `against`; `on_record` says that
-    earlier commands took it.
+    `cost_ratio[spec, against]` is the training time of a run of `spec` in runs of `against`.
     """
     ratios = cost_ratio or {}
-    ending = "as long, by the times on record." if on_record else "as long."
     sentences = []
     for primary in (one for one in effects(comparisons) if one.role == "primary"):
         ratio = ratios.get((primary.spec, primary.against))
-        cost = "" if ratio is None else f" A run takes {times(ratio)} times {ending}"
+        cost = "" if ratio is None else f" A run takes {times(ratio)} times as long."
         sentences.append(_sentence(primary) + cost)
     return "\n".join(sentences)
 

@@ -44,8 +44,6 @@ def test_finding_states_gains_nulls_and_too_few_seeds_as_plainly() -> None:
         "to -.2 points, p < .001, 20 seeds): worse.",
     ]
     assert finding([PRIMARY], cost_ratio={("simclr+dsa", "simclr"): 1.42}).endswith("A run takes 1.42 times as long.")
-    earlier = finding([PRIMARY], cost_ratio={("simclr+dsa", "simclr"): 1.42}, on_record=True)
-    assert earlier.endswith("A run takes 1.42 times as long, by the times on record.")
     assert finding(PAIR[:3]) == ""
 
 

@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 from dsabench.checks import require, require_word
 from dsabench.gather import gather_rows, own_rows, world_size
 from dsabench.registry import Scalar
-from dsabench.regularizers.base import Regularizer, RegularizerFacts, gradient_norm
+from dsabench.regularizers.base import Regularizer, RegularizerFacts
 from dsabench.regularizers.dsa.transitivity import excess_transitivity
 from dsabench.types import LabelledViews, MethodOutput, Views, widened
 
@@ -102,7 +102,8 @@ class BankDSA(Regularizer):
                 self.features[index] = own.to(self.features.dtype)
                 self.embedded[index] = normalize(z1 + z2, dim=1).to(self.embedded.dtype)
             self.observe(index, near, mutual)
-        return {"dsa_adjust": self.weighed(weight, beyond, whole, output)}
+        # By the whole distances, so that the few who are out of reach do not get the pull of all.
+        return {"dsa_adjust": self.weigh("dsa_adjust", weight, beyond, output, by=whole)}
 
     def read_off(self, batch: int) -> tuple[int, float]:
         """k and trust as they are this epoch; 0 and 0 until every image was seen."""
@@ -150,18 +151,6 @@ class BankDSA(Regularizer):
         self.diagnostics = {"dsa_reach": reach}
         beyond, whole = torch.stack(parts).mean(dim=0)
         return beyond, whole
-
-    def weighed(self, weight: float, beyond: Tensor, whole: Tensor, output: MethodOutput) -> Tensor:
-        """The term with its weight; balanced by the gradient of `whole`, so that the few who are out of reach do not
-        get the pull of all."""
-        if not self.balance:
-            return weight * beyond
-        scale = torch.zeros_like(beyond)
-        if weight:
-            scale = gradient_norm(output.loss, output) / gradient_norm(whole, output)
-            scale = torch.where(scale.isfinite(), scale, 0.0)
-        self.diagnostics["dsa_adjust_scale"] = scale.detach()
-        return weight * scale.detach() * beyond
 
     @torch.no_grad()
     def observe(self, index: Tensor, near: Tensor, mutual: Tensor) -> None:
