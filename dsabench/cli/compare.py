@@ -127,10 +127,11 @@ def compare(
         print_chart,
         print_comparisons,
         print_overview,
+        reach,
         write_summary,
     )
     from dsabench.signals import Stop
-    from dsabench.tables.comparisons import compare_rows, cost_ratios
+    from dsabench.tables.comparisons import compare_rows, cost_ratios, pairs_of
     from dsabench.tables.declaration import declaration_of, declare
     from dsabench.tables.replacing import Contents, check_replaceable
     from dsabench.tables.rows import check_unique, write_csv
@@ -148,6 +149,9 @@ def compare(
     cluster = launching.cluster(common.runs, training) if launching.on_slurm else None
     say_added(asked_for, what)
     arms = list(dict.fromkeys(str(one.spec) for one in planned))
+    if not common.quiet:
+        for line in reach(pairs_of([one.spec for one in planned[: len(arms)]]), len(request.seeds)):
+            say(line)
     work = [Job(one, what, overwrite, tuning or chosen_how(one.spec), tensorboard) for one in planned]
     if common.dry_run and cluster is not None:
         print_script(cluster, to_submit(cluster, work, store), common.as_json)

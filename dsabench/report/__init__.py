@@ -15,7 +15,7 @@ from dsabench.report.differences import paired_tables
 from dsabench.report.entries import evaluator_table, listing_table, run_table
 from dsabench.report.over_images import model_findings, model_tables
 from dsabench.report.overview import overview_tables
-from dsabench.report.sentences import declared, finding, per_image
+from dsabench.report.sentences import declared, finding, per_image, reach
 from dsabench.report.summary import write_model_summary, write_summary
 from dsabench.report.table import Table
 from dsabench.report.values import value_tables
@@ -57,6 +57,7 @@ __all__ = [
     "print_plans",
     "print_runs",
     "print_values",
+    "reach",
     "run_table",
     "value_tables",
     "write_model_summary",

@@ -107,7 +107,8 @@ def _primary(primary: Effect) -> list[str]:
     if primary.family > 1:
         notes.append(f"p adjusted by Holm over {primary.family} pairs against {primary.against}, interval not adjusted")
     if not primary.reachable:
-        notes.append(too_few(primary.n_pairs, primary.would_do))
+        alone = f", p before Holm {written(primary.alone)}" if primary.family > 1 else ""
+        notes.append(too_few(primary.n_pairs, primary.would_do) + alone)
     return notes
 
 

@@ -47,7 +47,8 @@ class Effect:
 
     Means and difference are over the `n_seeds` that both arms have a value for, None where there is no such seed;
     interval and p by the `test` are over `n_pairs`, failed runs among them. `p` is the one that decides, None where
-    none does: adjusted for the `family` of so many primary metrics against one baseline, or secondary ones of a pair.
+    none does: adjusted for the `family` of so many primary metrics against one baseline, or secondary ones of a pair;
+    `alone` is p before that.
     `reachable` is whether so many pairs can show anything, and `would_do` the fewest that could, None where no number
     does. `images` is the interval over seeds and test images. `word` is the verdict.
     """
@@ -68,6 +69,7 @@ class Effect:
     images: Interval | None
     test: str
     p: PValue | None
+    alone: PValue
     family: int
     reachable: bool
     would_do: int | None
@@ -98,6 +100,9 @@ def _family(comparison: Comparison) -> tuple[str, ...]:
 
 
 def _effect(comparison: Comparison, family: int, whole_family: int) -> Effect:
+    # SciPy comes with it.
+    from dsabench.stats.verdict import would_do
+
     key, unit = comparison.key, unit_of(comparison.key.metric)
     size = max((abs(mean) for mean in (comparison.mean_against, comparison.mean) if math.isfinite(mean)), default=0.0)
     name = label(key.probe, key.params, key.metric)
@@ -130,9 +135,10 @@ def _effect(comparison: Comparison, family: int, whole_family: int) -> Effect:
         images=images,
         test=comparison.test,
         p=None if p is None else PValue(p),
+        alone=PValue(comparison.p),
         family=family,
         reachable=comparison.can_reach_05,
-        would_do=_would_do(comparison.n_pairs, whole_family),
+        would_do=would_do(comparison.n_pairs, whole_family),
         gap=_gap(comparison),
         skewed=comparison.skewed,
         shortfalls=tuple(comparison.shortfalls()),
@@ -156,13 +162,3 @@ def _guarded(check: GuardCheck) -> Guarded:
     size = max(abs(end) for end in (check.low, check.high, check.margin) if math.isfinite(end))
     gain = Interval(check.low, check.high, unit_of(metric), size)
     return Guarded(label(probe, canonical_json(part.options), metric), gain, check.margin, check.held)
-
-
-def _would_do(n_pairs: int, family: int) -> int | None:
-    """The fewest pairs above `n_pairs` that let one of `family` metrics reach .05 after Holm."""
-    from dsabench.stats import smallest_p
-    from dsabench.stats.paired import MAX_EXACT
-
-    # Beyond MAX_EXACT + 1 pairs the least p stays as it is.
-    counts = range(n_pairs + 1, max(n_pairs, MAX_EXACT) + 2)
-    return next((count for count in counts if smallest_p(count) * family < 0.05), None)

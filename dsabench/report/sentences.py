@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,30 @@ def declared(sentences: Sequence[str]) -> str:
     return "\n".join(f"{sentence[:1].upper()}{sentence[1:]}." for sentence in sentences)
 
 
+def reach(pairs: Sequence[tuple[str, str]], n_seeds: int) -> list[str]:
+    """What p so many seeds can give the pairs (arm, against) of a comparison after Holm, a line a baseline.
+
+    It is known before anything is trained, and so is what would do where no verdict can be reached.
+    """
+    # SciPy comes with it.
+    from dsabench.stats.verdict import ALPHA, largest_family, least_p, would_do
+
+    lines = []
+    for against, family in Counter(against for _, against in pairs).items():
+        least = least_p(n_seeds, family)
+        holm = " after Holm" if family > 1 else ""
+        line = f"{counted(family, 'pair')} against {against}, {counted(n_seeds, 'seed')}: p{holm} "
+        if least < ALPHA:
+            lines.append(f"{line}can be as small as {written(PValue(least)).lstrip('<')}")
+            continue
+        enough, most = would_do(n_seeds, family), largest_family(n_seeds)
+        line += f"cannot be below {written(PValue(least))}, so that none can reach .05; "
+        remedies = [f"{enough} seeds would do"] if enough else []
+        remedies += [f"fewer arms would: {n_seeds} seeds are enough for {counted(most, 'pair')}"] if most else []
+        lines.append(f"warning: {line}{', '.join(remedies)}")
+    return lines
+
+
 def _sentence(primary: Effect) -> str:
     """What was found, in brackets what it rests on, the condition that decided, and the verdict at the end."""
     # SciPy comes with it.
@@ -58,6 +83,9 @@ def _sentence(primary: Effect) -> str:
     holm = f" after Holm over {primary.family} pairs" if primary.family > 1 else ""
     if primary.word == TOO_FEW:
         facts.append(too_few(primary.n_pairs, primary.would_do, holm))
+        if math.isfinite(primary.interval.low) and math.isfinite(primary.interval.high):
+            facts.append(f"exact 95% interval {told(primary.interval)}")
+        facts.append(_p_is(primary.alone) + (" before Holm" if primary.family > 1 else ""))
     else:
         facts.append(f"exact 95% interval {told(primary.interval)}, {_p_is(primary.p)}{holm}, {seeds}")
     facts += primary.shortfalls

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from dsabench.stats.comparison import Comparison, GuardCheck
 from dsabench.stats.limits import MARGIN, SMALLEST_EFFECT
 from dsabench.stats.outcomes import MetricKey
-from dsabench.stats.paired import holm, smallest_p
+from dsabench.stats.paired import MAX_EXACT, holm, smallest_p
 
 ALPHA = 0.05
 # Five seeds cannot reach p < .05 in a two-sided sign-flip test.
@@ -42,6 +42,23 @@ class Guard(NamedTuple):
     margin: float = MARGIN
 
 
+def least_p(n_pairs: int, family: int) -> float:
+    """The least p that so many pairs of runs can give each of `family` comparisons after Holm."""
+    return min(1.0, smallest_p(n_pairs) * family)
+
+
+def would_do(n_pairs: int, family: int) -> int | None:
+    """The fewest pairs of runs above `n_pairs` that let each of `family` comparisons reach .05 after Holm, if any."""
+    # Beyond MAX_EXACT + 1 pairs the least p stays as it is.
+    counts = range(n_pairs + 1, max(n_pairs, MAX_EXACT) + 2)
+    return next((count for count in counts if least_p(count, family) < ALPHA), None)
+
+
+def largest_family(n_pairs: int) -> int:
+    """How many comparisons can reach .05 together after Holm with so many pairs of runs; 0 where not even one can."""
+    return math.ceil(ALPHA / smallest_p(n_pairs)) - 1
+
+
 def judged(
     rows: Sequence[Comparison], *, guards: Sequence[Guard] = (), smallest_effect: float = SMALLEST_EFFECT
 ) -> list[Comparison]:
@@ -60,7 +77,7 @@ def judged(
         elif row.role == "secondary":
             row = replace(row, p_holm=p)
         if row.role != "descriptive":
-            row = replace(row, can_reach_05=p is not None and smallest_p(row.n_pairs) * size < ALPHA)
+            row = replace(row, can_reach_05=p is not None and least_p(row.n_pairs, size) < ALPHA)
             # A run that collapsed under the primary metric may have a fine value of another one.
             failing = [row, *(one for one in pair.values() if one.role == "primary")]
             row = replace(row, verdict=_verdict(row, failing))

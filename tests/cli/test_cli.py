@@ -123,7 +123,7 @@ def test_what_is_wrong_is_one_line_and_nothing_is_written(
     result = dsabench(command, *(TINY if trains else ()), *rest, "--runs", tmp_path / "runs")
     assert (result.code, result.out) == (code, "")
     # What was read is said before models are built.
-    said = ("synthetic: 4 classes, ", "warning: dsa starts at step ")
+    said = ("synthetic: 4 classes, ", "1 pair against ", "warning: dsa starts at step ")
     (line,) = [line for line in result.err.splitlines() if not line.startswith(said)]
     assert line.startswith("dsabench: ")
     assert message in line
@@ -299,7 +299,7 @@ def test_probing_changes_no_weight_and_no_buffer(store: Path) -> None:
 def test_a_comparison_writes_its_rows_and_its_summary_whatever_the_jobs(tmp_path: Path) -> None:
     arguments = ("compare", "simclr", "simclr+dsa", *TINY, "--seeds", "0-1", *QUICK)
     one = ok(dsabench(*arguments, "--jobs", 1, "--runs", "one", "--output", "tables/one"))
-    assert "2 seeds are too few, 6 would do): too few." in " ".join(one.out.split())
+    assert "2 seeds are too few, 6 would do; p = .500): too few." in " ".join(one.out.split())
     assert "tables/one.csv and tables/one-summary.csv" in one.err
     assert {path.name for path in (tmp_path / "tables").iterdir()} == {"one.csv", "one-summary.csv"}
     rows = read_csv(tmp_path / "tables" / "one.csv")

@@ -39,6 +39,10 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(tmp_path: Path) -> N
     alone = ok(dsabench(*arguments, "--seeds", "2", "--json"))
     assert [plan["run"] for plan in json.loads(alone.out)] == ["simclr s2", "simclr+dsa s2"]
     assert "--seeds 2: one seed, number 2; for 2 seeds: 0-1" in alone.err.splitlines()
+    assert (
+        "warning: 1 pair against simclr, 2 seeds: p cannot be below .500, so that none can reach .05; 6 seeds would do"
+        in ok(dsabench(*arguments, "--seeds", "0-1")).err.splitlines()
+    )
     # The guards are measured, whatever was asked for, and that is one line.
     said = "measured too, for the verdict: "
     assert said not in ok(dsabench(*arguments)).err

@@ -87,7 +87,11 @@ def test_so_many_seeds_would_do_for_so_many_pairs() -> None:
     few = replace(PRIMARY, n_pairs=7, p_pairs=4 / 64, can_reach_05=False, verdict="too few")
     pairs = [replace(few, spec=f"arm{i}") for i in range(4)]
     assert {one.would_do for one in effects(pairs)} == {8}
-    assert "7 seeds are too few after Holm over 4 pairs, 8 would do" in finding(pairs)
+    assert (
+        "7 seeds are too few after Holm over 4 pairs, 8 would do; exact 95% interval -.062 to -.040; "
+        "p = .031 before Holm): too few."
+    ) in finding(pairs)
+    assert "primary: 7 seeds are too few, 8 would do, p before Holm .031" in notes_of(*pairs)
     # An arm of one seed so far is adjusted for nowhere, and counts as soon as it has more.
     one_seed = replace(few, spec="arm4", n_seeds=1, n_pairs=1, p=1.0, p_pairs=None)
     told = effects([*pairs, one_seed])

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from arms import FALLEN, FAMILY, HELD, PAIR, PRIMARY, UNMEASURED, compared, row
 
-from dsabench.report import declared, finding, per_image, write_summary
-from dsabench.stats import GuardCheck
+from dsabench.report import declared, finding, per_image, reach, write_summary
+from dsabench.stats import GuardCheck, holm, sign_flip_p
 from dsabench.stats.verdict import (
     BETTER,
     FAILS_MORE,
@@ -21,6 +21,8 @@ from dsabench.stats.verdict import (
     UNDECIDED,
     UNGUARDED,
     WORSE,
+    largest_family,
+    would_do,
 )
 from dsabench.tables.declaration import Declaration, deviations
 
@@ -39,7 +41,8 @@ def test_finding_states_gains_nulls_and_too_few_seeds_as_plainly() -> None:
         "p = .031, 6 seeds): better.",
         "a against b on cdnv (.168 -> .165; difference -.003; exact 95% interval -.010 to +.004, p = .438, 6 seeds): "
         "a difference is not shown.",
-        "simclr+dsa against c on cdnv (.168 -> .117; difference -.051; 3 seeds are too few, 6 would do): too few.",
+        "simclr+dsa against c on cdnv (.168 -> .117; difference -.051; 3 seeds are too few, 6 would do; "
+        "exact 95% interval -.062 to -.040; p = .031): too few.",
         "simclr+dsa lowers kNN (k=20) accuracy against d by .6 points (98.9% -> 98.3%; exact 95% interval -1.2 "
         "to -.2 points, p < .001, 20 seeds): worse.",
     ]
@@ -129,6 +132,30 @@ def test_pairs_of_one_family_say_so() -> None:
         "p = .250 after Holm over 2 pairs, 8 seeds; simclr+sigreg[lambda1=0.5]: 2 of 8 runs failed; "
         "simclr+sigreg[lambda1=0.5]: seed 8 missing): a difference is not shown."
     )
+
+
+def test_what_seeds_can_reach_is_said_before_they_are_trained() -> None:
+    pairs = [("simclr+dsa", "simclr"), ("byol", "simclr"), ("byol+dsa", "simclr"), ("byol+dsa", "byol")]
+    assert reach(pairs, 6) == [
+        "warning: 3 pairs against simclr, 6 seeds: p after Holm cannot be below .094, so that none can reach .05; "
+        "7 seeds would do, fewer arms would: 6 seeds are enough for 1 pair",
+        "1 pair against byol, 6 seeds: p can be as small as .031",
+    ]
+    assert reach(pairs[:3], 7) == ["3 pairs against simclr, 7 seeds: p after Holm can be as small as .047"]
+    # Five seeds are not enough for any pair.
+    assert reach(pairs[3:], 5) == [
+        "warning: 1 pair against byol, 5 seeds: p cannot be below .062, so that none can reach .05; 6 seeds would do"
+    ]
+
+
+@pytest.mark.parametrize("n_seeds", range(2, 12))
+def test_what_can_be_reached_is_what_the_best_of_data_reaches(n_seeds: int) -> None:
+    best = sign_flip_p([-1.0 - 0.01 * seed for seed in range(n_seeds)])
+    for family in range(1, 12):
+        reached = max(holm([best] * family)) < 0.05
+        assert reached == (not reach([(f"a{k}", "b") for k in range(family)], n_seeds)[0].startswith("warning"))
+        assert reached == (family <= largest_family(n_seeds))
+        assert reached == (would_do(n_seeds - 1, family) == n_seeds)
 
 
 def test_departures_from_a_declaration_are_a_line_each() -> None:
