@@ -66,7 +66,7 @@ def compare_existing(
     """Compare the arms that exist, those of `names` (the baseline first), or all."""
     refuse_training(context)
     from dsabench.tables.collecting import MIXED, collected, with_one_name
-    from dsabench.tables.grouping import check_shared, grouped_by_dataset, named, picked, unequal
+    from dsabench.tables.grouping import check_shared, grouped_by_dataset, named, picked, same_images, unequal
     from dsabench.tables.where import parse_where
 
     for column in choosing.mix or ():
@@ -89,14 +89,25 @@ def compare_existing(
     from dsabench.training.run import say
 
     stop, datasets = Stop().listen(), Datasets(offline=training.offline)
-    found = gather(choosing.stores or (), chosen(allowed, names), what, datasets, stop, training.data_dir)
+    mixed = choosing.mix or ()
+    found = gather(
+        choosing.stores or (),
+        chosen(allowed, names),
+        what,
+        datasets,
+        stop,
+        training.data_dir,
+        embeddings=[one.name for one in given if one.kind == "features" and "dataset_sha256" not in mixed],
+    )
     found.add_models(given, what, datasets, stop, common.runs)
     # A model of one's own has the preprocessing that is its own, which stands in its rows.
     sources, became = with_one_name(found.rows)
-    rows = collected(sources, [*(choosing.mix or ()), *(["preprocess"] if given else [])])
+    rows = collected(sources, [*mixed, *(["preprocess"] if given else [])])
     arms = picked(named(rows), names)
     by_dataset = grouped_by_dataset(arms)
-    check_shared(by_dataset, [one.name for one in given] if data is None else ())
+    # With a data set named they are of its images.
+    outside = [one.name for one in given] if data is None else []
+    check_shared(by_dataset, outside)
     name = output or table_name("-".join(by_dataset), list(arms))
     table = Path(f"{name}.csv")
     check_writable(table)
@@ -122,7 +133,8 @@ def compare_existing(
             )
             written.append(summary)
         else:
-            say(f"on {title} there is {next(iter(own))} alone: nothing to compare it with")
+            hint = same_images(by_dataset, outside) if set(own) <= set(outside) else ""
+            say(f"on {title} there is {next(iter(own))} alone: nothing to compare it with{hint}")
     if len(shared) > 1 and not common.as_json:
         from dsabench.report import print_datasets
 

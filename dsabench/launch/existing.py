@@ -10,6 +10,7 @@ from dsabench.config.eval_config import EvalConfig
 from dsabench.config.source import Source
 from dsabench.config.spec import parse_spec
 from dsabench.data import Datasets
+from dsabench.data.data_config import DataConfig
 from dsabench.errors import DataError, UsageError
 from dsabench.evaluation.encoder import Encoder, run_encoder
 from dsabench.evaluation.encoders import source_encoders
@@ -82,19 +83,33 @@ def gather(
     datasets: Datasets,
     stop: Stop,
     data_dir: Path | None = None,
+    *,
+    embeddings: Sequence[str] = (),
 ) -> Existing:
     """The rows of sources, a store each or a table that ends in `.csv`; runs are evaluated where they are not yet.
 
-    Runs that have not ended are named and left out. Raises DataError for a source that is not there.
+    Runs that have not ended, or are of another data set than one that was named, are told and left out. `embeddings`
+    are names of such that will stand beside the runs, on the same images. Raises DataError for a source that is not
+    there, and for runs whose images have another size than those that embeddings are held against.
     """
     found = Existing()
+    runs: list[tuple[str, Run]] = []
     for source in dict.fromkeys(sources):
         if source.suffix == ".csv":
             found.rows[str(source)] = [row for row in read_csv(source) if is_asked(row, what) and _taken(choice, row)]
         elif source.is_dir():
-            add_store(found, Store(source), choice, what, datasets, stop, data_dir)
+            found.rows[str(source)] = []
+            runs += [(str(source), run) for run in ended(Store(source), choice, what)]
         else:
             raise DataError(f"no run store and no table {source}; see: dsabench list runs --runs FOLDER")
+    if embeddings and what.data is not None:
+        check_one_size([run for _, run in runs], what.data, datasets, embeddings)
+    for name, run in runs:
+        if run.state["status"] == "failed":
+            found.rows[name].append(failed_row(run, what, str(run.state.get("error") or ""), ""))
+        else:
+            # Where other data are named, the folder is theirs.
+            found.add(name, run_encoder(moved(run, None if what.data else data_dir), datasets), what, datasets, stop)
     return found
 
 
@@ -107,29 +122,48 @@ def is_asked(row: Row, what: EvalConfig) -> bool:
     return row.status == "failed" or (row.split == what.split and row.layer in map(str, what.layers))
 
 
-def add_store(
-    found: Existing,
-    store: Store,
-    choice: Choice,
-    what: EvalConfig,
-    datasets: Datasets,
-    stop: Stop,
-    data_dir: Path | None,
-) -> None:
-    """Take in the rows of the runs of a store that are meant."""
+def ended(store: Store, choice: Choice, what: EvalConfig) -> list[Run]:
+    """The runs of a store that are meant and have finished or failed; others that are meant are told."""
+    runs = []
     for run in store.runs():
-        facts = described(run)
+        facts, own = described(run), run.config.data
         if not choice.takes(facts):
             continue
-        if facts["status"] == "failed":
-            note = str(run.state.get("error") or "")
-            found.rows.setdefault(str(store.path), []).append(failed_row(run, what, note, ""))
-        elif facts["status"] == "finished":
-            # Where other data are named, the folder is theirs.
-            encoder = run_encoder(moved(run, None if what.data else data_dir), datasets)
-            found.add(str(store.path), encoder, what, datasets, stop)
-        else:
+        if facts["status"] not in ("finished", "failed"):
             say(f"left out: {run.config.label} ({facts['status']}), {run.folder}")
+        elif what.data is not None and _source(own) != _source(what.data) and "dataset" not in choice.allowed:
+            say(
+                f"left out: {run.config.label} (trained on {own.label}, not on {what.data.label}; "
+                f"--where dataset={own.label} evaluates it on {what.data.label}), {run.folder}"
+            )
+        else:
+            runs.append(run)
+    return runs
+
+
+def _source(data: DataConfig) -> tuple[str, str]:
+    """Which images these are, as far as their name says: a path may have changed, a set of the Hub has its own name."""
+    return data.kind, data.place if data.kind == "hf" else ""
+
+
+def check_one_size(runs: Sequence[Run], data: DataConfig, datasets: Datasets, embeddings: Sequence[str]) -> None:
+    """Raise DataError where runs see the images of a data set at another size than embeddings of it go by."""
+    sizes: dict[int, str] = {}
+    for run in runs:
+        if (size := described(run)["image_size"]) and run.state["status"] == "finished":
+            sizes.setdefault(int(str(size)), run.config.label)
+    if data.image_size is not None or not sizes:
+        return
+    theirs, here = max(sizes), datasets.load(data).image_size
+    if set(sizes) == {here}:
+        return
+    told = ", ".join(f"{size} px ({label})" for size, label in sizes.items())
+    raise DataError(
+        f"the runs see {data.label} at {told}, and {', '.join(embeddings)} would stand for it at {here} px; give them "
+        f"all one size: --dataset {data.name} --image-size {theirs}"
+        + (f", or take the runs of one: --where image_size={theirs}" if len(sizes) > 1 else "")
+        + "; if the images may differ: --mix dataset_sha256"
+    )
 
 
 def moved(run: Run, data_dir: Path | None) -> Run:

@@ -5,14 +5,17 @@ No value in them changes; what one data set is called may.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from dsabench.data import DATASETS
 from dsabench.errors import DataError
 from dsabench.tables.rows import KEY, Row
 
 # What must be one in all rows of a data set and split, unless somebody says that it need not be.
 MIXED = ("dataset_sha256", "probe_version", "preprocess", "schema_version")
+# What can be behind another hash of the data, with the words for it.
+_OF_IMAGES = {"image_size": "{} px", "train_images": "{} training images", "n": "{} images"}
 # From this schema on, versions differ in columns alone.
 _ONE_MEANING_SINCE = 3
 
@@ -75,11 +78,42 @@ def _check_one(name: str, rows: Collection[tuple[str, Row]]) -> None:
             continue
         before, known = first.setdefault((row.dataset, row.split), (source, row))
         if _meant(name, known) != _meant(name, row):
+            first_words, second_words = _apart(name, known, row)
             raise DataError(
-                f"rows of {row.dataset}, {row.split} split, differ in {name}: {_short(_meant(name, known))} "
-                f"({_run(known)}, {before}) and {_short(_meant(name, row))} ({_run(row)}, {source}); select with "
-                f"--where, or say that it may: --mix {name}"
+                f"rows of {row.dataset}, {row.split} split, differ in {name}: {first_words} "
+                f"({_run(known)}, {before}) and {second_words} ({_run(row)}, {source}); "
+                f"{_remedy(name, known, row)}, or say that it may: --mix {name}"
             )
+
+
+def _apart(name: str, known: Row, row: Row) -> tuple[str, str]:
+    """What a column has in two rows, of the data's hash in words where the rows tell what is behind it."""
+    told = [
+        (form.format(getattr(known, column)), form.format(getattr(row, column)))
+        for column, form in _OF_IMAGES.items()
+        if name == "dataset_sha256" and len({getattr(known, column), getattr(row, column)} - {None}) > 1
+    ]
+    if told:
+        first, second = zip(*told, strict=True)
+        return ", ".join(first), ", ".join(second)
+    return _short(_meant(name, known)), _short(_meant(name, row))
+
+
+def _remedy(name: str, known: Row, row: Row) -> str:
+    """How two rows that differ in a column can be brought together, or one of them be taken."""
+    for column in ("image_size", "train_images") if name == "dataset_sha256" else ():
+        first, second = getattr(known, column), getattr(row, column)
+        if None not in (first, second) and first != second:
+            return f"say {data_flags(row.dataset, [known])}, take those of one (--where {column}={first})"
+    return "select with --where"
+
+
+def data_flags(dataset: str, rows: Iterable[Row]) -> str:
+    """The flags that name the images which runs were trained on, at their size where that is one."""
+    # What somebody calls own images is no name that --dataset takes.
+    flags = [f"--dataset {dataset}" if dataset in DATASETS else f"--dataset and --data-dir of {dataset}"]
+    sizes = {row.image_size for row in rows} - {None}
+    return " ".join([*flags, *(f"--image-size {size}" for size in sizes if len(sizes) == 1)])
 
 
 def _meant(name: str, row: Row) -> object:

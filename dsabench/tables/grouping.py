@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from dsabench.config.spec import parse_spec
 from dsabench.errors import NothingToCompare, UsageError, unknown
+from dsabench.tables.collecting import data_flags
 from dsabench.tables.comparisons import own_plain
 from dsabench.tables.rows import Row
 
@@ -171,20 +172,25 @@ def are_single(arms: Mapping[str, Sequence[Row]]) -> bool:
     )
 
 
-def check_shared(by_dataset: Mapping[str, Mapping[str, object]], outside: Collection[str] = ()) -> None:
-    """Raise NothingToCompare where every data set has the rows of one arm alone.
-
-    `outside` are the arms that are models or embeddings, whose images may be those of a run under another name.
-    """
+def check_shared(by_dataset: Mapping[str, Mapping[str, Sequence[Row]]], outside: Collection[str] = ()) -> None:
+    """Raise NothingToCompare where every data set has the rows of one arm alone; `outside` is that of `same_images`."""
     if any(len(own) > 1 for own in by_dataset.values()):
         return
     places = "; ".join(f"{', '.join(own)} on {dataset}" for dataset, own in by_dataset.items())
-    hint = ""
+    raise NothingToCompare(f"no data set has two of the arms: {places}{same_images(by_dataset, outside)}")
+
+
+def same_images(by_dataset: Mapping[str, Mapping[str, Sequence[Row]]], outside: Collection[str]) -> str:
+    """With which flags arms from `outside`, models or embeddings, would stand beside runs of the same images.
+
+    Empty where none is alone, or there are several data sets that could be meant.
+    """
+    alone = [name for own in by_dataset.values() if set(own) <= set(outside) for name in own]
     theirs = [dataset for dataset, own in by_dataset.items() if not set(own) & set(outside)]
-    if len(theirs) == 1 and len(by_dataset) > 1:
-        ours = next(name for own in by_dataset.values() for name in own if name in outside)
-        hint = f"; if the images of {ours} are those of {theirs[0]}, say --dataset {theirs[0]}"
-    raise NothingToCompare(f"no data set has two of the arms: {places}{hint}")
+    if not alone or len(theirs) != 1:
+        return ""
+    rows = [row for own in by_dataset[theirs[0]].values() for row in own]
+    return f"; if the images of {alone[0]} are those of {theirs[0]}, say {data_flags(theirs[0], rows)}"
 
 
 def grouped_by_dataset(arms: Mapping[str, Sequence[Row]]) -> dict[str, dict[str, list[Row]]]:

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from command import TINY, Result, dsabench
 
+from dsabench.data import load_dataset
+from dsabench.data.data_config import DataConfig
 from dsabench.tables.answers import read_answers
 from dsabench.tables.rows import read_csv, write_csv
 
@@ -152,12 +154,45 @@ def test_arms_on_no_common_data_set_are_an_error_and_leave_no_file(stores: Path,
     result = dsabench("compare", "--from", stores / "a.csv", "simclr", "pca", *features)
     assert (result.code, result.out) == (5, "")
     assert "no data set has two of the arms: simclr on synthetic; pca on embeddings" in result.err
-    assert "if the images of pca are those of synthetic, say --dataset synthetic" in result.err
+    assert "if the images of pca are those of synthetic, say --dataset synthetic --image-size 8\n" in result.err
     assert not list(tmp_path.glob("t*"))
     # Beside a pair that has one it is told, and left out.
     more = ok(dsabench("compare", "--from", stores / "a.csv", *features))
-    assert "there is pca alone: nothing to compare it with" in more.err
+    assert "there is pca alone: nothing to compare it with; if the images of pca are those of synth" in more.err
     assert "simclr+dsa against simclr" in more.out
+
+
+def test_embeddings_of_the_images_of_runs_need_their_size_and_runs_of_other_images_are_left_out(
+    tmp_path: Path,
+) -> None:
+    """All is told with the flags to give, before anything is evaluated."""
+    dataset = load_dataset(DataConfig(name="digits"), offline=True)
+    parts = {split: getattr(dataset, split) for split in ("train", "val", "test")}
+    np.savez(
+        tmp_path / "mine.npz",
+        **{f"x_{split}": part.images.flatten(1).float().numpy() for split, part in parts.items()},
+        **{f"y_{split}": part.labels.numpy() for split, part in parts.items()},
+    )
+    quick = ("--epochs", "1", "--train-images", "64", "--batch-size", "32", "-q")
+    ok(dsabench("pretrain", "--image-size", "12", *quick))
+    ok(dsabench("pretrain", "--method", "byol", *TINY, "-q"))
+    beside = ("compare", "--from", "runs", "--features", "mine=mine.npz", "--dataset", "digits", *QUICK)
+    refused = dsabench(*beside)
+    assert (refused.code, refused.out) == (3, "")
+    left_out, error = refused.err.splitlines()
+    assert left_out.startswith(
+        "left out: byol s0 (trained on synthetic, not on digits; --where dataset=synthetic evaluates it on digits), "
+    )
+    assert error.endswith(
+        "the runs see digits at 12 px (simclr s0), and mine would stand for it at 8 px; give them all one size: "
+        "--dataset digits --image-size 12; if the images may differ: --mix dataset_sha256"
+    )
+    assert "mine has a" in " ".join(ok(dsabench(*beside, "--image-size", "12")).out.split())
+    assert "mine has a" in " ".join(ok(dsabench(*beside, "--mix", "dataset_sha256")).out.split())
+    assert {row.spec for row in read_csv(next(tmp_path.glob("results/*-vs-mine.csv")))} == {"simclr", "mine"}
+    meant = ok(dsabench(*beside, "--where", "dataset=synthetic", "--image-size", "12"))
+    assert "left out" not in meant.err
+    assert "mine against byol" in meant.out
 
 
 def test_several_data_sets_have_a_column_each(stores: Path, tmp_path: Path) -> None:

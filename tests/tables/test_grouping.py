@@ -183,5 +183,30 @@ def test_arms_without_a_data_set_in_common_are_refused_by_name() -> None:
     with pytest.raises(NothingToCompare) as caught:
         check_shared(alone)
     assert str(caught.value) == "no data set has two of the arms: simclr on digits; pca on pca.npz"
-    with pytest.raises(NothingToCompare, match=r"; if the images of pca are those of digits, say --dataset digits$"):
+    with pytest.raises(NothingToCompare, match=r"; if the images of pca .* say --dataset digits --image-size 8$"):
         check_shared(alone, ["pca"])
+    sizes = [*rows_of("simclr", image_size=8), *rows_of("byol", image_size=9)]
+    several = {"digits": {"simclr": sizes}, "embeddings": {"pca": rows_of("pca", [0], dataset="embeddings")}}
+    with pytest.raises(NothingToCompare, match=r"say --dataset digits$"):
+        check_shared(several, ["pca"])
+    # Images of one's own have no name that --dataset takes.
+    own = grouped_by_dataset(named([*rows_of("simclr", dataset="photos"), *rows_of("pca", [0], dataset="embeddings")]))
+    with pytest.raises(NothingToCompare, match=r"those of photos, say --dataset and --data-dir of photos"):
+        check_shared(own, ["pca"])
+
+
+def test_images_that_differ_are_told_in_words_with_the_flags_that_bring_them_together() -> None:
+    small = rows_of("simclr", image_size=8, train_images=100)
+    large = rows_of("byol", image_size=16, train_images=100, dataset_sha256="e" * 64)
+    with pytest.raises(DataError) as caught:
+        collected({"a": small, "b": large})
+    text = str(caught.value)
+    assert "differ in dataset_sha256: 8 px (simclr s0, run " in text
+    assert ") and 16 px (byol s0, run " in text
+    assert text.endswith(
+        "; say --dataset digits --image-size 8, take those of one (--where image_size=8), or say that it may: "
+        "--mix dataset_sha256"
+    )
+    fewer = [replace(row, train_images=50, image_size=8) for row in large]
+    with pytest.raises(DataError, match=r"100 training images .* and 50 training images .* train_images=100"):
+        collected({"a": small, "b": fewer})
