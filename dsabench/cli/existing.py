@@ -66,7 +66,7 @@ def compare_existing(
     """Compare the arms that exist, those of `names` (the baseline first), or all."""
     refuse_training(context)
     from dsabench.tables.collecting import MIXED, collected, with_one_name
-    from dsabench.tables.grouping import check_shared, grouped_by_dataset, named, picked, same_images, unequal
+    from dsabench.tables.grouping import check_shared, grouped_by_dataset, meant, named, picked, same_images, unequal
     from dsabench.tables.where import parse_where
 
     for column in choosing.mix or ():
@@ -82,13 +82,19 @@ def compare_existing(
     limit(training.threads, training.offline)
     from dsabench.data import Datasets
     from dsabench.files import check_writable, slug
-    from dsabench.launch.existing import chosen, gather
+    from dsabench.launch.existing import chosen, gather, specs_in
     from dsabench.signals import Stop
     from dsabench.tables.replacing import Contents, check_replaceable
     from dsabench.tables.rows import write_csv
     from dsabench.training.run import say
 
     stop, datasets = Stop().listen(), Datasets(offline=training.offline)
+    if names:
+        stands = meant(names, specs_in(choosing.stores or (), allowed), [one.name for one in given])
+        for name, spec in stands.items():
+            if name != spec:
+                say(f"{name}: {spec} is the only one there is, and is taken")
+        names = list(stands.values())
     mixed = choosing.mix or ()
     found = gather(
         choosing.stores or (),

@@ -76,6 +76,24 @@ def chosen(allowed: Mapping[str, Sequence[str]], specs: Iterable[str]) -> Choice
     return Choice(allowed, texts)
 
 
+def specs_in(sources: Sequence[Path], allowed: Mapping[str, Sequence[str]]) -> list[str]:
+    """The specs that sources have runs of, among those that are `allowed`, in order of appearance.
+
+    Raises DataError for a source that is not there.
+    """
+    found: dict[str, None] = {}
+    choice = Choice(allowed)
+    for source in sources:
+        if source.suffix == ".csv":
+            found |= dict.fromkeys(row.spec for row in read_csv(source) if _taken(choice, row))
+        elif source.is_dir():
+            runs = map(described, Store(source).runs(warn=False))
+            found |= dict.fromkeys(str(facts["spec"]) for facts in runs if choice.takes(facts))
+        else:
+            raise _not_there(source)
+    return list(found)
+
+
 def gather(
     sources: Sequence[Path],
     choice: Choice,
@@ -101,7 +119,7 @@ def gather(
             found.rows[str(source)] = []
             runs += [(str(source), run) for run in ended(Store(source), choice, what)]
         else:
-            raise DataError(f"no run store and no table {source}; see: dsabench list runs --runs FOLDER")
+            raise _not_there(source)
     if embeddings and what.data is not None:
         check_one_size([run for _, run in runs], what.data, datasets, embeddings)
     for name, run in runs:
@@ -111,6 +129,10 @@ def gather(
             # Where other data are named, the folder is theirs.
             found.add(name, run_encoder(moved(run, None if what.data else data_dir), datasets), what, datasets, stop)
     return found
+
+
+def _not_there(source: Path) -> DataError:
+    return DataError(f"no run store and no table {source}; see: dsabench list runs --runs FOLDER")
 
 
 def _taken(choice: Choice, row: Row) -> bool:

@@ -6,10 +6,12 @@ An arm that is not a spec alone is called by its spec and what sets it apart, `s
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from difflib import get_close_matches
 
-from dsabench.config.spec import parse_spec
-from dsabench.errors import NothingToCompare, UsageError, unknown
+from dsabench.config.spec import Part, Spec, parse_spec
+from dsabench.errors import NothingToCompare, UsageError, several, unknown
 from dsabench.tables.collecting import data_flags
 from dsabench.tables.comparisons import own_plain
 from dsabench.tables.rows import Row
@@ -163,6 +165,40 @@ def picked(arms: Mapping[str, list[Row]], names: Sequence[str]) -> dict[str, lis
         there = f"only {next(iter(left))} is there" if left else "nothing is there"
         raise NothingToCompare(f"a comparison needs two arms, and {there}; see: dsabench list runs")
     return left
+
+
+def meant(names: Sequence[str], specs: Collection[str], others: Collection[str] = ()) -> dict[str, str]:
+    """What each name of an arm stands for: itself, or of a spec without options the only one of `specs` that has some.
+
+    `others` are names that are no specs. Raises UsageError for a name that nothing has, or that several could be.
+    """
+    found = {}
+    for name in names:
+        text = name.partition(" (")[0]
+        with suppress(UsageError):
+            text = str(parse_spec(text))
+        if text in specs or name in (*specs, *others):
+            found[name] = name
+            continue
+        like = [one for one in specs if _without_options(one) == name]
+        if len(like) > 1:
+            raise UsageError(f"{name!r} could be any of {several(like, ', ')}; name one")
+        if not like:
+            there = sorted({*specs, *others})
+            near = get_close_matches(name, there, n=1, cutoff=0.5)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise UsageError(f"unknown arm {name!r}{hint} arms: {several(there, ', ')}")
+        found[name] = like[0]
+    return found
+
+
+def _without_options(spec: str) -> str:
+    """`simclr+dsa` of a spec with options; empty for a name that is no spec."""
+    try:
+        parsed = parse_spec(spec)
+    except UsageError:
+        return ""
+    return str(Spec(Part(parsed.method.name), Part(parsed.regularizer.name)))
 
 
 def are_single(arms: Mapping[str, Sequence[Row]]) -> bool:

@@ -79,6 +79,18 @@ def test_a_table_made_of_shipped_ones_is_read_back(tmp_path: Path) -> None:
     assert (tmp_path / "u.csv").read_bytes() == (tmp_path / "t.csv").read_bytes()
 
 
+def test_tuned_arms_are_called_by_their_methods_where_that_is_clear(tmp_path: Path) -> None:
+    tuned = Path(__file__).parents[2] / "results" / "digits-tuned.csv"
+    result = ok(dsabench("compare", "--from", tuned, "byol", "byol+dsa", "--output", tmp_path / "t", "--json"))
+    taken = [line.partition(": ") for line in result.err.splitlines() if line.endswith("is taken")]
+    assert [(name, line.partition("[")[0]) for name, _, line in taken] == [("byol", "byol"), ("byol+dsa", "byol")]
+    assert len({row.spec for row in read_csv(tmp_path / "t.csv")}) == 2
+    unknown = dsabench("compare", "--from", tuned, "byol", "bylo+dsa")
+    assert (unknown.code, unknown.out, unknown.err.count("\n")) == (2, "", 1)
+    assert "unknown arm 'bylo+dsa'" in unknown.err
+    assert "arms: byol[" in unknown.err
+
+
 def test_two_stores_say_what_was_not_held_equal_and_filters_choose(stores: Path, tmp_path: Path) -> None:
     sources = ("compare", "--from", stores / "a", "--from", stores / "b", *QUICK, "--output", tmp_path / "t")
     result = ok(dsabench(*sources, "simclr"))

@@ -13,6 +13,7 @@ from dsabench.tables.grouping import (
     are_single,
     check_shared,
     grouped_by_dataset,
+    meant,
     named,
     pairs_of_arms,
     picked,
@@ -165,6 +166,22 @@ def test_arms_are_picked_in_the_order_of_their_names() -> None:
         picked(arms, ["simclr"])
     with pytest.raises(NothingToCompare, match="nothing is there"):
         picked({}, [])
+
+
+def test_a_spec_without_options_stands_for_the_only_one_that_has_some() -> None:
+    specs = ["simclr[lr=0.006]", "simclr[lr=0.006]+dsa[lambda1=2]", "byol[lr=1]", "byol[lr=2]", "swav", "swav[lr=1]"]
+    names = ["simclr", "simclr+dsa", "swav", "byol[lr=1]", "swav (30 epochs)", "mine"]
+    assert meant(names, specs, ["mine"]) == {
+        **{name: name for name in names},
+        "simclr": "simclr[lr=0.006]",
+        "simclr+dsa": "simclr[lr=0.006]+dsa[lambda1=2]",
+    }
+    # A table's name for an arm is its own.
+    assert meant(["a model (60 epochs)"], ["a model (60 epochs)"]) == {"a model (60 epochs)": "a model (60 epochs)"}
+    with pytest.raises(UsageError, match=r"'byol' could be any of byol\[lr=1\], byol\[lr=2\]; name one"):
+        meant(["byol"], specs)
+    with pytest.raises(UsageError, match=r"unknown arm 'swaw'; did you mean 'swav'\? arms: byol\[lr=1\], byol"):
+        meant(["swaw"], specs)
 
 
 def test_arms_of_one_run_each_are_single_models() -> None:
