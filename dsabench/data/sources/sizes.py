@@ -18,6 +18,9 @@ USUAL_SIZE = 224
 FEW = 0.1
 """Images of other sizes than the commonest are named where they are no more than this share."""
 
+MOST_SIZES = 5
+"""So many sizes are told, the commonest ones."""
+
 LOOKED_AT = 20_000
 """Of more images than this no header is read behind the first two that differ."""
 
@@ -53,21 +56,25 @@ def common_size(groups: Sequence[EncodedImages]) -> Sizes:
         return Sizes(USUAL_SIZE, "", tuple(unreadable))
     (width, height), usual = found.most_common(1)[0]
     if len(found) > 1:
-        words = f"{usual:,} of {total:,} images are {width}x{height}"
         others = found.total() - usual
-        if others <= max(1, FEW * total):
-            odd = [f"{name} ({_by(size)})" for size in found if size != (width, height) for name in names[size]]
-            words += f", not {several(odd, ', ', others)}"
-        return Sizes(
-            USUAL_SIZE, _differ(f"sizes differ: {words}", width if width == height else None), tuple(unreadable)
-        )
+        odd = [f"{name} ({_by(size)})" for size in found if size != (width, height) for name in names[size]]
+        which = f": {several(odd, ', ', others)}" if others <= max(1, FEW * total) else ""
+        words = f"sizes differ: {_counted(found)}{which}"
+        return Sizes(USUAL_SIZE, _differ(words, width if width == height else None, usual), tuple(unreadable))
     if width != height or width > LARGEST_COMMON_SIZE:
         return Sizes(USUAL_SIZE, _differ(f"the images are {width}x{height}"), tuple(unreadable))
     return Sizes(width, "", tuple(unreadable))
 
 
-def _differ(words: str, common: int | None = None) -> str:
-    other = f"; --image-size {common} would keep the common size" if common else "; see --image-size"
+def _counted(found: Counter[tuple[int, int]]) -> str:
+    """How many images have which size, the commonest first: `3 sizes, 28x28 (996), 30x30 (3), 64x64 (1)`."""
+    shown = [f"{_by(size)} ({count:,})" for size, count in found.most_common(MOST_SIZES)]
+    more = [f"{len(found) - MOST_SIZES:,} others"] if len(found) > MOST_SIZES else []
+    return f"{len(found):,} sizes, {', '.join(shown + more)}"
+
+
+def _differ(words: str, common: int | None = None, count: int = 0) -> str:
+    other = f"; --image-size {common} would keep that of {count:,}" if common else "; see --image-size"
     return f"{words}; using {USUAL_SIZE} px{other}"
 
 
