@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,21 +11,16 @@ import torch
 
 from dsabench.data.data_config import DataConfig
 from dsabench.data.dataset import DatasetSpec, Files, RawDataset, RawSplit
+from dsabench.data.sources.roles import ROLES
 from dsabench.errors import MOST_NAMED, DataError, UsageError
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 LAYOUT = "expected train/CLASS/*.png and test/CLASS/*.png, or CLASS/*.png alone"
 
-# What the folders of splits are called elsewhere, in small letters, and what they are called here.
-SPLIT_OF = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("test", "testing", "tests"), "test"),
-    **dict.fromkeys(("val", "valid", "validate", "validation", "dev"), "val"),
-}
-
 
 def build(config: DataConfig, offline: bool) -> RawDataset:
-    """List `train` and `test` (or `val`) in the folder; of a single folder of classes a fifth is the test split.
+    """List `train` and `test` (or `val`) in the folder, however they are spelled (`ROLES`); of a single folder of
+    classes a fifth is the test split.
 
     Files that are not images, lie beside the folders of classes or have a name that begins with a dot are ignored.
     Raises UsageError without a folder, DataError where folders are missing or would be taken for what they are not;
@@ -36,21 +31,15 @@ def build(config: DataConfig, offline: bool) -> RawDataset:
     data_dir = Path(config.folder)
     if not data_dir.is_dir():
         raise DataError(f"no folder {data_dir}; {LAYOUT}")
-    train_dir = data_dir / "train"
-    test_dir = next((data_dir / name for name in ("test", "val") if (data_dir / name).is_dir()), None)
-    if not train_dir.is_dir():
-        if test_dir is not None:
-            meant = [name for name in _folders(data_dir) if _split_of(name) == "train"]
-            hint = f"did you mean {meant[0]}/? rename it to train" if meant else LAYOUT
-            raise DataError(f"{test_dir} has no folder train beside it; {hint}")
-        _check_no_splits(data_dir)
-        train_dir = data_dir
+    folders = _splits(data_dir)
+    train_dir = folders.get("train", data_dir)
+    test_dir = folders.get("test", folders.get("val"))
     train, test = _listing(train_dir), _listing(test_dir) if test_dir else None
     ignored = train.ignored + (test.ignored if test else ())
     if train_dir != data_dir:
         ignored += _beside(data_dir)
-    unused = _unused(data_dir, test_dir) if train_dir != data_dir else ()
-    cautions = (*unused, *_same_below(train_dir, train.images))
+    unused = _unused(data_dir, folders) if folders else ()
+    cautions = (*_respelled(folders), *unused, *_same_below(train_dir, train.images))
     ignored_names = tuple(path.relative_to(data_dir).as_posix() for path in sorted(ignored)[:MOST_NAMED])
     if test_dir is None or test is None:
         few = _too_few(train, 3, "one each for training, validation and test")
@@ -64,12 +53,12 @@ def build(config: DataConfig, offline: bool) -> RawDataset:
             cautions=cautions,
         )
     few = _too_few(train, 2, "one to train on and one for validation")
-    spare = "; val/ is not used" if test_dir.name == "test" and (data_dir / "val").is_dir() else ""
+    spare = f"; {folders['val'].name}/ is not used" if {"test", "val"} <= folders.keys() else ""
     return RawDataset(
         train.labelled(),
         test.labelled(),
         tuple(train.images),
-        test_from=f"{test_dir.name}/{' used as test' if test_dir.name == 'val' else spare}",
+        test_from=f"{test_dir.name}/{spare if 'test' in folders else ' used as test'}",
         ignored=len(ignored),
         ignored_names=ignored_names,
         problems=(*_differ(train, test), *train.problems, *test.problems, *few),
@@ -136,32 +125,41 @@ def _folders(folder: Path) -> list[str]:
     return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
 
 
-def _split_of(name: str) -> str | None:
-    """The split that a folder's name speaks of, however it is spelled."""
-    return SPLIT_OF.get(name.lower())
+def _splits(data_dir: Path) -> dict[str, Path]:
+    """The folders of the splits (`train`, `test`, `val`) in a folder; empty where its folders are classes.
+
+    They are splits where one has the plain name or two speak of different ones, so that a class may be called `valid`.
+    Raises DataError where there are splits without `train`, and where two folders could be the same one.
+    """
+    names = _folders(data_dir)
+    called: dict[str, list[str]] = {}
+    # The plain name comes before others for the same split.
+    for name in sorted(names, key=lambda name: name not in ROLES.values()):
+        if role := ROLES.get(name.lower()):
+            called.setdefault(role, []).append(name)
+    if len(called) < 2 and not set(ROLES.values()) & set(names):
+        return {}
+    if "train" not in called:
+        there = ", ".join(f"{data_dir / spelled[0]}" for spelled in called.values())
+        raise DataError(f"{there} has no folder train beside it; {LAYOUT}")
+    for role, (first, *others) in called.items():
+        if others and first != role:
+            both = f"{first}/ and {others[0]}/ in {data_dir} could both be {role}"
+            raise DataError(f"{both}; rename one of them to {role}")
+    return {role: data_dir / called[role][0] for role in ("train", "test", "val") if role in called}
 
 
-def _check_no_splits(data_dir: Path) -> None:
-    """Raise DataError where what would be classes are splits that are spelled otherwise."""
-    named = {name: split for name in _folders(data_dir) if (split := _split_of(name))}
-    if len(set(named.values())) > 1:
-        better = ", ".join(f"{name}/ to {split}/" for name, split in named.items())
-        raise DataError(
-            f"the folders {_names(set(named))} of {data_dir} would be classes; are they splits? rename {better}"
-        )
+def _respelled(folders: Mapping[str, Path]) -> tuple[str, ...]:
+    """What is said of splits whose folders have another name than the plain one."""
+    read = [role for role in folders if role != "val" or "test" not in folders]
+    told = [f"{folders[role].name}/ is read as {role}/" for role in read if folders[role].name != role]
+    return (", ".join(told),) if told else ()
 
 
-def _unused(data_dir: Path, test_dir: Path | None) -> tuple[str, ...]:
-    """What is said of the folders beside `train` that nothing reads."""
-    told = []
-    for name in _folders(data_dir):
-        if name in ("train", "test", "val"):
-            continue
-        split = _split_of(name)
-        hint = f"; did you mean {split}/?" if split and not (data_dir / split).is_dir() else ""
-        instead = " the test images are a fifth of train/" if hint and test_dir is None else ""
-        told.append(f"warning: the folder {name}/ is not used{hint}{instead}")
-    return tuple(told)
+def _unused(data_dir: Path, folders: Mapping[str, Path]) -> tuple[str, ...]:
+    """What is said of the folders beside those of splits, which nothing reads."""
+    read = {folder.name for folder in folders.values()}
+    return tuple(f"warning: the folder {name}/ is not used" for name in _folders(data_dir) if name not in read)
 
 
 def _same_below(folder: Path, classes: Iterable[str]) -> tuple[str, ...]:

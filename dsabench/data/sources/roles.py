@@ -10,10 +10,12 @@ import torch
 from dsabench.data.dataset import EncodedImages, RawDataset, RawSplit
 from dsabench.errors import DataError
 
-ROLES = {"train": "train", "training": "train", "test": "test", "testing": "test"} | dict.fromkeys(
-    ("val", "valid", "validation", "dev"), "val"
-)
-"""What splits are called, and what they are."""
+ROLES = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("test", "testing", "tests"), "test"),
+    **dict.fromkeys(("val", "valid", "validate", "validation", "dev"), "val"),
+}
+"""What splits are called, in small letters, and what they are."""
 
 
 def arranged(

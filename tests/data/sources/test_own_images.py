@@ -247,8 +247,8 @@ class TestFolder:
         dataset = load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path)))
         assert dataset.image_size == 224
         assert dataset.notes[1] == (
-            "sizes differ: 27 of 28 images are 12x12, not ant/odd.png (13x12); "
-            "using 224 px; --image-size 12 would keep the common size"
+            "sizes differ: 2 sizes, 12x12 (27), 13x12 (1): ant/odd.png (13x12); "
+            "using 224 px; --image-size 12 would keep that of 27"
         )
         assert dataset.notes[2].startswith("classes are unbalanced: 3 to 8 training images each")
         small = load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path), image_size=12))
@@ -284,7 +284,7 @@ class TestFolder:
         assert lines[2] == "12 images cannot be read; repair or remove them:"
         assert sum("bad" in line for line in lines) == 10
         assert lines[13] == "  and 2 more"
-        assert lines[14].startswith("sizes differ: 43 of 56 images are 12x12, not ant/odd.png (13x12); using 224 px")
+        assert lines[14].startswith("sizes differ: 2 sizes, 12x12 (43), 13x12 (1)")
 
     def test_what_is_ignored_is_counted_everywhere_and_named(
         self, tmp_path: Path, write_folder: Callable[..., None]
@@ -295,31 +295,39 @@ class TestFolder:
         (line,) = load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path))).notes
         assert "5 files ignored (LICENSE, test/bee/a.txt, test/bee/b.txt and 2 more); 12 px" in line
 
-    @pytest.mark.parametrize("name", ["validation", "Val", "valid"])
-    def test_a_folder_that_nothing_reads_is_told_with_what_was_meant(
-        self, tmp_path: Path, write_folder: Callable[..., None], name: str
-    ) -> None:
-        write_folder(tmp_path, {"train": 20, name: 4, "masks": 1})
-        notes = load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path))).notes
-        assert "15 test" not in notes[0]
-        assert set(notes[1:]) == {
-            "warning: the folder masks/ is not used",
-            f"warning: the folder {name}/ is not used; did you mean val/? the test images are a fifth of train/",
-        }
-        (tmp_path / name).rename(tmp_path / "val")
-        notes = load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path))).notes
-        assert notes[1:] == ("warning: the folder masks/ is not used",)
-
-    @pytest.mark.parametrize("names", [("Train", "Test"), ("training", "validation")])
-    def test_splits_never_become_classes(
+    @pytest.mark.parametrize("names", [("Train", "Test"), ("training", "validation"), ("TRAIN", "Valid")])
+    def test_splits_are_known_by_their_usual_names_and_it_is_said(
         self, tmp_path: Path, write_folder: Callable[..., None], names: tuple[str, str]
     ) -> None:
-        write_folder(tmp_path, dict.fromkeys(names, 3))
-        with pytest.raises(DataError, match=rf"would be classes; are they splits\? rename .*{names[0]}/ to train/"):
-            load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path)))
-        (tmp_path / names[1]).rename(tmp_path / "test")
-        with pytest.raises(DataError, match=rf"has no folder train beside it; did you mean {names[0]}/\?"):
-            load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path)))
+        write_folder(tmp_path / "plain", {"train": 20, "val" if names[1][0] in "vV" else "test": 4})
+        write_folder(tmp_path / "other", {names[0]: 20, names[1]: 4, "masks": 1})
+        plain, other = (
+            load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path / n))) for n in ("plain", "other")
+        )
+        assert plain.sha256 == other.sha256
+        used = f"({names[1]}/ used as test)" if names[1][0] in "vV" else f"({names[1]}/)"
+        assert f"12 test {used}; 12 px" in other.notes[0]
+        role = "val" if names[1][0] in "vV" else "test"
+        assert other.notes[1:] == (
+            f"{names[0]}/ is read as train/, {names[1]}/ is read as {role}/",
+            "warning: the folder masks/ is not used",
+        )
+
+    def test_beside_the_plain_name_another_for_the_same_split_is_not_used(
+        self, tmp_path: Path, write_folder: Callable[..., None]
+    ) -> None:
+        write_folder(tmp_path, {"train": 20, "Training": 1, "test": 4, "validation": 2})
+        notes = load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path))).notes
+        assert "12 test (test/; validation/ is not used)" in notes[0]
+        assert notes[1:] == ("warning: the folder Training/ is not used",)
+
+    def test_splits_that_are_not_clear_are_refused(self, tmp_path: Path, write_folder: Callable[..., None]) -> None:
+        write_folder(tmp_path / "a", {"Train": 3, "Validation": 3, "dev": 3})
+        with pytest.raises(DataError, match=r"Validation/ and dev/ in .* could both be val; rename one of them to val"):
+            load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path / "a")))
+        write_folder(tmp_path / "b", {"Test": 3, "validation": 3})
+        with pytest.raises(DataError, match=r"b/Test, .*b/validation has no folder train beside it"):
+            load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path / "b")))
 
     def test_classes_with_the_same_folders_in_them_are_doubted(
         self, tmp_path: Path, write_folder: Callable[..., None]
