@@ -27,8 +27,6 @@ EXTRAS = {
     "detection": "faster_coco_eval",
 }
 MOST_NAMED = 5
-# Of 16 bits, a largest value below this share of them is doubted: 14 bits reach a quarter.
-DARK = 0.3
 # So many of the normaliser's standard deviations from its mean are doubted.
 FAR = 1.0
 
@@ -83,7 +81,7 @@ def doctor(
     for group in _first(found.exact):
         say(f"the same pixels: {_named(group, loaded)}")
     for words in _doubts(found, loaded):
-        say(f"warning: {words}")
+        say(words)
     if leaked := _leaked(found.exact):
         if strict:
             raise DataError(f"{leaked}; remove them from one side")
@@ -220,16 +218,15 @@ def _leaked(twins: Twins) -> str:
 
 
 def _doubts(found: Examination, dataset: Dataset) -> list[str]:
-    """What is hardly meant: values that fill a small part of 16 bits, pixels far from what normalises them."""
-    from dsabench.data.sources.decoding import SIXTEEN_BITS
+    """What is hardly meant and was not said when the images were read: 16 bits that come out dark, pixels far from what
+    normalises them."""
+    from dsabench.data.notes import dark_note
 
-    doubts = []
-    if found.deepest is not None and found.deepest < DARK * SIXTEEN_BITS:
-        doubts.append(
-            f"the largest value of the 16-bit images is {found.deepest:,} of {SIXTEEN_BITS:,}, and that whole range "
-            "is brought to 8 bits: the images come out nearly black; rescale them"
-        )
+    dark = dark_note(found.deepest)
+    doubts = [dark] if dark and dark not in dataset.notes else []
     away = max(abs(m - d) / s for m, d, s in zip(found.mean, dataset.mean, dataset.std, strict=True))
     if away > FAR:
-        doubts.append(f"the mean of train is {away:.1f} standard deviations from what the pixels are normalised by")
+        doubts.append(
+            f"warning: the mean of train is {away:.1f} standard deviations from what the pixels are normalised by"
+        )
     return doubts

@@ -42,8 +42,8 @@ def build(config: DataConfig, *, offline: bool) -> Dataset:
         whole = {"train": raw.train, "test": raw.test, "val": raw.val}
         _decoded(spec, {name: part for name, part in whole.items() if part}, config, raw.problems)
     chosen = select(spec, raw, config)
-    splits, sizes = _decoded(spec, chosen.splits, config)
-    notes = reading_notes(raw, splits, sizes, chosen.origins)
+    splits, sizes, deepest = _decoded(spec, chosen.splits, config)
+    notes = reading_notes(raw, splits, sizes, chosen.origins, deepest)
     return Dataset(
         name=config.name,
         train=splits["train"],
@@ -129,8 +129,8 @@ def _hold_out(
 
 def _decoded(
     spec: DatasetSpec, parts: Mapping[str, RawSplit], config: DataConfig, problems: Sequence[str] = ()
-) -> tuple[dict[str, Split], Sizes]:
-    """The splits at one size, resident where they fit.
+) -> tuple[dict[str, Split], Sizes, int | None]:
+    """The splits at one size, resident where they fit, and the largest value of 16-bit images that were decoded for it.
 
     Raises DataError that tells all there is: the `problems` that are known, every image that cannot be read, the sizes.
     """
@@ -143,17 +143,21 @@ def _decoded(
     n_bytes = sum(len(part.labels) for part in parts.values()) * spec.channels * sizes.chosen**2
     resident = n_bytes <= RESIDENT_BYTES
     unreadable = [] if resident else list(sizes.unreadable)
-    splits = {key: _loaded(part, sizes.chosen, resident, unreadable) for key, part in parts.items()}
+    loaded = {key: _loaded(part, sizes.chosen, resident, unreadable) for key, part in parts.items()}
     if problems or unreadable:
         raise DataError("\n".join([*problems, *told_unreadable(unreadable), *([sizes.note] if sizes.note else [])]))
-    return splits, sizes
+    deepest = max((largest for _, largest in loaded.values() if largest is not None), default=None)
+    return {key: split for key, (split, _) in loaded.items()}, sizes, deepest
 
 
-def _loaded(part: RawSplit, size: int, resident: bool, unreadable: list[str]) -> Split:
+def _loaded(part: RawSplit, size: int, resident: bool, unreadable: list[str]) -> tuple[Split, int | None]:
     if isinstance(part.images, Tensor):
-        return Split(part.labels, _resized(part.images, size))
+        return Split(part.labels, _resized(part.images, size)), None
     source = FileSource(part.images, size)
-    return Split(part.labels, decode_all(source, unreadable) if resident else source, source)
+    if not resident:
+        return Split(part.labels, source, source), None
+    images, deepest = decode_all(source, unreadable)
+    return Split(part.labels, images, source), deepest
 
 
 def _resized(images: Tensor, size: int) -> Tensor:

@@ -8,19 +8,26 @@ import torch
 from torch import Tensor
 
 from dsabench.data.dataset import RawDataset, Split
+from dsabench.data.sources.decoding import SIXTEEN_BITS
 from dsabench.data.sources.sizes import Sizes
 
 MOST_IGNORED = 3
 """So many of the files that were left out are named."""
+
+DARK = 0.3
+"""Of 16 bits, a largest value below this share of them is doubted: 14 bits reach a quarter."""
 
 UNBALANCED = 2.0
 """Classes are called unbalanced where the largest has so many times the images of the smallest."""
 
 
 def reading_notes(
-    raw: RawDataset, splits: Mapping[str, Split], sizes: Sizes, origins: Mapping[str, str]
+    raw: RawDataset, splits: Mapping[str, Split], sizes: Sizes, origins: Mapping[str, str], deepest: int | None
 ) -> tuple[str, ...]:
-    """One line of counts, where each split came from and the size; more for what may surprise."""
+    """One line of counts, where each split came from and the size; more for what may surprise.
+
+    `deepest` is the largest value of images of 16 bits, None where none were looked at.
+    """
     counts = {name: f"{len(split):,} {name}" for name, split in splits.items()}
     parts = [f"{len(raw.classes)} classes"] + [
         counts[name] + (f" ({origins[name]})" if origins.get(name) else "") for name in ("train", "val", "test")
@@ -28,7 +35,17 @@ def reading_notes(
     if raw.ignored:
         parts.append(_ignored(raw.ignored, raw.ignored_names))
     notes = [f"{', '.join(parts)}; {sizes.chosen} px", *raw.cautions, sizes.note, balance_note(splits["train"].labels)]
-    return tuple(note for note in notes if note)
+    return tuple(note for note in (*notes, dark_note(deepest)) if note)
+
+
+def dark_note(deepest: int | None) -> str:
+    """A warning of 16-bit images whose values fill a small part of 16 bits; empty where they do not, and of None."""
+    if deepest is None or deepest >= DARK * SIXTEEN_BITS:
+        return ""
+    return (
+        f"warning: the largest value of the 16-bit images is {deepest:,} of {SIXTEEN_BITS:,}, and that whole range is "
+        "brought to 8 bits: the images come out nearly black; rescale them"
+    )
 
 
 def _ignored(count: int, names: Sequence[str]) -> str:

@@ -47,7 +47,7 @@ class FileSource:
             yield Picture(pil_to_tensor(image), pil_to_tensor(_square(image, self.size)))
 
     def _decoded(self, index: Tensor) -> Iterator[Image.Image]:
-        return (_decode(self.encoded, i) for i in index.tolist())
+        return (_decode(self.encoded, i)[0] for i in index.tolist())
 
     def listing(self) -> Iterator[tuple[str, int]]:
         """Every image's name and its size in bytes, in order."""
@@ -55,24 +55,32 @@ class FileSource:
             yield self.encoded.name(position), self.encoded.n_bytes(position)
 
 
-def decode_all(source: FileSource, unreadable: list[str]) -> Tensor:
-    """All images of `source` as one uint8 (N, 3, size, size); what cannot be read is entered in `unreadable`."""
+def decode_all(source: FileSource, unreadable: list[str]) -> tuple[Tensor, int | None]:
+    """All images of `source` as one uint8 (N, 3, size, size), and the largest value of those of 16 bits, if any.
+
+    What cannot be read is entered in `unreadable`.
+    """
     images = torch.empty(len(source), 3, source.size, source.size, dtype=torch.uint8)
 
-    def fill(part: Tensor) -> list[str]:
-        wrong = []
-        for position in part:
+    def fill(part: Tensor) -> tuple[list[str], list[int]]:
+        wrong, deep = [], []
+        for position in part.tolist():
             try:
-                images[position] = source.read(position[None])[0]
+                image, largest = _decode(source.encoded, position)
             except DataError as error:
                 wrong.append(str(error))
-        return wrong
+                continue
+            images[position] = torch.from_numpy(np.array(_square(image, source.size))).permute(2, 0, 1)
+            deep += [] if largest is None else [largest]
+        return wrong, deep
 
+    deepest = []
     # Pillow releases the lock, so threads do help.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for wrong in pool.map(fill, torch.split(torch.arange(len(source)), _CHUNK)):
+        for wrong, deep in pool.map(fill, torch.split(torch.arange(len(source)), _CHUNK)):
             unreadable += wrong
-    return images
+            deepest += deep
+    return images, max(deepest, default=None)
 
 
 def told_unreadable(unreadable: Sequence[str]) -> list[str]:
@@ -106,7 +114,8 @@ def largest_value(images: EncodedImages, position: int) -> int:
         raise _unreadable(images, position, error) from error
 
 
-def _decode(images: EncodedImages, position: int) -> Image.Image:
+def _decode(images: EncodedImages, position: int) -> tuple[Image.Image, int | None]:
+    """The image in RGB of 8 bits, and its largest value where its file has 16; raises DataError."""
     try:
         with Image.open(images.open(position)) as opened:
             return _in_colour(opened)
@@ -114,8 +123,8 @@ def _decode(images: EncodedImages, position: int) -> Image.Image:
         raise _unreadable(images, position, error) from error
 
 
-def _in_colour(image: Image.Image) -> Image.Image:
-    """The image as RGB of 8 bits; raises ValueError for pixels that no rule brings there.
+def _in_colour(image: Image.Image) -> tuple[Image.Image, int | None]:
+    """The image as RGB of 8 bits, and the largest value of 16; raises ValueError for pixels that no rule brings there.
 
     Sixteen bits are scaled to eight, where Pillow's own conversion would cut everything above 255 off: white.
     """
@@ -123,13 +132,14 @@ def _in_colour(image: Image.Image) -> Image.Image:
         pixels = np.asarray(image).astype(np.int64)
         if pixels.min() < 0 or pixels.max() > SIXTEEN_BITS:
             raise ValueError(f"its pixels lie in {pixels.min()} to {pixels.max()}, beyond 16 bits")
-        return Image.fromarray(np.rint(pixels / (SIXTEEN_BITS / 255)).astype(np.uint8)).convert("RGB")
+        scaled = Image.fromarray(np.rint(pixels / (SIXTEEN_BITS / 255)).astype(np.uint8)).convert("RGB")
+        return scaled, int(pixels.max())
     if image.mode == "F":
         values = np.asarray(image)
         if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
             raise ValueError("its pixels are floating-point numbers that do not all lie in 0 to 1")
-        return Image.fromarray(np.rint(values * 255).astype(np.uint8)).convert("RGB")
-    return image.convert("RGB")
+        return Image.fromarray(np.rint(values * 255).astype(np.uint8)).convert("RGB"), None
+    return image.convert("RGB"), None
 
 
 def _square(image: Image.Image, size: int) -> Image.Image:

@@ -10,7 +10,7 @@ from PIL import Image
 from dsabench.data import load_dataset
 from dsabench.data.data_config import DataConfig
 from dsabench.data.dataset import Files
-from dsabench.data.sources.decoding import FileSource
+from dsabench.data.sources.decoding import FileSource, decode_all
 from dsabench.errors import DataError, UsageError
 
 WriteFolder = Callable[..., None]
@@ -157,6 +157,22 @@ def test_sixteen_bits_are_scaled_and_not_cut_off(tmp_path: Path) -> None:
         read = decoded(tmp_path, Image.fromarray(pixels), name)
         assert all(torch.equal(channel, expected) for channel in read)
     assert float(decoded(tmp_path, Image.fromarray(pixels)).float().mean()) == pytest.approx(127.5, abs=1)
+
+
+def test_the_largest_value_of_16_bits_comes_with_the_pixels(tmp_path: Path) -> None:
+    names = ("a.png", "b.png", "c.png", "broken.png")
+    for name, pixels in zip(
+        names, (np.full((8, 8), 700, np.uint16), np.eye(8, 9, dtype=np.uint16) * 900), strict=False
+    ):
+        Image.fromarray(pixels).save(tmp_path / name)
+    Image.new("RGB", (8, 8), (255, 3, 4)).save(tmp_path / "c.png")
+    (tmp_path / "broken.png").write_bytes(b"")
+    source, unreadable = FileSource(Files(tmp_path, names), 6), []
+    images, deepest = decode_all(source, unreadable)
+    assert deepest == 900
+    assert len(unreadable) == 1
+    assert torch.equal(images[:3], source.read(torch.arange(3)))
+    assert decode_all(FileSource(Files(tmp_path, ("c.png",)), 8), [])[1] is None
 
 
 def test_floating_point_pixels_are_scaled_from_0_to_1_and_others_refused(tmp_path: Path) -> None:
