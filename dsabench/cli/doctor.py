@@ -27,6 +27,10 @@ EXTRAS = {
     "detection": "faster_coco_eval",
 }
 MOST_NAMED = 5
+# In which splits an image of another one does harm.
+ACROSS = (("test", "train"), ("test", "val"), ("val", "train"))
+# What equal images are, the worst first.
+KINDS = (*(f"{one} in {other}" for one, other in ACROSS), "within val", "within test", "within train")
 # So many of the normaliser's standard deviations from its mean are doubted.
 FAR = 1.0
 
@@ -78,8 +82,10 @@ def doctor(
     say("\n".join([f"{config.label}: {loaded.notes[0]}", *loaded.notes[1:]]))
     found = examine(loaded)
     _show(_json(found, loaded) if as_json else _lines(found, loaded), as_json)
-    for group in _first(found.exact):
-        say(f"the same pixels: {_named(group, loaded)}")
+    for words, groups in repeated(found):
+        shown = [_named(group, loaded) for group in groups[:MOST_NAMED]]
+        more = [f"and {len(groups) - MOST_NAMED:,} more, see --json"] if len(groups) > MOST_NAMED else []
+        say(f"{words}: {'; '.join([*shown, *more])}")
     for words in _doubts(found, loaded):
         say(words)
     if leaked := _leaked(found.exact):
@@ -145,7 +151,7 @@ def _lines(found: Examination, dataset: Dataset) -> dict[str, object]:
         lines[f"{name} images"] = f"{sum(counts):,}, {least:,}{f' to {most:,}' if most > least else ''} a class"
     for words, twins in (("same pixels", exact), ("look alike", alike)):
         counted = {f"{words}, within {name}": twins.within(name) for name in found.counts}
-        counted |= {f"{words}, test in {name}": twins.across("test", name) for name in ("train", "val")}
+        counted |= {f"{words}, {one} in {other}": twins.across(one, other) for one, other in ACROSS}
         lines |= {name: f"{count:,}" for name, count in counted.items() if count} or {words: "none"}
     if differ := sum(len(_classes(group, dataset)) > 1 for group in exact.groups):
         lines["same pixels, different classes"] = f"{differ:,}"
@@ -200,14 +206,25 @@ def _named(group: Group, dataset: Dataset) -> str:
     return words if len(classes) < 2 else f"{words}, of different classes: {', '.join(classes)}"
 
 
-def _first(twins: Twins) -> list[Group]:
-    """The first groups of equal images, those with test images and others before the rest."""
-    return sorted(twins.groups, key=lambda group: not _is_leak(group))[:MOST_NAMED]
+def repeated(found: Examination) -> list[tuple[str, list[Group]]]:
+    """The groups of equal images, each named once, under the worst that it is; of those that look alike, the ones whose
+    pixels are not the same."""
+    same = {frozenset(group) for group in found.exact.groups}
+    alike = tuple(group for group in found.perceptual.groups if frozenset(group) not in same)
+    told: dict[str, list[Group]] = {}
+    for words, groups in (("same pixels", found.exact.groups), ("look alike", alike)):
+        for group in sorted(groups, key=lambda group: KINDS.index(_kind(group))):
+            told.setdefault(f"{words}, {_kind(group)}", []).append(group)
+    return list(told.items())
 
 
-def _is_leak(group: Group) -> bool:
+def _kind(group: Group) -> str:
+    """What a group of equal images is, the worst first: `test in train`, `within val`."""
     splits = {split for split, _ in group}
-    return "test" in splits and len(splits) > 1
+    for one, other in ACROSS:
+        if {one, other} <= splits:
+            return f"{one} in {other}"
+    return f"within {group[0][0]}"
 
 
 def _leaked(twins: Twins) -> str:

@@ -2,11 +2,15 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from command import dsabench
 from PIL import Image
+
+from dsabench.cli.doctor import repeated
+from dsabench.data.duplicates import Twins
 
 SMALL = ("--backbone", "resnet8w16", "--epochs", "1", "--batch-size", "16", "--device", "cpu")
 
@@ -52,7 +56,7 @@ def test_equal_images_are_named_and_those_of_different_classes_called_so(folder:
     (folder / "train" / "bee" / "5.png").write_bytes((folder / "train" / "ant" / "3.png").read_bytes())
     asked = ("doctor", "--dataset", "imagefolder", "--data-dir", folder)
     done = dsabench(*asked)
-    (line,) = [line for line in done.err.splitlines() if line.startswith("the same pixels: ")]
+    (line,) = [line for line in done.err.splitlines() if line.startswith("same pixels, test in train: ")]
     assert all(name in line for name in ("train ant/3.png", "train bee/5.png", "test ant/0.png"))
     assert line.endswith(", of different classes: ant, bee")
     (row,) = [row for row in done.out.splitlines() if "same pixels, different classes" in row]
@@ -64,6 +68,25 @@ def test_equal_images_are_named_and_those_of_different_classes_called_so(folder:
     inside = dsabench(*asked)
     assert "ant/3.png = train bee/5.png" in inside.err
     assert "test image" not in inside.err
+
+
+def test_equal_images_are_named_under_the_worst_kind_that_they_are() -> None:
+    """So that one kind does not crowd another one out, and no group is named twice."""
+    leak, both = (("train", 3), ("test", 0)), (("train", 1), ("val", 4), ("test", 2))
+    inside = tuple((("train", k), ("train", k + 1)) for k in (10, 20, 30))
+    val, other = (("val", 0), ("val", 1)), (("train", 5), ("val", 2))
+    found = SimpleNamespace(
+        exact=Twins((*inside, val, other, leak)),
+        perceptual=Twins((*inside, val, (*leak, ("test", 7)), other, both, (("test", 8), ("test", 9)))),
+    )
+    assert repeated(found) == [
+        ("same pixels, test in train", [leak]),
+        ("same pixels, val in train", [other]),
+        ("same pixels, within val", [val]),
+        ("same pixels, within train", list(inside)),
+        ("look alike, test in train", [(*leak, ("test", 7)), both]),
+        ("look alike, within test", [(("test", 8), ("test", 9))]),
+    ]
 
 
 def test_a_clean_set_is_told_in_a_line_each(folder: Path) -> None:
