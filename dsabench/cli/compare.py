@@ -127,6 +127,7 @@ def compare(
         print_chart,
         print_comparisons,
         print_overview,
+        print_words,
         reach,
         write_summary,
     )
@@ -211,10 +212,10 @@ def compare(
                 # Of more arms the sentences below say what carries a verdict; the summary has the rest.
                 print_comparisons(out, comparisons)
             if by_image := per_image(images.mcnemar(comparisons)):
-                out.print(by_image + "\n")
-            out.print(sentence)
+                print_words(out, by_image + "\n")
+            print_words(out, sentence)
             if deviations:
-                out.print("\n" + declared(deviations))
+                print_words(out, "\n" + declared(deviations))
     finally:
         # Also where there is nothing to compare: why is told, and the rows are kept.
         for row in failed:

@@ -172,6 +172,7 @@ def compare_on(
         print_comparisons,
         print_models,
         print_overview,
+        print_words,
         write_model_summary,
         write_summary,
     )
@@ -198,7 +199,7 @@ def compare_on(
         if not as_json and (every_pair or len(arms) == 2):
             print_comparisons(out, comparisons)
     if not as_json:
-        out.print(words + "\n")
+        print_words(out, words + "\n")
     return words
 
 

@@ -57,6 +57,7 @@ __all__ = [
     "print_plans",
     "print_runs",
     "print_values",
+    "print_words",
     "reach",
     "run_table",
     "value_tables",
@@ -138,6 +139,13 @@ def print_description(console: Console, description: Description) -> None:
     _draw(console, description_tables(description))
     if description.about:
         console.print(reflowed(description.about), markup=False, highlight=False)
+
+
+def print_words(console: Console, text: str) -> None:
+    """Print sentences."""
+    from dsabench.report.terminal import write
+
+    write(console, text)
 
 
 def print_plans(console: Console, found: Sequence[Estimate], whole: Total) -> None:

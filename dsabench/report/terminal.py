@@ -12,7 +12,7 @@ from rich.text import Text
 
 from dsabench.report.glyphs import BARS, LEVELS, ONSET
 from dsabench.report.table import LEFT, WORDS, Arm, Cell, Column, Table, Verdict
-from dsabench.report.wording import LABELS, broken, marks, printable, written
+from dsabench.report.wording import LABELS, broken, fitted, marks, printable, written
 
 _TONES = {"aside": "dim", "warning": "yellow", "failure": "red"}
 _VERDICTS = {
@@ -44,7 +44,7 @@ _SPEC_WIDTH, _BESIDE = 16, 64
 _HEAD_WIDTH, _NUMBER_WIDTH = 9, 12
 # The longest verdicts stand in a line or two: their words are folded before those of a metric.
 _VERDICT_WIDTH = 13
-# Words are folded to so few columns before numbers move into a block of their own, single words to so many not at all.
+# Words are folded to so few columns before numbers move into a block of their own, a single word to no fewer than these.
 _LEAST_WIDTH, _WORD_WIDTH = 12, 20
 
 
@@ -55,7 +55,7 @@ def draw(console: Console, table: Table) -> None:
     of columns below, the names of the lines before them again.
     """
     if table.title:
-        console.print(_text(console, table.title, "bold"))
+        write(console, table.title, "bold")
     if table.columns:
         widths = [_width(console, table, place) for place in range(len(table.columns))]
         for places in _blocks(widths, console.width):
@@ -63,9 +63,14 @@ def draw(console: Console, table: Table) -> None:
             room = console.width - sum(widths[place] + 1 for place in places[1:])
             console.print(_grid(console, table, places, room))
     for note in table.notes:
-        console.print(_text(console, note, "dim"))
+        write(console, note, "dim")
     if table.title:
         console.print()
+
+
+def write(console: Console, text: str, style: str = "") -> None:
+    """Print text; a word that is longer than a line, as a spec with options, is broken where it reads best."""
+    console.print(_text(console, fitted(text, console.width), style))
 
 
 def _blocks(widths: Sequence[int], room: int) -> list[list[int]]:
@@ -94,12 +99,10 @@ def _width(console: Console, table: Table, place: int) -> int:
 
 
 def _single_words(table: Table, place: int) -> bool:
-    """Whether a column of words, as the names of data sets, is not wide and could be folded within words alone."""
+    """Whether a column of words has single ones alone, as the names of data sets, or short ones."""
     cells = [row[place] for section in table.sections for row in section.rows]
     return table.columns[place].kind == "text" and all(
-        cell is None
-        or (isinstance(cell, str) and (len(cell) <= _LEAST_WIDTH or (" " not in cell and len(cell) <= _WORD_WIDTH)))
-        for cell in cells
+        cell is None or (isinstance(cell, str) and (len(cell) <= _LEAST_WIDTH or " " not in cell)) for cell in cells
     )
 
 
@@ -133,6 +136,8 @@ def _head(console: Console, column: Column) -> Text:
 def _cell(console: Console, cell: Cell, room: int) -> Text:
     if isinstance(cell, Verdict):
         return _text(console, cell.word, _VERDICTS.get(cell.word, ""))
+    if isinstance(cell, str) and " " not in cell:
+        return _text(console, fitted(cell, _WORD_WIDTH))
     if not isinstance(cell, Arm):
         return _text(console, written(cell))
     text = _text(

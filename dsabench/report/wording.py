@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dsabench.report.glyphs import bar, sparkline
@@ -191,14 +191,29 @@ def unit_of(metric: str) -> str:
     return "%" if metric in ("accuracy", "balanced_accuracy") else ""
 
 
+# Where a spec is broken: between options, else behind an option's name, else within a name.
+_BREAKS = (r"(?<=,)|(?=[+\[])", r"(?<==)", r"(?<=_)")
+
+
+def _pieces(text: str, width: int, breaks: Sequence[str]) -> list[str]:
+    if len(text) <= width or not breaks:
+        return [text]
+    return [piece for part in re.split(breaks[0], text) for piece in _pieces(part, width, breaks[1:])]
+
+
 def broken(spec: str, width: int) -> str:
     """A spec with line breaks where they read best, for lines of `width` characters as far as that can be."""
     lines = [""]
-    for piece in re.split(r"(?<=[_,=])|(?=[+\[])", spec):
+    for piece in _pieces(spec, width, _BREAKS):
         if lines[-1] and len(lines[-1] + piece) > width:
             lines.append("")
         lines[-1] += piece
     return "\n".join(lines)
+
+
+def fitted(text: str, width: int) -> str:
+    """Text whose words have line breaks where they read best if they are longer than a line of `width` characters."""
+    return re.sub(r"\S+", lambda word: broken(word[0], width) if len(word[0]) > width else word[0], text)
 
 
 def short_names(spec: str, against: str) -> tuple[str, str]:

@@ -12,12 +12,14 @@ from arms import FAMILY, MEASURED, PAIR, PRIMARY, failed, overview_rows, row, ro
 from rich.console import Console
 
 from dsabench.report import (
+    finding,
     overview_tables,
     paired_tables,
     print_comparisons,
     print_listing,
     print_overview,
     print_values,
+    print_words,
     run_table,
 )
 from dsabench.report.table import Arm, Mean, Number, Table
@@ -275,6 +277,37 @@ def test_runs_stand_in_one_block_of_80_columns_and_no_word_of_theirs_is_broken()
     assert ["0123456789a0", "simclr", "0", "fashion-mnist", "11-22", "01:21"] in lines
     assert ["+dsa-minimal"] in lines
     assert table.notes == ("all: epochs 60, batch 256, status finished, images 1,294, backbone resnet-small",)
+
+
+TUNED = "barlow_twins[temperature=0.123456,weight_decay=0.000468]+dsa-minimal[k=27,lambda1=15.9]"
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_no_name_and_no_number_of_a_table_is_cut_in_the_middle(width: int) -> None:
+    """A spec is broken between its options, a long name behind an underscore; a column without room stands below."""
+    runs = [
+        {
+            **dict.fromkeys(("run_id", "spec", "seed", "epochs", "batch_size", "status", "dataset", "train_images")),
+            "run_id": f"0123456789a{seed}", "spec": spec, "seed": seed, "epochs": 30 + seed, "dataset": dataset,
+            "status": "interrupted", "train_images": 50_000 - seed, "started_utc": "2026-11-22T01:21:06Z",
+            "backbone": ("vit_small_patch14_dinov2.lvd142m", "resnet18")[seed], "batch_size": 256 + seed,
+        }
+        for seed, (spec, dataset) in enumerate([(TUNED, "fashion_mnist_long_tailed"), ("byol", "digits")])
+    ]  # fmt: skip
+    tuned = [replace(one, spec=TUNED, against="simclr") for one in PAIR]
+    options = ("temperature=", "0.123456", "weight_decay=", "0.000468]", "lambda1=", "15.9]")
+    listed, compared, sentence = (
+        rendered(show, width=width)
+        for show in (
+            lambda console: draw(console, run_table("runs", runs, of=2)),
+            lambda console: print_comparisons(console, tuned),
+            lambda console: print_words(console, finding(tuned)),
+        )
+    )
+    assert all(option in text for text in (listed, compared, sentence) for option in options)
+    heads = ("run", "spec", "seed", "epochs", "batch", "dataset", "images", "backbone", "when")
+    assert all(head in listed.split() for head in heads)
+    assert all(name in listed for name in ("vit_small_patch14_", "dinov2.lvd142m", "fashion_mnist_long_", "tailed"))
 
 
 def test_listing_keeps_brackets_wraps_and_says_when_there_is_nothing() -> None:

@@ -5,7 +5,7 @@ from arms import MEASURED
 
 from dsabench.report import label
 from dsabench.report.table import Difference, Interval, Mean, Number, PValue
-from dsabench.report.wording import amount, broken, short_names, told, unit_of, written
+from dsabench.report.wording import amount, broken, fitted, short_names, told, unit_of, written
 
 
 def test_labels() -> None:
@@ -45,6 +45,12 @@ def test_short_texts() -> None:
     assert [written(p and PValue(p)) for p in (None, 0.0004, 0.03125, 1.0)] == ["", "<.001", ".031", "1.000"]
     assert broken("barlow_twins+dsa", 9) == "barlow_\ntwins+dsa"
     assert broken("barlow_twins+dsa", 16) == "barlow_twins+dsa"
+    tuned = "simclr[lr=0.0043,weight_decay=0.00157]+dsa[k=27]"
+    # Neither a number nor the name of an option is cut where there is room for it.
+    assert broken(tuned, 24) == "simclr[lr=0.0043,\nweight_decay=0.00157]\n+dsa[k=27]"
+    assert broken(tuned, 14) == "simclr\n[lr=0.0043,\nweight_decay=\n0.00157]+dsa\n[k=27]"
+    assert fitted(f"{tuned} against byol", 24) == f"{broken(tuned, 24)} against byol"
+    assert fitted(f"{tuned} against byol", 48) == f"{tuned} against byol"
     assert short_names("a[x=1]+dsa", "a[x=1]") == ("a+dsa", "a")
     assert short_names("a+dsa[x=1]", "a+dsa[x=2]") == ("spec", "against")
 
