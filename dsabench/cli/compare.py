@@ -75,7 +75,7 @@ def compare(
         str | None,
         option(
             FILES,
-            "NAME.csv and NAME-summary.csv are written.",
+            "NAME.csv and NAME-summary.csv are written, of several data sets NAME-DATASET-summary.csv each.",
             metavar="NAME",
             show_default="results/SPEC-vs-SPEC",
         ),

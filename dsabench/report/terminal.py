@@ -44,7 +44,7 @@ _SPEC_WIDTH, _BESIDE = 16, 64
 _HEAD_WIDTH, _NUMBER_WIDTH = 9, 12
 # The longest verdicts stand in a line or two: their words are folded before those of a metric.
 _VERDICT_WIDTH = 13
-# Words are folded to so few columns before numbers move into a block of their own, a single word to no fewer than these.
+# Words are folded to so few columns before numbers move into a block of their own, a single word to the second.
 _LEAST_WIDTH, _WORD_WIDTH = 12, 20
 
 

@@ -124,7 +124,8 @@ def deviations(declared: Declaration, now: Declaration, runs_seen: int) -> list[
     """
     when = "after looking" if runs_seen else "before any run was seen"
     seen = declared.runs_seen
-    late = [f"declared after {seen} runs were seen" if seen > 1 else "declared after 1 run was seen"] if seen else []
+    verb = "were" if seen > 1 else "was"
+    late = [f"{seen} of these runs {verb} finished when this comparison was declared"] if seen else []
     words = []
     if now.specs[0] != declared.specs[0]:
         words.append(f"baseline changed from {declared.specs[0]} to {now.specs[0]} {when}")

@@ -5,6 +5,8 @@ An arm that is not a spec alone is called by its spec and what sets it apart, `s
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -29,6 +31,8 @@ _HELD = {
     "augment": "{} views",
     "trained_on": "trained on {}",
 }
+# A text that is told in one line has at most so many characters.
+_LINE = 100
 
 
 def named(rows: Sequence[Row]) -> dict[str, list[Row]]:
@@ -94,25 +98,35 @@ def _text(value: object) -> str:
 
 
 def unequal(by_dataset: Mapping[str, Mapping[str, Sequence[Row]]]) -> list[str]:
-    """What was not held equal between the arms of a data set, a line a column: `epochs: simclr, byol 60; moco 30`.
+    """What was not held equal between the arms of a data set, a text a column: `epochs: simclr, byol 60; moco 30`.
 
-    Where there are several data sets it says which it is true of: `epochs on digits, cifar10: ...`.
+    Where there are several data sets it says which it is true of: `epochs on digits, cifar10: ...`. A text that is
+    long has a line for each value. Arms go without their options where that tells them apart.
     """
     lines: dict[tuple[str, str], list[str]] = {}
+    shown = _without_all_options({arm for arms in by_dataset.values() for arm in arms})
     for dataset, arms in by_dataset.items():
         for name in _HELD:
             told: dict[str, list[str]] = {}
             for arm, rows in arms.items():
                 if values := _values(name, rows):
-                    told.setdefault("/".join(map(_text, values)), []).append(arm)
+                    told.setdefault("/".join(map(_text, values)), []).append(shown[arm])
             if len(told) > 1:
-                words = "; ".join(f"{', '.join(alike)} {text}" for text, alike in told.items())
+                parts = [f"{', '.join(alike)} {text}" for text, alike in told.items()]
+                words = "; ".join(parts) if len("; ".join(parts)) <= _LINE else "".join(f"\n  {part}" for part in parts)
                 lines.setdefault((name.replace("_", " "), words), []).append(dataset)
     several = len(by_dataset) > 1
     return [
-        f"{name} on {', '.join(where)}: {words}" if several else f"{name}: {words}"
+        (f"{name} on {', '.join(where)}: {words}" if several else f"{name}: {words}").replace(": \n", ":\n")
         for (name, words), where in lines.items()
     ]
+
+
+def _without_all_options(arms: Collection[str]) -> dict[str, str]:
+    """What arms are called without the options in their brackets, those alike in full."""
+    short = {arm: re.sub(r"\[[^\]]*\]", "", arm) for arm in arms}
+    counts = Counter(short.values())
+    return {arm: name if counts[name] == 1 else arm for arm, name in short.items()}
 
 
 def pairs_of_arms(arms: Mapping[str, Sequence[Row]]) -> list[tuple[str, str]]:

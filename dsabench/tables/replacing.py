@@ -86,8 +86,10 @@ def check_replaceable(path: Path, contents: Contents) -> None:
     """Raise UsageError where a table is there already that holds what the new one will not; DataError for no table."""
     if not path.exists():
         return
-    if lost := contents.lost(read_csv(path)):
+    rows = read_csv(path)
+    if lost := contents.lost(rows):
+        seeds = ", ".join(map(str, sorted({row.seed for row in rows})))
         raise UsageError(
-            f"{path} is there and has what the new table will not: {'; '.join(lost)}; name another --output, or "
-            "give --overwrite tables"
+            f"{path} is there and has what the new table will not: {'; '.join(lost)} (its seeds are {seeds}); name "
+            "another --output, or give --overwrite tables"
         )

@@ -163,7 +163,7 @@ def test_departures_from_a_declaration_are_a_line_each() -> None:
                        margins=(0.01,), smallest_effect=0.05, runs_seen=12, utc="2026-01-31T12")  # fmt: skip
     now = replace(held, primary="knn", seeds=(0, 1, 2, 3))
     assert declared(deviations(held, now, 12)).splitlines() == [
-        "Declared after 12 runs were seen.",
+        "12 of these runs were finished when this comparison was declared.",
         "What decides was set by the first comparison of these arms here, of simclr and simclr+dsa on 2026-01-31.",
         "Primary changed from cdnv to knn after looking.",
         "2 more seeds than in it: 2, 3.",

@@ -21,6 +21,8 @@ DECLARED = Declaration(
     smallest_effect=0.05,
 )
 
+WERE = "of these runs were finished when this comparison was declared"
+
 
 def test_the_first_comparison_writes_down_what_it_declares(tmp_path: Path) -> None:
     held, words = declare(tmp_path, DECLARED, runs_seen=0)
@@ -38,9 +40,9 @@ def test_the_first_comparison_writes_down_what_it_declares(tmp_path: Path) -> No
 
 def test_what_was_declared_after_looking_says_so_for_ever(tmp_path: Path) -> None:
     held, words = declare(tmp_path, DECLARED, runs_seen=12)
-    assert (held.runs_seen, words) == (12, ["declared after 12 runs were seen"])
-    assert declare(tmp_path, DECLARED, runs_seen=18)[1] == ["declared after 12 runs were seen"]
-    assert deviations(replace(DECLARED, runs_seen=1), DECLARED, 18) == ["declared after 1 run was seen"]
+    assert (held.runs_seen, words) == (12, [f"12 {WERE}"])
+    assert declare(tmp_path, DECLARED, runs_seen=18)[1] == [f"12 {WERE}"]
+    assert deviations(replace(DECLARED, runs_seen=1), DECLARED, 18) == ["1 " + WERE.replace("were", "was")]
 
 
 @pytest.mark.parametrize(
@@ -88,7 +90,7 @@ def test_dropping_an_arm_does_not_start_anew_and_another_setting_or_a_new_arm_do
         assert declare(tmp_path, two, runs_seen=18)[1][1:] == ["1 fewer arm than in it: byol"]
     assert declare(tmp_path, replace(two, setting={"dataset_sha256": "5183", "epochs": 2}), runs_seen=0)[1] == []
     four = replace(DECLARED, specs=(*DECLARED.specs, "vicreg"))
-    assert declare(tmp_path, four, runs_seen=18)[1] == ["declared after 18 runs were seen"]
+    assert declare(tmp_path, four, runs_seen=18)[1] == [f"18 {WERE}"]
     assert len(read_declarations(tmp_path)) == 3
 
 

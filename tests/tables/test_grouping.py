@@ -100,6 +100,16 @@ def test_what_was_not_held_equal_is_told() -> None:
     arms = named([*rows_of("simclr"), *rows_of("byol", epochs=1000, lr=0.1)])
     assert unequal({"digits": arms}) == ["epochs: simclr 60; byol 1,000", "lr: simclr 0.002; byol 0.1"]
     assert unequal({"digits": named([*rows_of("simclr"), *rows_of("byol", lr=None)])}) == []
+    # Names of tuned arms are short where that is clear, and many of them have a line for each value.
+    tuned = [*rows_of("simclr[lr=0.1]", lr=0.1), *rows_of("simclr[lr=0.1]+dsa", lr=0.2), *rows_of("byol[x=1]", lr=0.3)]
+    assert unequal({"digits": named(tuned)}) == ["lr: simclr 0.1; simclr+dsa 0.2; byol 0.3"]
+    assert unequal({"digits": named([*tuned, *rows_of("byol[x=2]", lr=0.4)])}) == [
+        "lr: simclr 0.1; simclr+dsa 0.2; byol[x=1] 0.3; byol[x=2] 0.4"
+    ]
+    many = [row for k in range(9) for row in rows_of(f"method_{k}[lr=0.{k}]", lr=0.1 + k)]
+    (text,) = unequal({"digits": named(many)})
+    assert text.splitlines()[:2] == ["lr:", "  method_0 0.1"]
+    assert len(text.splitlines()) == 10
 
 
 def test_what_was_not_held_equal_is_told_of_each_data_set_by_itself() -> None:

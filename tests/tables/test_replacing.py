@@ -85,7 +85,7 @@ def test_a_file_in_the_way_stays(contents: Contents, row: Row, tmp_path: Path) -
     write_csv([row], table)
     check_replaceable(table, contents)
     write_csv([row, replace(row, seed=4), replace(row, seed=5, split="val")], table)
-    with pytest.raises(UsageError, match="the split val; the seeds 4, 5; name another --output"):
+    with pytest.raises(UsageError, match=r"the split val; the seeds 4, 5 \(its seeds are 1, 4, 5\); name another"):
         check_replaceable(table, contents)
     table.write_text("a,b\n1,2\n")
     with pytest.raises(DataError, match="other columns"):
