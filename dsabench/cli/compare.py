@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -137,6 +138,7 @@ def compare(
     from dsabench.tables.replacing import Contents, check_replaceable
     from dsabench.tables.rows import check_unique, write_csv
     from dsabench.training.history import read_curves
+    from dsabench.training.inventory import last_saved
     from dsabench.training.run import say
     from dsabench.training.store import Store
 
@@ -170,7 +172,7 @@ def compare(
         check_replaceable(table, Contents.planned(planned, asked(what.probes), what.layers, what.split))
     if common.verbose:
         print_configs(planned)
-    with progress(len(planned), common.quiet, stop) as display:
+    with progress(len(planned), common.quiet, stop, partial(last_saved, common.runs, planned)) as display:
         shop = Workshop(store, datasets, stop, display)
         for one in planned[: len(arms)]:
             validate(one, shop, elsewhere=request.elsewhere)

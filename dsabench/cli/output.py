@@ -6,17 +6,17 @@ import json
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from dsabench.errors import several
 
 # Names of tables that spell every arm out have at most so many characters.
 LONGEST_NAME = 48
 # In characters: wider than any table.
 _WIDE = 10_000
-# What a second Ctrl-C leaves unsaved is said.
-AT_ONCE = b"dsabench: stopped at once, nothing more was saved; the same command goes on from the last checkpoint\n"
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,8 +41,9 @@ def console(*, whole_lines: bool = False) -> Console:
     return made
 
 
-def progress(total: int, quiet: bool, stop: Stop) -> ProgressDisplay:
-    """The display of progress, on stderr; a command that is ended at once leaves the terminal as it was."""
+def progress(total: int, quiet: bool, stop: Stop, saved: Callable[[], Sequence[str]] = tuple) -> ProgressDisplay:
+    """The display of progress, on stderr; a command that is ended at once leaves the terminal as it was, and says what
+    is `saved` of the runs under way."""
     from dsabench.progress import ProgressDisplay, make_console
 
     display = ProgressDisplay(make_console(stderr=True), total, quiet=quiet)
@@ -50,10 +51,18 @@ def progress(total: int, quiet: bool, stop: Stop) -> ProgressDisplay:
     def leave() -> None:
         display.give_back()
         # From within a signal handler, where a stream may be in use.
-        os.write(2, AT_ONCE)
+        os.write(2, at_once(saved()).encode())
 
     stop.before_exit = leave
     return display
+
+
+def at_once(saved: Sequence[str]) -> str:
+    """What a second Ctrl-C leaves: which steps are `saved`, a text a run, and how to go on."""
+    known = f"; saved before: {several(saved, ', ')}" if saved else ""
+    return (
+        f"dsabench: stopped at once, nothing more was saved{known}; the same command goes on from the last checkpoint\n"
+    )
 
 
 def limit(threads: int, offline: bool) -> None:

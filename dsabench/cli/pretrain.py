@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -74,6 +75,7 @@ def pretrain(
     from dsabench.launch.work import Workshop, train
     from dsabench.progress import Update
     from dsabench.signals import Stop
+    from dsabench.training.inventory import last_saved
     from dsabench.training.store import Store
 
     stop, datasets, store = Stop().listen(), Datasets(offline=training.offline), Store(common.runs)
@@ -89,7 +91,8 @@ def pretrain(
         return
     if common.verbose:
         print_configs([planned])
-    with joined(here, devices, nodes), progress(1, common.quiet, stop) as display:
+    shown = progress(1, common.quiet, stop, partial(last_saved, common.runs, [planned]))
+    with joined(here, devices, nodes), shown as display:
         shop = Workshop(store, datasets, stop, display)
         run, reused = train(planned, shop, overwrite=overwrite, tensorboard=tensorboard, track=tracker(tracked, every))
         display(Update(planned.label, "reused" if reused else "finished", 1, 1))

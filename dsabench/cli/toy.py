@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -65,6 +66,7 @@ def toy(
     from dsabench.progress import Update
     from dsabench.report.toy_figure import drawn, toy_figure
     from dsabench.signals import Stop
+    from dsabench.training.inventory import last_saved
     from dsabench.training.run import say
     from dsabench.training.store import Store
 
@@ -73,7 +75,7 @@ def toy(
         loaded = datasets.load(request.data)
         planned = plan(request, loaded)
         panels = []
-        with progress(len(planned), quiet, stop) as display:
+        with progress(len(planned), quiet, stop, partial(last_saved, runs, planned)) as display:
             for config in planned:
                 run, reused = train(config, Workshop(store, datasets, stop, display))
                 display(Update(config.label, "reused" if reused else "finished", 1, 1))

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import secrets
 import shutil
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from dsabench.errors import DataError, StorageError
+from dsabench.config.run_config import RunConfig
+from dsabench.errors import DataError, DsabenchError, StorageError
+from dsabench.files import read_json
 from dsabench.tables.where import RUN_KEYS
 from dsabench.training.lock import is_held
 from dsabench.training.run import Run
@@ -43,6 +46,21 @@ def described(run: Run) -> dict[str, object]:
         "started_utc": run.state.get("started_utc"),
     }
     return {key: known[key] for key in LISTED_KEYS}
+
+
+def last_saved(store: Path, planned: Sequence[RunConfig]) -> list[str]:
+    """What of each run that is under way is saved, in words: `simclr s0 at step 1,200`.
+
+    It takes no lock and raises nothing, since a signal handler may ask; a run that cannot be read is left out.
+    """
+    found = []
+    for config in planned:
+        with suppress(DsabenchError, KeyError, TypeError, ValueError):
+            state = read_json(config.folder(store) / "run.json")
+            if state["status"] == "running":
+                saved = f"at step {state['step']:,}" if state["checkpoints"] else "not yet"
+                found.append(f"{config.label} {saved}")
+    return found
 
 
 def status_of(run: Run) -> str:

@@ -3,13 +3,16 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from command import Result, dsabench
 
 from dsabench.cli.listing import list_runs
+from dsabench.cli.output import at_once
 from dsabench.signals import Stop
+from dsabench.training.inventory import last_saved
 from dsabench.training.lock import acquire
 
 STORES = Path(__file__).parent / "stores"
@@ -86,6 +89,31 @@ def test_a_run_that_nobody_holds_was_killed(store: Path) -> None:
     assert [one["spec"] for one in listed(store, "status=killed")] == ["simclr"]
     claims(store, "interrupted")
     assert status() == "interrupted"
+
+
+def test_what_is_saved_of_the_runs_under_way_is_told_by_step(store: Path) -> None:
+    folders = {path.parent.name: path for path in store.glob("*/*/*")}
+    ours = folder(store)
+    planned: Any = [
+        SimpleNamespace(label=f"{path.parent.name} s0", folder=lambda _, path=path: path)
+        for path in (*folders.values(), store / "synthetic" / "byol" / "s0-never")
+    ]
+    # All are finished, and one was never begun.
+    assert last_saved(store, planned) == []
+    claims(store, "running")
+    step = json.loads((ours / "run.json").read_text())["step"]
+    assert last_saved(store, planned) == [f"simclr s0 at step {step:,}"]
+    state = json.loads((ours / "run.json").read_text())
+    (ours / "run.json").write_text(json.dumps(state | {"step": 1234}))
+    assert last_saved(store, planned) == ["simclr s0 at step 1,234"]
+    (ours / "run.json").write_text(json.dumps(state | {"checkpoints": []}))
+    assert last_saved(store, planned) == ["simclr s0 not yet"]
+    (ours / "run.json").write_text("{")
+    assert last_saved(store, planned) == []
+    assert at_once(["simclr s0 at step 1,234", "byol s0 not yet"]) == (
+        "dsabench: stopped at once, nothing more was saved; saved before: simclr s0 at step 1,234, byol s0 not yet; "
+        "the same command goes on from the last checkpoint\n"
+    )
 
 
 def test_removing_asks_where_somebody_is_there_to_be_asked(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
