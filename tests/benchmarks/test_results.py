@@ -1,5 +1,6 @@
 """Everything that is published stands in the committed rows: no text and no summary says anything else."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -49,3 +50,10 @@ def test_a_cell_is_the_mean_of_its_rows() -> None:
     # As the summary has it, which comes from the comparison.
     effect = table.effect("simclr+dsa", "simclr", "CDNV")
     assert written(effect.before) == written(table.mean("simclr", "CDNV")).partition("±")[0]
+
+
+def test_every_section_of_results_begins_with_its_answer() -> None:
+    """A line in bold below each heading, but for those that say where things are and what columns mean."""
+    sections = re.split(r"^##+ ", (RESULTS / "README.md").read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+    silent = [body.splitlines()[0] for body in sections if not body.split("\n\n")[1].startswith("**")]
+    assert silent == ["What was found, and where", "The columns of `NAME.csv`", "The columns of `NAME-summary.csv`"]
