@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from benchmarks import crowding_tables
-from benchmarks.committed import Committed, committed
+from benchmarks.committed import NAME, Committed, committed, plain_table
 from dsabench.config.spec import parse_spec
 from dsabench.report.effects import Effect
-from dsabench.report.table import Cell, Column, Mean, PValue, Section, Table, Verdict
+from dsabench.report.table import Cell, Column, Mean, PValue, Table, Verdict
 from dsabench.report.wording import percent, written
 from dsabench.tables.comparisons import own_plain
 
@@ -23,7 +23,6 @@ COLUMNS: Mapping[str, Column] = {
     "linear": Column("linear", "mean", "%", True),
     "RankMe": Column("RankMe", "mean"),
 }
-NAME = Column("", "text")
 DIGITS = {
     "random": "random (untrained)",
     **{spec: spec for one in ("simclr", "byol", "barlow_twins") for spec in (one, f"{one}+dsa")},
@@ -78,11 +77,6 @@ def own(table: Committed, spec: str) -> str | None:
 def verdict(table: Committed, spec: str, against: str | None) -> Cell:
     """The verdict on a pair; nothing for an arm without one."""
     return None if against is None else Verdict(table.effect(spec, against, "CDNV").word)
-
-
-def plain_table(heads: Sequence[Column], lines: Sequence[Sequence[Cell]]) -> Table:
-    """A table without title and notes."""
-    return Table("", tuple(heads), (Section(tuple(map(tuple, lines))),))
 
 
 def digits(metrics: Sequence[str]) -> Table:
