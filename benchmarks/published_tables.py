@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from benchmarks import crowding_tables
 from benchmarks.committed import NAME, Committed, committed, plain_table
 from dsabench.config.spec import parse_spec
 from dsabench.report.effects import Effect
@@ -218,5 +217,4 @@ TABLES: Mapping[str, Callable[[], Table]] = {
     "digits-ablations": ablations,
     "digits-methods": methods,
     "cifar10-jpeg": cifar10,
-    **crowding_tables.TABLES,
 }
