@@ -88,7 +88,8 @@ def main() -> None:
     for run in Store(Path(sys.argv[1] if len(sys.argv) > 1 else "runs")).runs():
         if run.state["status"] == "finished" and run.config.data.contaminate:
             of_run = list(measure(run, datasets))
-            print(run.config.label, " ".join(f"{one.score} {one.auroc:.3f}" for one in of_run), flush=True)
+            said = " ".join(f"{one.score} {one.auroc:.3f}" for one in of_run)
+            print(run.config.label, run.config.data.trained_on, said, flush=True)
             found += of_run
     found.sort(key=lambda one: (one.trained_on, one.spec, one.seed))
     if len(sys.argv) > 2:

@@ -18,15 +18,17 @@ ETA, MU = 20, 1.0
 class Communities(NamedTuple):
     """How many communities of two images or more there are, the shares of all images in them and in the largest.
 
-    And of the images in them: the mean share of the rest of an image's community that has its class, and of its mutual
-    neighbours; not a number where nobody has one.
+    And of the images in them, not a number where there are none: how many others an image's community has; the mean
+    share of these that has its class, of its mutual neighbours, and of as many of its nearest as its community has.
     """
 
     communities: int
     in_communities: float
     largest: float
+    others: float
     community_same_class: float
     mutual_same_class: float
+    nearest_same_class: float
 
 
 def adjacency(near: Tensor) -> Tensor:
@@ -57,20 +59,24 @@ def propagated(linked: Tensor) -> Tensor:
     return torch.tensor(label)
 
 
-def communities(linked: Tensor, classes: Tensor) -> Communities:
-    """The communities of a graph `linked` (N, N) bool, symmetric, beside the classes (N,) of its images."""
+def communities(unit: Tensor, k: int, classes: Tensor) -> Communities:
+    """The communities of the graph of mutual neighbours among the k nearest of rows (N, D), beside the classes (N,)."""
+    points = adjacency(nearest(unit, k)[:, 1:])
+    linked = points & points.T
     label = propagated(linked)
     sizes = label.bincount()
-    inside = sizes[label] > 1
-    same = classes[:, None] == classes
+    inside, others = sizes[label] > 1, sizes[label] - 1
     together = (label[:, None] == label).fill_diagonal_(False)
-    shares = (float(_share(same, pairs)[inside].mean()) for pairs in (together, linked))
-    return Communities(int((sizes > 1).sum()), float(inside.float().mean()), float(sizes.max() / len(label)), *shares)
-
-
-def _share(same: Tensor, pairs: Tensor) -> Tensor:
-    """Of each image's `pairs` (N, N) bool, the share (N,) that has its class."""
-    return (same & pairs).sum(dim=1) / pairs.sum(dim=1)
+    order = nearest(unit, max(1, int(others.max())))[:, 1:]
+    as_many = torch.zeros_like(linked).scatter_(1, order, torch.arange(order.shape[1]) < others[:, None])
+    same = classes[:, None] == classes
+    shares = [(same & pairs).sum(dim=1) / pairs.sum(dim=1) for pairs in (together, linked, as_many)]
+    return Communities(
+        int((sizes > 1).sum()),
+        float(inside.float().mean()),
+        float(sizes.max() / len(label)),
+        *(float(found[inside].float().mean()) for found in (others, *shares)),
+    )
 
 
 def scores(unit: Tensor, k: int) -> dict[str, Tensor]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 
-from benchmarks.committed import committed, named, plain_table, tables
+from benchmarks.committed import committed, named, plain_table, records, tables
 from dsabench.report.overview import mean_of
-from dsabench.report.table import Cell, Column, Mean, Table, grouped
+from dsabench.report.table import Cell, Column, Mean, Number, Table, grouped
 from dsabench.tables.comparisons import key_of
 
 # The metrics by their names in tables, each with the head of its column here.
@@ -29,6 +29,17 @@ CONDITIONS: Mapping[str, Column] = {
     "train_images": Column("training images", "count"),
     "epochs": Column("epochs", "count"),
     "batch_size": Column("batch", "count"),
+}
+# The columns of the run that a line is about.
+WHO = (Column("spec", "text"), Column("epochs", "count"), Column("data", "text"))
+# Scores by their names in the table, and what their columns are called.
+SCORES: Mapping[str, str] = {
+    "in_degree": "in-degree",
+    "cosine": "mean cosine",
+    "mutual": "mutual share",
+    "transitivity": "local transitivity",
+    "dsa": "s of DSA",
+    "dsa_in_batches": "s of DSA, in batches",
 }
 
 
@@ -62,6 +73,69 @@ def mean(values: Sequence[float | None], unit: str) -> Mean | None:
     return mean_of(known, unit) if known else None
 
 
+def trust() -> Table:
+    """What tells of neighbours without labels, beside how many share a class, from the largest excess down."""
+    heads = [
+        Column("neighbours of the same class", "number", "%"),
+        Column("views agree", "number", "%"),
+        Column("excess", "number"),
+        Column("at a share of", "number", "%"),
+    ]
+    units = {"same_class": "%", "agreement": "%", "excess": "", "share": "%"}
+    lines = [[*who(one), *(Number(float(one[name]), unit) for name, unit in units.items())] for one in trusted()]
+    return plain_table([*WHO, *heads], lines)
+
+
+def communities() -> Table:
+    """What communities of mutual neighbours have in common, beside mutual neighbours and as many nearest."""
+    heads = [
+        Column("k", "count"),
+        Column("communities", "count"),
+        Column("images in them", "number", "%"),
+        Column("in the largest", "number", "%"),
+        Column("others in an image's community", "number"),
+        Column("same class of these", "number", "%"),
+        Column("of as many nearest", "number", "%"),
+        Column("of mutual neighbours", "number", "%"),
+    ]
+    units = {"in_communities": "%", "largest": "%", "others": ""}
+    units |= dict.fromkeys(("community_same_class", "nearest_same_class", "mutual_same_class"), "%")
+    lines: list[list[Cell]] = []
+    for one in trusted():
+        numbers = (Number(float(one[name]), unit) for name, unit in units.items())
+        lines.append([*who(one), int(one["k"]), int(one["communities"]), *numbers])
+    return plain_table([*WHO, *heads], lines)
+
+
+def trusted() -> list[dict[str, str]]:
+    """The runs of `benchmarks.trust`, from the largest excess down."""
+    return sorted(records("research-trust"), key=lambda one: -float(one["excess"]))
+
+
+def who(one: Mapping[str, str]) -> list[Cell]:
+    """The run that a line is about and its data."""
+    return [one["spec"], int(one["epochs"]), f"{one['dataset']}, {int(one['images']):,} images, {one['image_size']} px"]
+
+
+def scores() -> Table:
+    """How well scores find the replaced images, over seeds; `together` is what their neighbours are."""
+    lines: list[list[Cell]] = []
+    for (data, spec), found in grouped(records("research-scores"), itemgetter("trained_on", "spec")).items():
+        runs = {one["run_id"]: one for one in found}
+        sizes = sorted(int(one["k"]) for one in runs.values())
+        line: list[Cell] = [data, spec, len(runs), " to ".join(map(str, dict.fromkeys((sizes[0], sizes[-1]))))]
+        line.append(mean([float(one["together"]) for one in runs.values()], "%"))
+        for score in SCORES:
+            line.append(mean([float(one["auroc"]) for one in found if one["score"] == score], ""))
+        lines.append(line)
+    heads = [Column("trained on", "text"), Column("spec", "text"), Column("n", "count"), Column("k", "number")]
+    heads.append(Column("neighbours of a replaced image that were replaced", "mean", "%"))
+    return plain_table([*heads, *(Column(head, "mean") for head in SCORES.values())], lines)
+
+
 TABLES: Mapping[str, Callable[[], Table]] = {
+    "research-trust": trust,
+    "research-communities": communities,
+    "research-scores": scores,
     **{name: partial(development, name) for name in tables() if name.startswith("research-")},
 }

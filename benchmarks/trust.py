@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 import dsabench
-from benchmarks.neighbour_graph import adjacency, communities
+from benchmarks.neighbour_graph import communities
 from dsabench.cli.output import console
 from dsabench.data import load_dataset
 from dsabench.data.loader import pretraining_batches
@@ -42,12 +42,8 @@ COLUMNS = (
     Column("views agree", "number", "%"),
     Column("excess", "number"),
     Column("at a share of", "number", "%"),
-    Column("k", "count"),
-    Column("mutual same class", "number", "%", True),
-    Column("community same class", "number", "%", True),
     Column("communities", "count"),
-    Column("images in them", "number", "%"),
-    Column("in the largest", "number", "%"),
+    Column("same class in them", "number", "%", True),
 )
 
 
@@ -69,8 +65,10 @@ class Trust(NamedTuple):
     communities: int
     in_communities: float
     largest: float
+    others: float
     community_same_class: float
     mutual_same_class: float
+    nearest_same_class: float
 
 
 def measure(folder: Path) -> Trust:
@@ -91,10 +89,9 @@ def measure(folder: Path) -> Trust:
     agreed = (across(view1, both)[:, :, None] == across(view2, both)[:, None]).any(dim=2).float().mean()
     share, excess = excess_transitivity(both)
     k = round(excess_transitivity(both, part=0.5)[0] * len(both))
-    points = adjacency(nearest(both, k)[:, 1:])
     config, size = run.config, dataset.image_size
     who = (config.run_id, str(config.spec), config.seed, config.epochs, config.data.label, len(dataset.train), size)
-    return Trust(*who, float(same), float(agreed), excess, share, k, *communities(points & points.T, labels))
+    return Trust(*who, float(same), float(agreed), excess, share, k, *communities(both, k, labels))
 
 
 def centred(features: Tensor) -> Tensor:
@@ -112,9 +109,8 @@ def table_of(found: Sequence[Trust]) -> Table:
     lines: list[tuple[Cell, ...]] = []
     for one in sorted(found, key=lambda one: -one.excess):
         numbers = (Number(one.same_class, "%"), Number(one.agreement, "%"), Number(one.excess), Number(one.share, "%"))
-        pairs = (Number(one.mutual_same_class, "%"), Number(one.community_same_class, "%"))
-        spread = (one.communities, Number(one.in_communities, "%"), Number(one.largest, "%"))
-        lines.append((Arm(one.spec), one.dataset, *numbers, one.k, *pairs, *spread))
+        in_them = Number(one.community_same_class, "%")
+        lines.append((Arm(one.spec), one.dataset, *numbers, one.communities, in_them))
     return Table("neighbours, and what tells of them without labels", COLUMNS, (Section(tuple(lines)),))
 
 
