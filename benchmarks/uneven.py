@@ -4,8 +4,8 @@
 
 Writes OUT/classes-3, classes-5, imbalance-10 and imbalance-50 from the training images of an image folder of ten
 classes: 2,000 images to train on, equally many of each of the first classes, or of all ten falling geometrically to one
-in ten and one in fifty of the first; and as `test/` 100 others of each class, training images too, so that no test image
-of FOLDER is looked at while something is developed.
+in ten and one in fifty of the first; and as `test/` 100 others of each class, training images too, so that no test
+image of FOLDER is looked at while something is developed.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 """The folders of few classes and of uneven ones: how many images each class gets, and that none is in both splits."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ def test_classes_fall_in_equal_ratios_from_the_first_to_the_last() -> None:
         counts = uneven.falling(10, ratio)
         assert sum(counts) == pytest.approx(uneven.TRAIN, abs=5)
         assert counts[0] / counts[-1] == pytest.approx(ratio, rel=0.03)
-        steps = [after / before for before, after in zip(counts, counts[1:], strict=False)]
+        steps = [after / before for before, after in pairwise(counts)]
         assert steps == pytest.approx([ratio ** (-1 / 9)] * 9, rel=0.06)
     assert uneven.even(5) == [400] * 5
 
