@@ -22,14 +22,13 @@ from torch.nn.functional import normalize
 
 import dsabench
 from benchmarks.neighbour_graph import dsa_scores, scores
-from benchmarks.trust import centred
 from dsabench import rng
 from dsabench.data import Datasets
 from dsabench.data.loader import image_batches
 from dsabench.evaluation.outside import auroc
 from dsabench.files import write_atomic
 from dsabench.regularizers.dsa.neighbourhoods import nearest
-from dsabench.regularizers.dsa.transitivity import excess_transitivity
+from dsabench.regularizers.dsa.transitivity import centred, excess_transitivity
 from dsabench.tables.rows import csv_text
 from dsabench.training.run import Run
 from dsabench.training.store import Store
@@ -62,7 +61,7 @@ def measure(run: Run, datasets: Datasets) -> Iterator[Found]:
         batches = image_batches(images, dataset.mean, dataset.std, batch_size=512, device="cpu")
         features = torch.cat([normalize(backbone(batch), dim=1) for batch in batches])
     unit = centred(features)
-    k = round(excess_transitivity(unit, part=0.5)[0] * len(unit))
+    k = round(excess_transitivity(unit, part=0.5).share * len(unit))
     together = float(replaced[nearest(unit, k)[:, 1:]][replaced].float().mean())
     found = {**scores(unit, k), "dsa": dsa_scores(unit), "dsa_in_batches": in_batches(features, run.config.batch_size)}
     one = run.config

@@ -28,7 +28,7 @@ from dsabench.data.loader import pretraining_batches
 from dsabench.data.subset import subset
 from dsabench.files import write_atomic
 from dsabench.regularizers.dsa.neighbourhoods import nearest
-from dsabench.regularizers.dsa.transitivity import excess_transitivity
+from dsabench.regularizers.dsa.transitivity import centred, excess_transitivity
 from dsabench.report.table import Arm, Cell, Column, Number, Section, Table
 from dsabench.report.terminal import draw
 from dsabench.tables.rows import csv_text
@@ -87,16 +87,11 @@ def measure(folder: Path) -> Trust:
     labels = drawn.train.labels[batch.index]
     same = (labels[nearest(both, K)[:, 1:]] == labels[:, None]).float().mean()
     agreed = (across(view1, both)[:, :, None] == across(view2, both)[:, None]).any(dim=2).float().mean()
-    share, excess = excess_transitivity(both)
-    k = round(excess_transitivity(both, part=0.5)[0] * len(both))
+    coarsest = excess_transitivity(both)
+    k = round(excess_transitivity(both, part=0.5).share * len(both))
     config, size = run.config, dataset.image_size
     who = (config.run_id, str(config.spec), config.seed, config.epochs, config.data.label, len(dataset.train), size)
-    return Trust(*who, float(same), float(agreed), excess, share, k, *communities(both, k, labels))
-
-
-def centred(features: Tensor) -> Tensor:
-    """Features (N, D) on the unit sphere around their mean."""
-    return normalize(features - features.mean(dim=0), dim=1)
+    return Trust(*who, float(same), float(agreed), coarsest.excess, coarsest.share, k, *communities(both, k, labels))
 
 
 def across(own: Tensor, others: Tensor) -> Tensor:
