@@ -59,7 +59,7 @@ class BankDSA(Regularizer):
         k: int = 0,
         part: float = 0.5,
         pulls: int = 16,
-        trust: str = "linear",
+        trust: str = "local",
         balance: bool = True,
         num_images: int = 0,
     ) -> None:
