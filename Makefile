@@ -30,10 +30,12 @@ torture: $(VENV)/.dev
 	$(ONE_THREAD) $(BIN)/python -m benchmarks.torture
 
 # What one GPU is wanted for, with no network: FOLDER/wheels has what is not installed, FOLDER/cifar-10-batches-py the images.
+# OPTIONS="--device cpu --smoke" shows on any machine that all of it runs.
 FOLDER ?= data
+OPTIONS ?=
 gpu:
 	test ! -d $(FOLDER)/wheels || $(PYTHON) -m pip install --quiet --no-index $(FOLDER)/wheels/*.whl
-	$(PYTHON) -m benchmarks.gpu --data $(FOLDER)
+	$(PYTHON) -m benchmarks.gpu --data $(FOLDER) $(OPTIONS)
 
 # A Slurm of one node, started for the test; it wants Debian's slurm-wlm and munge.
 slurm: $(VENV)/.dev

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dsabench.report.effects import Effect, effects
 from dsabench.report.overview import mean_of
-from dsabench.report.table import Mean
+from dsabench.report.table import Cell, Column, Mean, Section, Table
 from dsabench.report.wording import label, unit_of
 from dsabench.stats import Comparison, MetricKey
 from dsabench.tables.comparisons import compare_rows, key_of
@@ -19,6 +19,8 @@ from dsabench.tables.rows import Row, read_csv
 
 RESULTS = Path(__file__).parents[1] / "results"
 CRITERIA = Criteria(parse_primary("cdnv"), tuple(map(parse_guard, GUARDS)))
+# The column of what a line is about, where the text says what that is.
+NAME = Column("", "text")
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,17 @@ def named(key: MetricKey) -> str:
 def committed(name: str) -> Committed:
     """The table of that name, read once."""
     return Committed(name)
+
+
+def records(name: str) -> list[dict[str, str]]:
+    """The lines of `results/NAME.csv`, a table that is not one of rows."""
+    with (RESULTS / f"{name}.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def plain_table(heads: Sequence[Column], lines: Sequence[Sequence[Cell]]) -> Table:
+    """A table without title and notes."""
+    return Table("", tuple(heads), (Section(tuple(map(tuple, lines))),))
 
 
 def tables() -> Sequence[str]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Mapping, Sequence
-from statistics import fmean, stdev
+from collections.abc import Callable, Mapping
+from statistics import fmean
 
-from benchmarks.committed import RESULTS, committed
-from dsabench.report.table import Cell, Column, Mean, Number, Section, Table
+from benchmarks.committed import NAME, committed, plain_table, records
+from dsabench.report.overview import mean_of
+from dsabench.report.table import Cell, Column, Number, Table
 from dsabench.report.wording import label, written
 
 SHARES = (0, 10, 30)
@@ -30,23 +30,6 @@ HARD = {
     "transfer to Fashion-MNIST, kNN, %": ("digits-to-fashion", "kNN (k=20)"),
     "transfer to Fashion-MNIST, 5 labels, %": ("digits-to-fashion", "5-shot (centroid)"),
 }
-NAME = Column("", "text")
-
-
-def records(name: str) -> list[dict[str, str]]:
-    """The lines of `results/NAME.csv`, a table that is not one of rows."""
-    with (RESULTS / f"{name}.csv").open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def mean(values: Sequence[float], unit: str = "") -> Mean:
-    """Mean and deviation of values of runs."""
-    return Mean(fmean(values), stdev(values) if len(values) > 1 else None, len(values), unit)
-
-
-def table_of(heads: Sequence[Column], lines: Sequence[Sequence[Cell]]) -> Table:
-    """A table without title and notes."""
-    return Table("", tuple(heads), (Section(tuple(map(tuple, lines))),))
 
 
 def outliers(dataset: str) -> Table:
@@ -59,10 +42,10 @@ def outliers(dataset: str) -> Table:
             cells = [table.mean(spec, metric) for metric in ("CDNV", *PROBES[:1], *PROBES[2:])]
             trained_on = table.rows[0].trained_on
             scores = [float(one["auroc"]) for one in found if (one["spec"], one["trained_on"]) == (spec, trained_on)]
-            lines.append([f"{share}%", spec, *cells, mean(scores) if scores else None])
+            lines.append([f"{share}%", spec, *cells, mean_of(scores, "") if scores else None])
     metrics = (("CDNV", "", False), ("kNN", "%", True), ("1 label", "%", True), ("5 labels", "%", True))
     heads = [Column(name, "mean", unit, better) for name, unit, better in (*metrics, ("AUROC of 1 - s", "", True))]
-    return table_of([Column("noise", "text"), NAME, *heads], lines)
+    return plain_table([Column("noise", "text"), NAME, *heads], lines)
 
 
 def bounds() -> Table:
@@ -74,13 +57,13 @@ def bounds() -> Table:
     order = list(dict.fromkeys(bound for bound, _ in grouped))
     for bound, spec in sorted(grouped, key=lambda key: order.index(key[0])):
         found = grouped[bound, spec]
-        values = [mean([float(one[name]) for one in found]) for name in ("within", "between", "risk", "upper")]
+        values = [mean_of([float(one[name]) for one in found], "") for name in ("within", "between", "risk", "upper")]
         loose = fmean(float(one["upper"]) / float(one["risk"]) for one in found)
         holds = sum(one["holds"] == "true" for one in found)
         lines.append([bound, spec, *values, f"{holds} of {len(found)}", Number(loose)])
     heads = [Column(name, "mean") for name in ("intra-class term", "separation term", "measured risk", "bound")]
     ends = [Column("holds", "text"), Column("bound / risk", "number")]
-    return table_of([Column("bound", "text"), Column("spec", "text"), *heads, *ends], lines)
+    return plain_table([Column("bound", "text"), Column("spec", "text"), *heads, *ends], lines)
 
 
 def correlations(dataset: str) -> Table:
@@ -98,7 +81,7 @@ def correlations(dataset: str) -> Table:
             if int(within["n"]):
                 line[-1] = f"{line[-1]}; {rho(within)}"
         lines.append(line)
-    return table_of([NAME, *(Column(probe, "difference") for probe in PROBES)], lines)
+    return plain_table([NAME, *(Column(probe, "difference") for probe in PROBES)], lines)
 
 
 def found_params(dataset: str, metric: str) -> str:
@@ -127,7 +110,7 @@ def classes() -> Table:
     for _, regularizer in runs:
         title = "simclr" if regularizer == "none" else f"simclr+{regularizer}"
         heads += [Column(f"{title}: crowded by", "text"), Column("CDNV", "number"), Column("mean CDNV", "number")]
-    return table_of(heads, lines)
+    return plain_table(heads, lines)
 
 
 def hard_tasks() -> Table:
@@ -143,7 +126,7 @@ def hard_tasks() -> Table:
     heads = [Column("task", "text")]
     for method in ("simclr", "byol"):
         heads += [Column(method, "mean"), Column("+dsa", "mean"), Column("difference (exact 95%)", "interval")]
-    return table_of(heads, lines)
+    return plain_table(heads, lines)
 
 
 TABLES: Mapping[str, Callable[[], Table]] = {

@@ -12,12 +12,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import NamedTuple
 
 from dsabench.cli.output import console
 from dsabench.files import write_atomic
-from dsabench.report.table import Arm, Column, Mean, Section, Table
+from dsabench.report.overview import mean_of
+from dsabench.report.table import Arm, Column, Section, Table
 from dsabench.report.terminal import draw
 from dsabench.tables.rows import csv_text
 from dsabench.training.store import Store
@@ -57,8 +57,7 @@ def outlier_table(found: Sequence[Found]) -> Table:
     for one in found:
         grouped.setdefault((one.spec, one.trained_on), []).append(one.auroc)
     rows = tuple(
-        (Arm(spec), data, len(values), Mean(fmean(values), stdev(values) if len(values) > 1 else None, len(values)))
-        for (spec, data), values in sorted(grouped.items())
+        (Arm(spec), data, len(values), mean_of(values, "")) for (spec, data), values in sorted(grouped.items())
     )
     return Table("outliers among the lowest scores", COLUMNS, (Section(rows),))
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from benchmarks import crowding_tables
-from benchmarks.committed import Committed, committed
+from benchmarks.committed import NAME, Committed, committed, plain_table
 from dsabench.config.spec import parse_spec
 from dsabench.report.effects import Effect
-from dsabench.report.table import Cell, Column, Mean, PValue, Section, Table, Verdict
+from dsabench.report.table import Cell, Column, Mean, PValue, Table, Verdict
 from dsabench.report.wording import percent, written
 from dsabench.tables.comparisons import own_plain
 
@@ -23,7 +22,6 @@ COLUMNS: Mapping[str, Column] = {
     "linear": Column("linear", "mean", "%", True),
     "RankMe": Column("RankMe", "mean"),
 }
-NAME = Column("", "text")
 DIGITS = {
     "random": "random (untrained)",
     **{spec: spec for one in ("simclr", "byol", "barlow_twins") for spec in (one, f"{one}+dsa")},
@@ -78,11 +76,6 @@ def own(table: Committed, spec: str) -> str | None:
 def verdict(table: Committed, spec: str, against: str | None) -> Cell:
     """The verdict on a pair; nothing for an arm without one."""
     return None if against is None else Verdict(table.effect(spec, against, "CDNV").word)
-
-
-def plain_table(heads: Sequence[Column], lines: Sequence[Sequence[Cell]]) -> Table:
-    """A table without title and notes."""
-    return Table("", tuple(heads), (Section(tuple(map(tuple, lines))),))
 
 
 def digits(metrics: Sequence[str]) -> Table:
@@ -224,5 +217,4 @@ TABLES: Mapping[str, Callable[[], Table]] = {
     "digits-ablations": ablations,
     "digits-methods": methods,
     "cifar10-jpeg": cifar10,
-    **crowding_tables.TABLES,
 }

@@ -1,10 +1,10 @@
 """Writes what the committed rows say: `results/*-summary.csv`, a page `results/NAME.html` for each table, and the
-tables and figures of README.md and results/README.md.
+tables and figures of README.md, results/README.md and results/research.md.
 
     make results
 
 A table stands between `<!-- table NAME: its command ... -->` and `<!-- end of table -->`; the names are those of
-`benchmarks/published_tables.py`. Nothing is trained: `results/NAME.csv` are the rows of runs, made by the command that
+`benchmarks/*_tables.py`. Nothing is trained: `results/NAME.csv` are the rows of runs, made by the command that
 stands beside each table. A figure is any of a page's, shown as `![](results/NAME-crowding.svg)`: its file and its words
 are written here.
 """
@@ -14,14 +14,15 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from benchmarks import crowding_tables, published_tables, research_tables
 from benchmarks.committed import RESULTS, committed, summarised
 from benchmarks.pages import described, figures, pages
-from benchmarks.published_tables import TABLES
 from dsabench.files import write_atomic
 from dsabench.report.markdown import markdown
 from dsabench.report.summary import summary_text
 
-TEXTS = (RESULTS.parent / "README.md", RESULTS / "README.md")
+TEXTS = (RESULTS.parent / "README.md", RESULTS / "README.md", RESULTS / "research.md")
+TABLES = {**published_tables.TABLES, **crowding_tables.TABLES, **research_tables.TABLES}
 _TABLE = re.compile(r"(<!-- table (\S+):[^>]*-->\n).*?(<!-- end of table -->)", re.DOTALL)
 
 

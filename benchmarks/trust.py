@@ -1,10 +1,11 @@
-"""What could tell, without labels, whether neighbours share a class: view agreement and transitivity beside the truth.
+"""What could tell, without labels, whether images share a class: views, transitivity, communities beside the truth.
 
     python -m benchmarks.trust [--output FILE.csv] RUN ...
 
 For each run, on 1,000 of its training images: the share of the 8 nearest neighbours that share the class (labels are
-read for this alone); the share of its 8 nearest that two views of an image agree on; and how much more neighbourhoods
-hang together than those of features without clusters, at which size, as `regularizers.dsa.transitivity` has it.
+read for this alone); the share of its 8 nearest that two views of an image agree on; how much more neighbourhoods
+hang together than those of features without clusters, at which size, as `regularizers.dsa.transitivity` has it; and the
+communities of the graph of mutual neighbours at k, the smallest size with half of the largest excess.
 """
 
 from __future__ import annotations
@@ -16,16 +17,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import normalize
 
 import dsabench
+from benchmarks.neighbour_graph import communities
 from dsabench.cli.output import console
 from dsabench.data import load_dataset
 from dsabench.data.loader import pretraining_batches
 from dsabench.data.subset import subset
 from dsabench.files import write_atomic
-from dsabench.regularizers.dsa.transitivity import excess_transitivity
+from dsabench.regularizers.dsa.neighbourhoods import nearest
+from dsabench.regularizers.dsa.transitivity import centred, excess_transitivity
 from dsabench.report.table import Arm, Cell, Column, Number, Section, Table
 from dsabench.report.terminal import draw
 from dsabench.tables.rows import csv_text
@@ -39,20 +42,33 @@ COLUMNS = (
     Column("views agree", "number", "%"),
     Column("excess", "number"),
     Column("at a share of", "number", "%"),
+    Column("communities", "count"),
+    Column("same class in them", "number", "%", True),
 )
 
 
 class Trust(NamedTuple):
-    """What was found of a run."""
+    """What was found of a run, `images` those that it was trained on, and of the communities at k."""
 
     run_id: str
     spec: str
     seed: int
+    epochs: int
     dataset: str
+    images: int
+    image_size: int
     same_class: float
     agreement: float
     excess: float
     share: float
+    k: int
+    communities: int
+    in_communities: float
+    largest: float
+    others: float
+    community_same_class: float
+    mutual_same_class: float
+    nearest_same_class: float
 
 
 def measure(folder: Path) -> Trust:
@@ -65,26 +81,20 @@ def measure(folder: Path) -> Trust:
     (batch,) = pretraining_batches(
         drawn, run.config.resolved.views, batch_size=len(order), seed=0, epoch=0, device="cpu"
     )
-    view1, view2 = (unit(backbone, images) for images in (batch.view1, batch.view2))
+    with torch.no_grad():
+        view1, view2 = (centred(normalize(backbone(images), dim=1)) for images in (batch.view1, batch.view2))
     both = normalize(view1 + view2, dim=1)
     labels = drawn.train.labels[batch.index]
-    near = nearest(both, both)
-    agreed = (nearest(view1, both)[:, :, None] == nearest(view2, both)[:, None]).any(dim=2)
-    share, excess = excess_transitivity(both)
-    same = (labels[near] == labels[:, None]).float().mean()
-    config = run.config
-    found = (float(same), float(agreed.float().mean()), excess, share)
-    return Trust(config.run_id, str(config.spec), config.seed, config.data.label, *found)
+    same = (labels[nearest(both, K)[:, 1:]] == labels[:, None]).float().mean()
+    agreed = (across(view1, both)[:, :, None] == across(view2, both)[:, None]).any(dim=2).float().mean()
+    coarsest = excess_transitivity(both)
+    k = round(excess_transitivity(both, part=0.5).share * len(both))
+    config, size = run.config, dataset.image_size
+    who = (config.run_id, str(config.spec), config.seed, config.epochs, config.data.label, len(dataset.train), size)
+    return Trust(*who, float(same), float(agreed), coarsest.excess, coarsest.share, k, *communities(both, k, labels))
 
 
-@torch.no_grad()
-def unit(backbone: nn.Module, images: Tensor) -> Tensor:
-    """Features (N, D) on the unit sphere around their mean."""
-    features = normalize(backbone(images), dim=1)
-    return normalize(features - features.mean(dim=0), dim=1)
-
-
-def nearest(own: Tensor, others: Tensor) -> Tensor:
+def across(own: Tensor, others: Tensor) -> Tensor:
     """The places (N, K) of the nearest of `others`, whose rows are the same images as those of `own`."""
     return (own @ others.T).fill_diagonal_(-torch.inf).topk(K, dim=1).indices
 
@@ -94,7 +104,8 @@ def table_of(found: Sequence[Trust]) -> Table:
     lines: list[tuple[Cell, ...]] = []
     for one in sorted(found, key=lambda one: -one.excess):
         numbers = (Number(one.same_class, "%"), Number(one.agreement, "%"), Number(one.excess), Number(one.share, "%"))
-        lines.append((Arm(one.spec), one.dataset, *numbers))
+        in_them = Number(one.community_same_class, "%")
+        lines.append((Arm(one.spec), one.dataset, *numbers, one.communities, in_them))
     return Table("neighbours, and what tells of them without labels", COLUMNS, (Section(tuple(lines)),))
 
 

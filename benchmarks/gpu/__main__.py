@@ -1,6 +1,7 @@
 """Everything that one GPU is wanted for, in the order of its worth; go on with it by saying the same again.
 
     make gpu FOLDER=/data/gpu                      # a GPU, no network: FOLDER/wheels and FOLDER/cifar-10-batches-py
+    make gpu OPTIONS="--device cpu --smoke"        # any machine
     python -m benchmarks.gpu --data FOLDER --out results/gpu [--minutes 25] [--device cpu --smoke]
 
 What is done, and about what it costs on one GPU of the last years (estimates: nothing here has run on one):

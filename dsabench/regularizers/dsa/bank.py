@@ -13,7 +13,7 @@ from dsabench.checks import require, require_word
 from dsabench.gather import gather_rows, own_rows, world_size
 from dsabench.registry import Scalar
 from dsabench.regularizers.base import Regularizer, RegularizerFacts
-from dsabench.regularizers.dsa.transitivity import excess_transitivity
+from dsabench.regularizers.dsa.transitivity import centred, excess_transitivity, local_transitivity
 from dsabench.types import LabelledViews, MethodOutput, Views, widened
 
 # So many images, evenly spread, tell how large neighbourhoods are and how far they are trusted.
@@ -26,9 +26,10 @@ class BankDSA(Regularizer):
     """Draws the embeddings of an image to those that its mutual neighbours among all training images had last.
 
     A bank keeps, of every image, the features and the embedding of the mean of its two views, as they were when it was
-    last in a batch. Two images are mutual neighbours where each is among the k nearest of the other by the features,
-    and k is read off the bank once an epoch, as is a trust in [0, 1] (`transitivity.excess_transitivity`). Until every
-    image has been seen nothing is drawn. Options:
+    last in a batch. Two images are mutual neighbours where each is among the k nearest of the other by the features.
+    k is read off the bank when the term is switched on, as is how far each image's neighbours are trusted, in [0, 1]
+    (`transitivity`), and they stay: what is pulled together hangs together, and would tell of the pull. Nothing is
+    drawn before one epoch is over, nor to an image that was in no batch since. Options:
 
     - `weight`: of the term, >= 0; with `balance`, as is the default, relative to the method's gradient, where one
       gradient of the term is that of all distances, without the limit of `reach`; `start`: the share of training
@@ -37,7 +38,8 @@ class BankDSA(Regularizer):
       where it is; 0: neighbours are drawn until they coincide.
     - `k`: neighbours of an image, 0: read off the bank, at the finest level whose excess is at least `part` of the
       most; `pulls`: how many of them, evenly spread over the ranks, are looked at in a step.
-    - `trust`: `linear`: the weight is multiplied by the trust; `none`: it is not.
+    - `trust`: what the pull on an image is multiplied by: `local`: how much its own neighbours hang together beyond
+      chance; `linear`: the same of all images together; `none`: 1.
 
     Term: `dsa_adjust`, the mean over images and views of the distance to mutual neighbours beyond the reach. Raises
     ValueError for an option out of its range. Costs the bank, N (D + P) numbers, and O(B N D) operations a step.
@@ -53,11 +55,11 @@ class BankDSA(Regularizer):
         *,
         weight: float = 1.0,
         start: float = 0.3,
-        reach: float = 0.5,
+        reach: float = 0.0,
         k: int = 0,
         part: float = 0.5,
         pulls: int = 16,
-        trust: str = "linear",
+        trust: str = "local",
         balance: bool = True,
         num_images: int = 0,
     ) -> None:
@@ -67,19 +69,21 @@ class BankDSA(Regularizer):
         require(0 < part <= 1, "part must lie in (0, 1]")
         require(k >= 0 and pulls >= 1, "k must be >= 0 and pulls >= 1")
         require(k < max(2, num_images), f"k must be less than the number of images, {num_images}")
-        require_word("trust", trust, ("linear", "none"))
+        require_word("trust", trust, ("local", "linear", "none"))
         self.weight, self.start, self.reach = weight, start, reach
         self.k, self.part, self.pulls, self.trust = k, part, pulls, trust
         images = max(2, num_images)
         self.features: Tensor
         self.embedded: Tensor
         self.radius: Tensor
+        self.trusted: Tensor
         self.found: Tensor
         self.register_buffer("features", torch.zeros(images, feature_dim))
         self.register_buffer("embedded", torch.zeros(images, embedding_dim))
         # The cosine of an image's k-th neighbour when it was last in a batch.
         self.register_buffer("radius", torch.full((images,), NEVER))
-        # k, trust, and how many images were seen since they were read off.
+        self.register_buffer("trusted", torch.zeros(images))
+        # k, the excess that it was read off, and how many images were seen, up to all of them.
         self.register_buffer("found", torch.zeros(3, dtype=torch.float64))
         self._known: list[float] | None = None
 
@@ -93,33 +97,41 @@ class BankDSA(Regularizer):
             h1, h2 = (normalize(gather_rows(widened(h.detach())), dim=1) for h in (output.h1, output.h2))
             z1, z2 = (normalize(gather_rows(widened(z)), dim=1) for z in (output.z1, output.z2))
             own = normalize(h1 + h2, dim=1)
-            k, trust = self.read_off(len(index))
+            k = self.read_off(len(index), bool(self.weight) and progress >= self.start)
             near, mutual = self.neighbours(index, own, k)
-            weight = self.weight * (trust if self.trust == "linear" else 1.0) if progress >= self.start else 0.0
+            weight = self.weight if k else 0.0
             # At weight 0 nothing may reach the student, not even a gradient of zeros.
-            beyond, whole = self.distances(z1 if weight else z1.detach(), z2 if weight else z2.detach(), near, mutual)
+            beyond, whole = self.distances(
+                z1 if weight else z1.detach(), z2 if weight else z2.detach(), near, mutual, self.trusted[index]
+            )
             with torch.no_grad():
                 self.features[index] = own.to(self.features.dtype)
                 self.embedded[index] = normalize(z1 + z2, dim=1).to(self.embedded.dtype)
             self.observe(index, near, mutual)
-        # By the whole distances, so that the few who are out of reach do not get the pull of all.
+        # By the whole distances, so that the few who are out of reach, or trusted, do not get the pull of all.
         return {"dsa_adjust": self.weigh("dsa_adjust", weight, beyond, output, by=whole)}
 
-    def read_off(self, batch: int) -> tuple[int, float]:
-        """k and trust as they are this epoch; 0 and 0 until every image was seen."""
+    def read_off(self, batch: int, due: bool) -> int:
+        """k; 0 until it is due and every image was seen."""
         if self._known is None:
             # Once a process: later it is known here what the device holds.
             self._known = self.found.tolist()
-        k, trust, seen = self._known
+        k, excess, seen = self._known
         images = len(self.features)
-        if seen >= images:
+        if due and not k and seen >= images:
             sample = torch.linspace(0, images - 1, min(images, SAMPLE), device=self.features.device).long()
-            share, trust = excess_transitivity(self.features[sample], self.part)
-            k, seen = float(self.k or max(1, round(share * images))), 0.0
-        self._known = [k, trust, seen + batch]
+            groups = excess_transitivity(self.features[sample], self.part)
+            k, excess = float(self.k or max(1, round(groups.share * images))), groups.excess
+            if self.trust == "local":
+                unit = centred(self.features)
+                found = local_transitivity(unit, unit[sample], round(groups.share * len(sample)))
+                self.trusted.copy_(groups.beyond_chance(found))
+            else:
+                self.trusted.fill_(excess if self.trust == "linear" else 1.0)
+        self._known = [k, excess, min(seen + batch, images)]
         for place, value in enumerate(self._known):
             self.found[place].fill_(value)
-        return int(k), trust
+        return int(k)
 
     @torch.no_grad()
     def neighbours(self, index: Tensor, own: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -136,8 +148,9 @@ class BankDSA(Regularizer):
         near = top.indices[:, ranks]
         return near, top.values[:, ranks] >= self.radius[near]
 
-    def distances(self, z1: Tensor, z2: Tensor, near: Tensor, mutual: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean over images and views of the distances to mutual neighbours, each (): beyond the reach, and whole."""
+    def distances(self, z1: Tensor, z2: Tensor, near: Tensor, mutual: Tensor, trusted: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean over images and views of the distances to mutual neighbours, each (): beyond the reach, times what each
+        image (B,) is trusted; and whole."""
         reach = (z1 - z2).norm(dim=1).detach().quantile(self.reach) if self.reach else z1.new_zeros(())
         share = mutual / mutual.sum(dim=1, keepdim=True).clamp(min=1)
         targets = self.embedded[near].to(z1.dtype)
@@ -147,7 +160,8 @@ class BankDSA(Regularizer):
             # The root has no gradient at 0.
             distance = squared.clamp(min=1e-6).sqrt()
             beyond = (distance - reach).clamp(min=0)
-            parts.append(torch.stack([(one * share).sum(dim=1).mean() for one in (beyond, distance)]))
+            means = (beyond * share).sum(dim=1), (distance * share).sum(dim=1)
+            parts.append(torch.stack([(trusted * means[0]).mean(), means[1].mean()]))
         self.diagnostics = {"dsa_reach": reach}
         beyond, whole = torch.stack(parts).mean(dim=0)
         return beyond, whole
@@ -160,6 +174,7 @@ class BankDSA(Regularizer):
         self.similar_pairs = (chosen[:, :, None] == index).any(dim=1)
         self.diagnostics |= {
             "dsa_k": self.found[0].float(),
-            "dsa_trust": self.found[1].float(),
+            "dsa_excess": self.found[1].float(),
+            "dsa_trust": self.trusted.mean(),
             "dsa_pulled": mutual.sum(dim=1).float().mean(),
         }

@@ -3,53 +3,103 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from dsabench.regularizers.dsa.neighbourhoods import nearest
 from dsabench.transfer import send
 
 # The largest share of the images that a neighbourhood may hold.
 LARGEST = 0.125
+# Rows that are looked at at once, and the cosine from which on an image is taken for the same.
+ROWS = 256
+SAME = 1 - 1e-6
 
 
 def transitivity(unit: Tensor, sizes: Sequence[int]) -> Tensor:
     """For each size k, ascending, how many of an image's k nearest are among their own k nearest too, as a share.
 
     The mean over images i and their neighbours j of |N_k(i) and N_k(j)| / k, (len(sizes),), for rows (N, D) of length
-    1; nobody is a neighbour of itself.
+    1; nobody is a neighbour of itself. Costs O(N^2 D + N K^2) for the largest size K.
     """
-    images = len(unit)
-    order = (unit @ unit.T).fill_diagonal_(-torch.inf).topk(sizes[-1], dim=1).indices
+    images, largest = len(unit), sizes[-1]
+    order = nearest(unit, largest)[:, 1:]
+    rank = ranks(order, images)
+    own = torch.arange(largest, dtype=torch.int16, device=order.device)
+    together = order.new_zeros(largest + 1)
+    for i in range(images):
+        # l is a neighbour of i and of its neighbour j from the size on that holds all three.
+        last = torch.maximum(torch.maximum(rank[i, order[order[i]]], own), own[:, None])
+        together += torch.bincount(last.flatten(), minlength=largest + 1)
+    counts = together.cumsum(dim=0)
+    k = torch.tensor(sizes, device=order.device)
+    return counts[k - 1].double() / (images * k.double() ** 2)
+
+
+def ranks(order: Tensor, images: int) -> Tensor:
+    """Rank (R, images) int16 of every image among the neighbours (R, K) of each; whoever is not among them has K."""
+    rows, size = order.shape
+    rank = torch.full((rows, images), size, dtype=torch.int16, device=order.device)
+    return rank.scatter_(1, order, torch.arange(size, dtype=torch.int16, device=order.device).expand(rows, size))
+
+
+def local_transitivity(unit: Tensor, sample: Tensor, k: int) -> Tensor:
+    """Of each image (N, D), the share of pairs (N,) of its k nearest in a sample (M, D) of which the second is among
+    the k nearest of the first; rows of length 1, and copies of an image in the sample are not its neighbours."""
+    theirs = nearest(sample, k)[:, 1:]
     shares = []
-    for k in sizes:
-        near = unit.new_zeros(images, images).scatter_(1, order[:, :k], 1.0)
-        shares.append(((near @ near.T) * near).sum() / (images * k * k))
-    return torch.stack(shares)
+    for rows in torch.split(unit, ROWS):
+        cosine = rows @ sample.T
+        order = cosine.masked_fill_(cosine > SAME, -torch.inf).topk(k, dim=1).indices
+        near = torch.zeros(len(rows), len(sample), dtype=torch.bool, device=unit.device).scatter_(1, order, True)
+        both = near.gather(1, theirs[order].flatten(1))
+        shares.append(both.float().mean(dim=1))
+    return torch.cat(shares)
 
 
-def excess_transitivity(features: Tensor, part: float = 1.0) -> tuple[float, float]:
+class Groups(NamedTuple):
+    """What neighbourhoods tell: the `share` of the images that one holds where they hang together, the transitivity
+    there by `chance`, in features without groups, and how much more it is, `excess` in [0, 1]."""
+
+    share: float
+    chance: float
+    excess: float
+
+    def beyond_chance(self, found: Tensor) -> Tensor:
+        """A transitivity as an excess in [0, 1]."""
+        return ((found - self.chance) / max(1 - self.chance, 1e-6)).clamp(0, 1)
+
+
+def excess_transitivity(features: Tensor, part: float = 1.0) -> Groups:
     """The share of the images (N, D) that a neighbourhood holds where they hang together, and how much, in [0, 1].
 
-    The second is transitivity beyond that of features without groups: the same ones, each of their coordinates along
+    The excess is transitivity beyond that of features without groups: the same ones, each of their coordinates along
     the principal axes shuffled over the images, which keeps the spread along every axis. It is 0 where there are no
     groups, and 1 where each neighbourhood is a clique. The share is the smallest whose excess is at least `part` of
     the largest: groups may consist of groups, and `part` = 1 looks for the coarsest. Two or three groups lie along
     the axes themselves and are not seen. The shuffles are the same for every call with as many images and axes.
-    Raises ValueError for fewer than 16 images. Costs O(N^2 D + N^3) of some thousand images.
+    Raises ValueError for fewer than 16 images. Costs O(N^2 D) and N^3 / 64 look-ups, of some thousand images.
     """
     images = len(features)
     if images < 16:
         raise ValueError(f"transitivity needs at least 16 images, got {images}")
-    unit = normalize(features - features.mean(dim=0), dim=1)
+    unit = centred(features)
     sizes = [2]
     while sizes[-1] * 2 <= LARGEST * images:
         sizes.append(sizes[-1] * 2)
     u, s, _ = torch.linalg.svd(unit, full_matrices=False)
     orders = send(torch.rand(u.shape, generator=torch.Generator().manual_seed(0)).argsort(dim=0), u.device)
     shuffled = normalize(u.gather(0, orders) * s, dim=1)
-    found, chance = transitivity(unit, sizes), transitivity(shuffled, sizes)
-    excess = ((found - chance) / (1 - chance).clamp(min=1e-6)).clamp(0, 1).tolist()
-    best = next(place for place, value in enumerate(excess) if value >= part * max(excess))
-    return sizes[best] / images, excess[best]
+    chance = transitivity(shuffled, sizes).tolist()
+    found = zip(sizes, transitivity(unit, sizes).tolist(), chance, strict=True)
+    levels = [Groups(k / images, low, min(1.0, max(0.0, (high - low) / max(1 - low, 1e-6)))) for k, high, low in found]
+    most = max(level.excess for level in levels)
+    return next(level for level in levels if level.excess >= part * most)
+
+
+def centred(features: Tensor) -> Tensor:
+    """Rows (N, D) around their mean, of length 1."""
+    return normalize(features - features.mean(dim=0), dim=1)

@@ -9,7 +9,12 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from dsabench.regularizers.dsa.bank import BankDSA
-from dsabench.regularizers.dsa.transitivity import excess_transitivity, transitivity
+from dsabench.regularizers.dsa.transitivity import (
+    centred,
+    excess_transitivity,
+    local_transitivity,
+    transitivity,
+)
 from dsabench.types import MethodOutput, Views
 
 N, BATCH, FEATURES, EMBEDDING = 96, 32, 12, 6
@@ -61,44 +66,68 @@ def test_features_without_groups_do_not_hang_together_and_groups_do_at_their_siz
     angle = 6.283 * torch.rand(600, generator=draw)
     ring = torch.stack([angle.cos(), angle.sin()], dim=1) @ torch.randn(2, 48, generator=draw) + 0.1 * normal
     for features in (normal, normal * torch.linspace(2, 0.1, 48) ** 2):
-        assert excess_transitivity(features)[1] < 0.03
-    assert excess_transitivity(ring)[1] < 0.15
+        assert excess_transitivity(features).excess < 0.03
+    assert excess_transitivity(ring).excess < 0.15
     for count in (10, 40):
-        share, excess = excess_transitivity(groups(600, count, 0.7))
+        share, _, excess = excess_transitivity(groups(600, count, 0.7))
         assert excess > 0.5
         # The largest power of two that a group holds.
         assert 0.5 / count < share < 1.1 / count
     # Groups of groups: the coarsest level, and the finest that hangs together.
     nested = 2 * groups(600, 6, 0.0, seed=2) + groups(600, 60, 0.3, seed=3)
-    (coarse, _), (fine, _) = excess_transitivity(nested, 1.0), excess_transitivity(nested, 0.5)
+    (coarse, _, _), (fine, _, _) = excess_transitivity(nested, 1.0), excess_transitivity(nested, 0.5)
     assert fine <= coarse
     with pytest.raises(ValueError, match="at least 16 images, got 15"):
         excess_transitivity(normal[:15])
 
 
+def test_local_transitivity_is_what_is_written_and_little_in_a_cloud_beside_groups() -> None:
+    draw = torch.Generator().manual_seed(3)
+    features = torch.cat([groups(300, 10, 0.7), 0.7 * torch.randn(60, 48, generator=draw)])
+    unit, k = centred(features), 8
+    sample = unit[::2]
+    found = local_transitivity(unit, sample, k)
+    among = (sample @ sample.T).fill_diagonal_(-torch.inf)
+    for i in (0, 7, 150, 359):
+        cosine = unit[i] @ sample.T
+        # An image of the sample is not its own neighbour.
+        cosine[i // 2] = -torch.inf if i % 2 == 0 else cosine[i // 2]
+        near = cosine.argsort(descending=True)[:k]
+        pairs = [float(m in among[j].argsort(descending=True)[:k]) for j in near for m in near]
+        assert float(found[i]) == pytest.approx(np.mean(pairs), abs=1e-6)
+    trusted = excess_transitivity(features).beyond_chance(found)
+    assert trusted[300:].mean() < 0.5 * trusted[:300].mean()
+
+
 def test_it_says_the_same_of_turned_and_scaled_features() -> None:
     features = groups(300, 10, 1.0)
     turn, _ = torch.linalg.qr(torch.randn(48, 48, generator=torch.Generator().manual_seed(0)))
-    share, excess = excess_transitivity(features)
-    other_share, other = excess_transitivity(7.0 * features @ turn)
+    share, _, excess = excess_transitivity(features)
+    other_share, _, other = excess_transitivity(7.0 * features @ turn)
     assert other_share == share
     assert other == pytest.approx(excess, abs=0.02)
 
 
-def test_nothing_is_drawn_before_all_images_were_seen_and_k_is_read_off_once_an_epoch() -> None:
+def test_nothing_is_drawn_before_all_images_were_seen_and_k_is_read_off_once_at_the_start() -> None:
     dsa = bank()
     assert [float(term.detach()) for term in epoch(dsa)] == [0.0, 0.0, 0.0]
     assert dsa.found.tolist() == [0.0, 0.0, N]
     terms = epoch(dsa, 1)
-    k, trust, seen = dsa.found.tolist()
-    assert (0 < trust <= 1, seen, float(terms[-1].detach()) > 0) == (True, N, True)
+    k, excess, seen = dsa.found.tolist()
+    assert (0 < excess <= 1, seen, float(terms[-1].detach()) > 0) == (True, N, True)
     # No more than a group holds, 16 images each.
     assert 1 <= k <= 16
     assert float(dsa.diagnostics["dsa_k"]) == k
-    fixed = bank(k=5)
-    epoch(fixed)
-    epoch(fixed, 1)
-    assert fixed.found[0] == 5
+    # What the bank has become since is not asked.
+    dsa.features.normal_()
+    epoch(dsa, 2)
+    assert dsa.found.tolist() == [k, excess, N]
+    late = bank(k=5, start=0.5)
+    for number in range(3):
+        epoch(late, number, progress=0.4)
+    assert late.found.tolist() == [0.0, 0.0, N]
+    epoch(late, 3)
+    assert late.found[0] == 5
 
 
 def test_mutual_neighbours_are_those_of_a_literal_search() -> None:
@@ -124,7 +153,8 @@ def test_a_neighbour_no_farther_than_two_views_is_left_where_it_is() -> None:
     dsa.embedded[0] = normalize(torch.tensor([1.0, 0.1, 0, 0, 0, 0]), dim=0)
     dsa.embedded[1] = torch.tensor([0.0, 0, 1, 0, 0, 0])
     near, mutual = torch.tensor([[0], [1]]), torch.tensor([[True], [True]])
-    beyond, whole = dsa.distances(z1, z2, near, mutual)
+    all_of_them = torch.ones(2)
+    beyond, whole = dsa.distances(z1, z2, near, mutual, all_of_them)
     reach = (z1 - z2).norm(dim=1).detach().quantile(0.5)
     distances = torch.stack([(z - dsa.embedded[:2]).norm(dim=1) for z in (z1, z2)]).detach()
     assert float(whole.detach()) == pytest.approx(float(distances.mean()))
@@ -133,9 +163,15 @@ def test_a_neighbour_no_farther_than_two_views_is_left_where_it_is() -> None:
     assert gradient[0].abs().sum() == 0
     assert gradient[1].abs().sum() > 0
     # Without the limit, and of images that have no mutual neighbour.
-    every, whole = bank(reach=0.0).distances(z1, z2, near, mutual)
+    free = bank(reach=0.0)
+    free.embedded.copy_(dsa.embedded)
+    every, whole = free.distances(z1, z2, near, mutual, all_of_them)
     assert torch.equal(every, whole)
-    assert [float(one.detach()) for one in dsa.distances(z1, z2, near, ~mutual)] == [0.0, 0.0]
+    assert [float(one.detach()) for one in dsa.distances(z1, z2, near, ~mutual, all_of_them)] == [0.0, 0.0]
+    # Each image is drawn as far as it is trusted.
+    half, same = free.distances(z1, z2, near, mutual, torch.tensor([1.0, 0.0]))
+    assert float(half.detach()) == pytest.approx(float(distances[:, 0].sum() / 4), rel=1e-5)
+    assert torch.equal(same, whole)
 
 
 def test_before_its_start_and_without_a_weight_no_gradient_reaches_the_student() -> None:
@@ -149,7 +185,7 @@ def test_before_its_start_and_without_a_weight_no_gradient_reaches_the_student()
 
 def test_the_weight_is_relative_to_the_gradient_of_all_distances_and_times_the_trust() -> None:
     terms = {}
-    for trust in ("linear", "none"):
+    for trust in ("local", "linear", "none"):
         dsa = bank(trust=trust, reach=0.0)
         epoch(dsa)
         output, views = batch(torch.arange(BATCH), 3)
@@ -161,6 +197,8 @@ def test_the_weight_is_relative_to_the_gradient_of_all_distances_and_times_the_t
         terms[trust] = float(norms[0] / norms[1])
     assert terms["none"] == pytest.approx(1.0, rel=1e-4)
     assert terms["linear"] == pytest.approx(float(dsa.found[1]), rel=1e-4)
+    # Images are trusted about as far each as all are together.
+    assert terms["local"] == pytest.approx(terms["linear"], rel=0.3)
 
 
 def test_a_module_with_the_same_buffers_goes_on_alike() -> None:

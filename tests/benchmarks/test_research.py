@@ -1,0 +1,101 @@
+"""The measurements and tables of the research page: on tiny runs, and on rows that are made up."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+from command import TINY, dsabench
+
+from benchmarks import graph_scores, research_tables, trust
+from benchmarks.committed import committed
+from dsabench.data import Datasets
+from dsabench.report.table import Cell, Mean
+from dsabench.training.store import Store
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A plain run and one with noise among its images."""
+    folder = tmp_path_factory.mktemp("research")
+    for more in ((), ("--contaminate", "noise=0.25")):
+        assert dsabench("pretrain", "--method", "simclr", *TINY, "--runs", folder, *more).code == 0
+    return Store(folder)
+
+
+def test_a_contaminated_run_has_every_score(runs: Store) -> None:
+    (dirty,) = (run for run in runs.runs() if run.config.data.contaminate)
+    found = list(graph_scores.measure(dirty, Datasets()))
+    assert {one.score for one in found} == set(research_tables.SCORES)
+    assert all(0 <= one.auroc <= 1 and 2 <= one.k <= 32 and 0 <= one.together <= 1 for one in found)
+    assert {(one.spec, one.trained_on) for one in found} == {("simclr", "synthetic, noise=0.25")}
+    assert found == list(graph_scores.measure(dirty, Datasets()))
+
+
+def test_a_run_without_replaced_images_has_none(runs: Store) -> None:
+    (clean,) = (run for run in runs.runs() if not run.config.data.contaminate)
+    with pytest.raises(ValueError, match="none was replaced"):
+        next(graph_scores.measure(clean, Datasets()))
+
+
+def test_trust_is_measured_on_the_images_of_a_run(runs: Store) -> None:
+    (clean,) = (run for run in runs.runs() if not run.config.data.contaminate)
+    found = trust.measure(clean.folder)
+    assert (found.spec, found.epochs, found.dataset, found.images, found.image_size) == (
+        "simclr",
+        1,
+        "synthetic",
+        256,
+        8,
+    )
+    assert 0.25 < found.same_class <= 1
+    assert 2 <= found.k <= found.share * 256
+    assert trust.measure(clean.folder) == found
+
+
+def line(name: str, spec: str) -> Sequence[Cell]:
+    (section,) = research_tables.development(name).sections
+    return next(row for row in section.rows if row[0] == spec)
+
+
+def test_a_line_has_the_means_over_the_seeds_of_its_spec() -> None:
+    table = research_tables.development("research-digits")
+    heads = [column.label for column in table.columns]
+    assert heads[:3] == ["spec", "n", "CDNV"]
+    rows = [row for row in committed("research-digits").rows if (row.spec, row.layer) == ("simclr+dsa", "backbone")]
+    values = [row.value for row in rows if row.metric == "cdnv"]
+    pairs = [row.similar_precision for row in rows if row.metric == "cdnv"]
+    found = line("research-digits", "simclr+dsa")
+    assert found[1] == len(values) == 2
+    for head, wanted in (("CDNV", values), ("same class among the pairs of a batch", pairs)):
+        cell = found[heads.index(head)]
+        assert isinstance(cell, Mean)
+        assert (cell.value, cell.n) == (pytest.approx((wanted[0] + wanted[1]) / 2), 2)
+        assert cell.deviation == pytest.approx(abs(wanted[0] - wanted[1]) / 2**0.5)
+    assert line("research-digits", "simclr")[-1] is None
+    assert [row[0] for row in research_tables.development("research-digits", ["simclr"]).sections[0].rows] == ["simclr"]
+
+
+def test_what_runs_differ_in_parts_the_lines_and_a_missing_metric_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = [row for row in committed("research-digits").rows if row.spec == "simclr" and row.metric == "cdnv"]
+    other = [replace(row, batch_size=64, seed=row.seed + 2, value=1 + (row.value or 0)) for row in own]
+    monkeypatch.setattr(research_tables, "committed", lambda name: SimpleNamespace(rows=[*other, *own]))
+    table = research_tables.development("made up")
+    assert [column.label for column in table.columns] == ["spec", "batch", "n", "CDNV"]
+    small, large = table.sections[0].rows
+    assert (small[:3], large[:3]) == (("simclr", 64, 2), ("simclr", 256, 2))
+    assert isinstance(small[3], Mean)
+    assert isinstance(large[3], Mean)
+    assert small[3].value == pytest.approx(1 + large[3].value)
+
+
+def test_scores_have_a_line_for_each_spec_and_contamination(monkeypatch: pytest.MonkeyPatch) -> None:
+    def record(run: str, score: str, auroc: float) -> dict[str, str]:
+        own = {"run_id": run, "spec": "simclr", "trained_on": "digits, noise=0.1", "k": "8" if run == "a" else "16"}
+        return {**own, "together": "0.5", "score": score, "auroc": str(auroc)}
+
+    made = [record(run, score, 0.6 + 0.2 * (run == "b")) for run in "ab" for score in research_tables.SCORES]
+    monkeypatch.setattr(research_tables, "records", lambda name: made)
+    ((found,),) = (section.rows for section in research_tables.scores().sections)
+    assert found[:5] == ("digits, noise=0.1", "simclr", 2, "8 to 16", Mean(0.5, 0.0, 2, "%"))
+    assert [cell.value for cell in found[5:] if isinstance(cell, Mean)] == pytest.approx([0.7] * 6)
