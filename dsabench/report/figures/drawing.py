@@ -29,7 +29,7 @@ RIGHT, WRONG = COLOURS[2], COLOURS[5]
 INK, MUTED, GRID, BAND, SURFACE = "#1c1c1d", "#5c5c5d", "#dcdcdd", "#e4ecf4", "#fefeff"
 VARIABLES = {INK: "--ink", MUTED: "--muted", GRID: "--grid", BAND: "--band", SURFACE: "--surface"}
 
-LABEL_WIDTH = 26
+LABEL_WIDTH, MOST_LINES = 26, 5
 # Of what is drawn as an image: clouds of points. Pictures keep the pixels that they have.
 DPI = 150
 
@@ -194,4 +194,4 @@ def folded(name: str, width: int = LABEL_WIDTH) -> str:
     """A name as a figure has room for it: broken into lines, the longest of which are cut."""
     lines = [line.strip() for line in broken(printable(name), width).split("\n")]
     lines = [line if len(line) <= width + 4 else f"{line[: width + 3]}…" for line in lines]
-    return "\n".join(lines if len(lines) <= 4 else [*lines[:3], "…"])
+    return "\n".join(lines if len(lines) <= MOST_LINES else [*lines[: MOST_LINES - 1], "…"])
