@@ -4,6 +4,7 @@ python -m benchmarks.speed.dsa_cost [--json] [--backbone resnet18] [--batch-size
 
 `overhead` is the time of what DSA adds (the teacher's forward pass and update, the terms forward and backward),
 measured by itself, over that of a plain step: `ema`, `ema_every=4` and `self` by prior, `teacher` and `terms` apart.
+`bank` is what `dsa-bank` adds to a step with a bank of 50,000 images; what it reads off it, once, is a figure of its own.
 Differences of whole steps are there too, as `whole_*`; a difference of two long times has the noise of both.
 """
 
@@ -19,10 +20,12 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.functional import normalize
 
 from benchmarks.speed import published
 from benchmarks.speed.arena import SIMCLR, made_up, make_state
 from benchmarks.speed.measure import Report, arguments, in_turns, ratio, set_threads, spread, synchronise
+from dsabench.regularizers.dsa.bank import BankDSA
 from dsabench.regularizers.dsa.module import DSA
 from dsabench.regularizers.dsa.pairs import DifferenceNetwork
 from dsabench.training.cost import freed_memory_kept, peak_memory_mb, reset_peak_memory
@@ -33,6 +36,8 @@ from dsabench.types import MethodOutput, Views
 # Features of ResNet-18 and embeddings of its head.
 FEATURES, EMBEDDING = 512, 128
 GROWTH = (512, 1024, 2048, 4096)
+# Images of CIFAR-10, one neighbour in so many of them.
+BANK, ONE_IN = 50_000, 64
 
 
 def main() -> None:
@@ -89,6 +94,8 @@ def shares_of_a_step(report: Report, options: argparse.Namespace) -> None:
         if name.startswith("ema"):
             work[f"teacher, {name}"] = teacher_of(state, views)  # type: ignore[arg-type]
     work["terms"] = terms_of(batch, options.device)
+    bank, read_off = bank_of(batch, 1024 if options.smoke else BANK, options.device)
+    work |= {"bank": bank, "bank, read off": read_off}
     times = in_turns(work, rounds=options.rounds, seconds=0.0 if options.smoke else 1.0, device=options.device)
     for name, seconds in times.items():
         report.figures.append({"what": name, "seconds": spread(seconds)})
@@ -104,6 +111,7 @@ def shares_of_a_step(report: Report, options: argparse.Namespace) -> None:
         report.overhead[name] = spread([(own + rest) / step for own, rest, step in parts])
     report.overhead["teacher"] = spread([own / step for own, step in zip(added["ema"], plain, strict=True)])
     report.overhead["terms"] = report.overhead["self"]
+    report.overhead["bank"] = spread([own / step for own, step in zip(times["bank"], plain, strict=True)])
     for name in added:
         pairs = zip(times[f"step, {name}"], plain, strict=True)
         report.overhead[f"whole_{name}"] = spread([with_dsa / without - 1 for with_dsa, without in pairs])
@@ -137,6 +145,30 @@ def terms_of(images: int, device: str, embedding: int = EMBEDDING) -> Callable[[
         torch.autograd.backward(torch.stack(list(dsa(output, views, 1.0).values())).sum())
 
     return work
+
+
+def bank_of(images: int, held: int, device: str) -> tuple[Callable[[], object], Callable[[], object]]:
+    """Everything that `dsa-bank` computes for a batch, forward and backward, and what it does once: k and trust."""
+    torch.manual_seed(0)
+    bank = BankDSA(nn.Identity(), FEATURES, EMBEDDING, num_images=held).to(device)
+    bank.features.copy_(normalize(torch.randn(held, FEATURES), dim=1))
+    bank.embedded.copy_(normalize(torch.randn(held, EMBEDDING), dim=1))
+    bank.trusted.fill_(1.0)
+    h1, h2 = (torch.randn(images, FEATURES, device=device) for _ in range(2))
+    z1, z2 = (torch.randn(images, EMBEDDING, device=device, requires_grad=True) for _ in range(2))
+    views = Views(h1, h1, h2, torch.arange(images, device=device))
+
+    def work() -> None:
+        bank.known = [held // ONE_IN, 1.0, held]
+        # The gradient of the method's loss, which the term is weighed by, is a product with the embeddings here.
+        output = MethodOutput((z1 * z2).sum(), h1, h2, z1, z2)
+        torch.autograd.backward(torch.stack(list(bank(output, views, 1.0).values())).sum())
+
+    def read_off() -> None:
+        bank.known = [0.0, 0.0, held]
+        bank.read_off(images, due=True)
+
+    return work, read_off
 
 
 def beside_the_published(report: Report, images: int, options: argparse.Namespace) -> None:

@@ -85,7 +85,8 @@ class BankDSA(Regularizer):
         self.register_buffer("trusted", torch.zeros(images))
         # k, the excess that it was read off, and how many images were seen, up to all of them.
         self.register_buffer("found", torch.zeros(3, dtype=torch.float64))
-        self._known: list[float] | None = None
+        # k, excess and images seen as the host knows them, so that no step waits for the device.
+        self.known: list[float] | None = None
 
     @classmethod
     def facts(cls, options: Mapping[str, Scalar]) -> RegularizerFacts:
@@ -113,10 +114,9 @@ class BankDSA(Regularizer):
 
     def read_off(self, batch: int, due: bool) -> int:
         """k; 0 until it is due and every image was seen."""
-        if self._known is None:
-            # Once a process: later it is known here what the device holds.
-            self._known = self.found.tolist()
-        k, excess, seen = self._known
+        if self.known is None:
+            self.known = self.found.tolist()
+        k, excess, seen = self.known
         images = len(self.features)
         if due and not k and seen >= images:
             sample = torch.linspace(0, images - 1, min(images, SAMPLE), device=self.features.device).long()
@@ -128,8 +128,8 @@ class BankDSA(Regularizer):
                 self.trusted.copy_(groups.beyond_chance(found))
             else:
                 self.trusted.fill_(excess if self.trust == "linear" else 1.0)
-        self._known = [k, excess, min(seen + batch, images)]
-        for place, value in enumerate(self._known):
+        self.known = [k, excess, min(seen + batch, images)]
+        for place, value in enumerate(self.known):
             self.found[place].fill_(value)
         return int(k)
 
