@@ -4,7 +4,7 @@ python -m benchmarks.speed.dsa_cost [--json] [--backbone resnet18] [--batch-size
 
 `overhead` is the time of what DSA adds (the teacher's forward pass and update, the terms forward and backward),
 measured by itself, over that of a plain step: `ema`, `ema_every=4` and `self` by prior, `teacher` and `terms` apart.
-`bank` is what `dsa-bank` adds to a step with a bank of 50,000 images; what it reads off it, once, is a figure of its own.
+`bank` is what `dsa-bank` adds to a step with a bank of 50,000 images; what it reads off it, once, is a figure.
 Differences of whole steps are there too, as `whole_*`; a difference of two long times has the noise of both.
 """
 
