@@ -180,11 +180,11 @@ def check_one_size(runs: Sequence[Run], data: DataConfig, datasets: Datasets, em
     if set(sizes) == {here}:
         return
     told = ", ".join(f"{size} px ({label})" for size, label in sizes.items())
+    one = f", or take the runs of one: --where image_size={here if here in sizes else theirs}" if len(sizes) > 1 else ""
     raise DataError(
-        f"the runs see {data.label} at {told}, and {', '.join(embeddings)} would stand for it at {here} px; give them "
-        f"all one size: --dataset {data.name} --image-size {theirs}"
-        + (f", or take the runs of one: --where image_size={theirs}" if len(sizes) > 1 else "")
-        + "; if the images may differ: --mix dataset_sha256"
+        f"the runs see {data.label} at {told}, and {', '.join(embeddings)} would stand for it at {here} px; give "
+        f"them all one size: --dataset {data.name} --image-size {theirs}{one}; "
+        "if the images may differ: --mix dataset_sha256"
     )
 
 

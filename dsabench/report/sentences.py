@@ -56,9 +56,9 @@ def reach(pairs: Sequence[tuple[str, str]], n_seeds: int) -> list[str]:
             continue
         enough, most = would_do(n_seeds, family), largest_family(n_seeds)
         line += f"cannot be below {written(PValue(least))}, so that none can reach .05; "
-        remedies = [f"{enough} seeds would do"] if enough else []
-        remedies += [f"fewer arms would: {n_seeds} seeds are enough for {counted(most, 'pair')}"] if most else []
-        lines.append(f"warning: {line}{', '.join(remedies)}")
+        remedies = [f"{enough} seeds"] if enough else []
+        remedies += [f"fewer arms ({n_seeds} seeds are enough for {counted(most, 'pair')})"] if most else []
+        lines.append(f"warning: {line}{' or '.join(remedies)} would do")
     return lines
 
 

@@ -90,7 +90,7 @@ def _width(console: Console, table: Table, place: int) -> int:
     column = table.columns[place]
     texts = [
         _head(console, column),
-        *(_cell(console, row[place], _LEAST_WIDTH) for s in table.sections for row in s.rows),
+        *(_cell(console, column, row[place], _LEAST_WIDTH) for s in table.sections for row in s.rows),
     ]
     width = max(cell_len(line) for text in texts for line in text.plain.split("\n"))
     if _single_words(table, place):
@@ -124,7 +124,8 @@ def _grid(console: Console, table: Table, places: Sequence[int], room: int) -> g
             drawn.add_row(_text(console, section.heading, "italic cyan"))
         for row in section.rows:
             style = "bold" if section.emphasised else ""
-            drawn.add_row(*(_cell(console, row[place], room) for place in places), style=style)
+            cells = (_cell(console, table.columns[place], row[place], room) for place in places)
+            drawn.add_row(*cells, style=style)
     return drawn
 
 
@@ -133,11 +134,12 @@ def _head(console: Console, column: Column) -> Text:
     return _text(console, f"{name}\n{marks(column)}" if column.kind == "mean" else name)
 
 
-def _cell(console: Console, cell: Cell, room: int) -> Text:
+def _cell(console: Console, column: Column, cell: Cell, room: int) -> Text:
     if isinstance(cell, Verdict):
         return _text(console, cell.word, _VERDICTS.get(cell.word, ""))
-    if isinstance(cell, str) and " " not in cell:
-        return _text(console, fitted(cell, _WORD_WIDTH))
+    if isinstance(cell, str) and column.kind == "text":
+        # A single word, as the name of a backbone, takes no more than a quarter of a narrow console.
+        return _text(console, cell if " " in cell else fitted(cell, max(_WORD_WIDTH, console.width // 4)))
     if not isinstance(cell, Arm):
         return _text(console, written(cell))
     text = _text(

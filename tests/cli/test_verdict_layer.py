@@ -51,7 +51,10 @@ def test_a_table_of_more_is_written_over_only_when_told(folder: Path, monkeypatc
     fewer = [word if word != "0-1" else "0" for word in map(str, ARMS)]
     refused = dsabench(*fewer)
     assert (refused.code, refused.out) == (2, "")
-    assert "t.csv is there and has what the new table will not: the seed 1; name another --output" in refused.err
+    assert (
+        "t.csv is there and has what the new table will not: the seed 1 (its seeds are 0, 1); name another --output"
+        in refused.err
+    )
     assert (folder / "t.csv").read_bytes() == before
     # The runs are as they were, the table is not.
     trained = {path: path.stat().st_mtime_ns for path in folder.glob("runs/**/*.safetensors")}

@@ -138,7 +138,7 @@ def test_what_seeds_can_reach_is_said_before_they_are_trained() -> None:
     pairs = [("simclr+dsa", "simclr"), ("byol", "simclr"), ("byol+dsa", "simclr"), ("byol+dsa", "byol")]
     assert reach(pairs, 6) == [
         "warning: 3 pairs against simclr, 6 seeds: p after Holm cannot be below .094, so that none can reach .05; "
-        "7 seeds would do, fewer arms would: 6 seeds are enough for 1 pair",
+        "7 seeds or fewer arms (6 seeds are enough for 1 pair) would do",
         "1 pair against byol, 6 seeds: p can be as small as .031",
     ]
     assert reach(pairs[:3], 7) == ["3 pairs against simclr, 7 seeds: p after Holm can be as small as .047"]
