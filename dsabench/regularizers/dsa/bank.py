@@ -38,8 +38,11 @@ class BankDSA(Regularizer):
     - `k`: neighbours of an image, 0: read off the bank, at the finest level whose excess is at least `part` of the
       most; `pulls`: how many of them, evenly spread over the ranks, are looked at in a step.
     - `trust`: `linear`: the weight is multiplied by the trust; `none`: it is not.
+    - `how`: `pull`, as above; `leave`: nothing is drawn, and mutual neighbours in the batch are no negatives of each
+      other in NT-Xent of this `temperature`, which is to be the method's (false negative elimination, 2011.11765).
 
-    Term: `dsa_adjust`, the mean over images and views of the distance to mutual neighbours beyond the reach. Raises
+    Term: `dsa_adjust`, the mean over images and views of the distance to mutual neighbours beyond the reach; for
+    `leave` NT-Xent without those negatives, less NT-Xent with them, which is not balanced. Raises
     ValueError for an option out of its range. Costs the bank, N (D + P) numbers, and O(B N D) operations a step.
     """
 
@@ -58,6 +61,8 @@ class BankDSA(Regularizer):
         part: float = 0.5,
         pulls: int = 16,
         trust: str = "linear",
+        how: str = "pull",
+        temperature: float = 0.5,
         balance: bool = True,
         num_images: int = 0,
     ) -> None:
@@ -68,8 +73,11 @@ class BankDSA(Regularizer):
         require(k >= 0 and pulls >= 1, "k must be >= 0 and pulls >= 1")
         require(k < max(2, num_images), f"k must be less than the number of images, {num_images}")
         require_word("trust", trust, ("linear", "none"))
+        require_word("how", how, ("pull", "leave"))
+        require(temperature > 0, "temperature must be positive")
         self.weight, self.start, self.reach = weight, start, reach
         self.k, self.part, self.pulls, self.trust = k, part, pulls, trust
+        self.how, self.temperature = how, temperature
         images = max(2, num_images)
         self.features: Tensor
         self.embedded: Tensor
@@ -102,6 +110,9 @@ class BankDSA(Regularizer):
                 self.features[index] = own.to(self.features.dtype)
                 self.embedded[index] = normalize(z1 + z2, dim=1).to(self.embedded.dtype)
             self.observe(index, near, mutual)
+            if self.how == "leave":
+                term = left_alone(z1, z2, self.together(index, own, k), self.temperature)
+                return {"dsa_adjust": weight * (term if weight else term.detach())}
         # By the whole distances, so that the few who are out of reach do not get the pull of all.
         return {"dsa_adjust": self.weigh("dsa_adjust", weight, beyond, output, by=whole)}
 
@@ -136,6 +147,15 @@ class BankDSA(Regularizer):
         near = top.indices[:, ranks]
         return near, top.values[:, ranks] >= self.radius[near]
 
+    @torch.no_grad()
+    def together(self, index: Tensor, own: Tensor, k: int) -> Tensor:
+        """Which images of the batch are mutual neighbours, (B, B) bool, by the radii of `neighbours`."""
+        if not k:
+            return torch.zeros(len(index), len(index), dtype=torch.bool, device=index.device)
+        unit = normalize(own - self.features.mean(dim=0), dim=1)
+        radius = self.radius[index]
+        return ((unit @ unit.T) >= torch.maximum(radius[:, None], radius)).fill_diagonal_(False)
+
     def distances(self, z1: Tensor, z2: Tensor, near: Tensor, mutual: Tensor) -> tuple[Tensor, Tensor]:
         """Mean over images and views of the distances to mutual neighbours, each (): beyond the reach, and whole."""
         reach = (z1 - z2).norm(dim=1).detach().quantile(self.reach) if self.reach else z1.new_zeros(())
@@ -163,3 +183,14 @@ class BankDSA(Regularizer):
             "dsa_trust": self.found[1].float(),
             "dsa_pulled": mutual.sum(dim=1).float().mean(),
         }
+
+
+def left_alone(z1: Tensor, z2: Tensor, together: Tensor, temperature: float) -> Tensor:
+    """NT-Xent (), arXiv 2002.05709, of unit rows (B, P) without the pairs of `together` (B, B) as negatives, less it with them."""
+    z = torch.cat([z1, z2])
+    logits = (z @ z.T / temperature).fill_diagonal_(-torch.inf)
+    count = len(z1)
+    own = torch.arange(count, device=z.device)
+    positive = torch.cat([own + count, own])
+    fewer = logits.masked_fill(together.repeat(2, 2), -torch.inf)
+    return torch.nn.functional.cross_entropy(fewer, positive) - torch.nn.functional.cross_entropy(logits, positive)
