@@ -26,9 +26,10 @@ class BankDSA(Regularizer):
     """Draws the embeddings of an image to those that its mutual neighbours among all training images had last.
 
     A bank keeps, of every image, the features and the embedding of the mean of its two views, as they were when it was
-    last in a batch. Two images are mutual neighbours where each is among the k nearest of the other by the features,
-    and k is read off the bank once an epoch, as is a trust in [0, 1] (`transitivity.excess_transitivity`). Until every
-    image has been seen nothing is drawn. Options:
+    last in a batch. Two images are mutual neighbours where each is among the k nearest of the other by the features.
+    k is read off the bank when the term is switched on, as is a trust in [0, 1] (`transitivity.excess_transitivity`),
+    and they stay: what is pulled together hangs together, and would tell of the pull. Nothing is drawn before one
+    epoch is over, nor to an image that was in no batch since. Options:
 
     - `weight`: of the term, >= 0; with `balance`, as is the default, relative to the method's gradient, where one
       gradient of the term is that of all distances, without the limit of `reach`; `start`: the share of training
@@ -87,7 +88,7 @@ class BankDSA(Regularizer):
         self.register_buffer("embedded", torch.zeros(images, embedding_dim))
         # The cosine of an image's k-th neighbour when it was last in a batch.
         self.register_buffer("radius", torch.full((images,), NEVER))
-        # k, trust, and how many images were seen since they were read off.
+        # k, trust, and how many images were seen, up to all of them.
         self.register_buffer("found", torch.zeros(3, dtype=torch.float64))
         self._known: list[float] | None = None
 
@@ -101,9 +102,9 @@ class BankDSA(Regularizer):
             h1, h2 = (normalize(gather_rows(widened(h.detach())), dim=1) for h in (output.h1, output.h2))
             z1, z2 = (normalize(gather_rows(widened(z)), dim=1) for z in (output.z1, output.z2))
             own = normalize(h1 + h2, dim=1)
-            k, trust = self.read_off(len(index))
+            k, trust = self.read_off(len(index), bool(self.weight) and progress >= self.start)
             near, mutual = self.neighbours(index, own, k)
-            weight = self.weight * (trust if self.trust == "linear" else 1.0) if progress >= self.start else 0.0
+            weight = self.weight * (trust if self.trust == "linear" else 1.0) if k else 0.0
             # At weight 0 nothing may reach the student, not even a gradient of zeros.
             beyond, whole = self.distances(z1 if weight else z1.detach(), z2 if weight else z2.detach(), near, mutual)
             with torch.no_grad():
@@ -116,18 +117,18 @@ class BankDSA(Regularizer):
         # By the whole distances, so that the few who are out of reach do not get the pull of all.
         return {"dsa_adjust": self.weigh("dsa_adjust", weight, beyond, output, by=whole)}
 
-    def read_off(self, batch: int) -> tuple[int, float]:
-        """k and trust as they are this epoch; 0 and 0 until every image was seen."""
+    def read_off(self, batch: int, due: bool) -> tuple[int, float]:
+        """k and trust; 0 and 0 until they are due and every image was seen."""
         if self._known is None:
             # Once a process: later it is known here what the device holds.
             self._known = self.found.tolist()
         k, trust, seen = self._known
         images = len(self.features)
-        if seen >= images:
+        if due and not k and seen >= images:
             sample = torch.linspace(0, images - 1, min(images, SAMPLE), device=self.features.device).long()
             share, trust = excess_transitivity(self.features[sample], self.part)
-            k, seen = float(self.k or max(1, round(share * images))), 0.0
-        self._known = [k, trust, seen + batch]
+            k = float(self.k or max(1, round(share * images)))
+        self._known = [k, trust, min(seen + batch, images)]
         for place, value in enumerate(self._known):
             self.found[place].fill_(value)
         return int(k), trust

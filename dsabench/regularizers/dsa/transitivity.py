@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from dsabench.regularizers.dsa.neighbourhoods import nearest
 from dsabench.transfer import send
 
 # The largest share of the images that a neighbourhood may hold.
@@ -18,15 +19,22 @@ def transitivity(unit: Tensor, sizes: Sequence[int]) -> Tensor:
     """For each size k, ascending, how many of an image's k nearest are among their own k nearest too, as a share.
 
     The mean over images i and their neighbours j of |N_k(i) and N_k(j)| / k, (len(sizes),), for rows (N, D) of length
-    1; nobody is a neighbour of itself.
+    1; nobody is a neighbour of itself. Costs O(N^2 D + N K^2) for the largest size K.
     """
-    images = len(unit)
-    order = (unit @ unit.T).fill_diagonal_(-torch.inf).topk(sizes[-1], dim=1).indices
-    shares = []
-    for k in sizes:
-        near = unit.new_zeros(images, images).scatter_(1, order[:, :k], 1.0)
-        shares.append(((near @ near.T) * near).sum() / (images * k * k))
-    return torch.stack(shares)
+    images, largest = len(unit), sizes[-1]
+    order = nearest(unit, largest)[:, 1:]
+    # Rank of every image among the neighbours of every other; whoever is not among them comes last.
+    rank = order.new_full((images, images), largest, dtype=torch.int16)
+    rank.scatter_(1, order, torch.arange(largest, dtype=torch.int16, device=order.device).expand_as(order))
+    own = torch.arange(largest, dtype=torch.int16, device=order.device)
+    together = order.new_zeros(largest + 1)
+    for i in range(images):
+        # l is a neighbour of i and of its neighbour j from the size on that holds all three.
+        last = torch.maximum(torch.maximum(rank[i, order[order[i]]], own), own[:, None])
+        together += torch.bincount(last.flatten(), minlength=largest + 1)
+    counts = together.cumsum(dim=0)
+    k = torch.tensor(sizes, device=order.device)
+    return counts[k - 1].double() / (images * k.double() ** 2)
 
 
 def excess_transitivity(features: Tensor, part: float = 1.0) -> tuple[float, float]:

@@ -85,7 +85,7 @@ def test_it_says_the_same_of_turned_and_scaled_features() -> None:
     assert other == pytest.approx(excess, abs=0.02)
 
 
-def test_nothing_is_drawn_before_all_images_were_seen_and_k_is_read_off_once_an_epoch() -> None:
+def test_nothing_is_drawn_before_all_images_were_seen_and_k_is_read_off_once_at_the_start() -> None:
     dsa = bank()
     assert [float(term.detach()) for term in epoch(dsa)] == [0.0, 0.0, 0.0]
     assert dsa.found.tolist() == [0.0, 0.0, N]
@@ -95,10 +95,16 @@ def test_nothing_is_drawn_before_all_images_were_seen_and_k_is_read_off_once_an_
     # No more than a group holds, 16 images each.
     assert 1 <= k <= 16
     assert float(dsa.diagnostics["dsa_k"]) == k
-    fixed = bank(k=5)
-    epoch(fixed)
-    epoch(fixed, 1)
-    assert fixed.found[0] == 5
+    # What the bank has become since is not asked.
+    dsa.features.normal_()
+    epoch(dsa, 2)
+    assert dsa.found.tolist() == [k, trust, N]
+    late = bank(k=5, start=0.5)
+    for number in range(3):
+        epoch(late, number, progress=0.4)
+    assert late.found.tolist() == [0.0, 0.0, N]
+    epoch(late, 3)
+    assert late.found[0] == 5
 
 
 def test_mutual_neighbours_are_those_of_a_literal_search() -> None:
