@@ -80,8 +80,10 @@ def trust() -> Table:
         Column("views agree", "number", "%"),
         Column("excess", "number"),
         Column("at a share of", "number", "%"),
+        Column("rank correlation over images", "number"),
+        Column("over classes", "number"),
     ]
-    units = {"same_class": "%", "agreement": "%", "excess": "", "share": "%"}
+    units = {"same_class": "%", "agreement": "%", "excess": "", "share": "%", "of_images": "", "of_classes": ""}
     lines = [[*who(one), *(Number(float(one[name]), unit) for name, unit in units.items())] for one in trusted()]
     return plain_table([*WHO, *heads], lines)
 

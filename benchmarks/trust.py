@@ -4,8 +4,10 @@
 
 For each run, on 1,000 of its training images: the share of the 8 nearest neighbours that share the class (labels are
 read for this alone); the share of its 8 nearest that two views of an image agree on; how much more neighbourhoods
-hang together than those of features without clusters, at which size, as `regularizers.dsa.transitivity` has it; and the
-communities of the graph of mutual neighbours at k, the smallest size with half of the largest excess.
+hang together than those of features without clusters, at which size, as `regularizers.dsa.transitivity` has it; whether
+images, and classes on average, whose own neighbourhoods hang together more have more neighbours of their class, as
+Spearman's correlation; and the communities of the graph of mutual neighbours; both at k, the smallest size with half of
+the largest excess.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from scipy.stats import spearmanr
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -28,7 +31,7 @@ from dsabench.data.loader import pretraining_batches
 from dsabench.data.subset import subset
 from dsabench.files import write_atomic
 from dsabench.regularizers.dsa.neighbourhoods import nearest
-from dsabench.regularizers.dsa.transitivity import centred, excess_transitivity
+from dsabench.regularizers.dsa.transitivity import centred, excess_transitivity, local_transitivity
 from dsabench.report.table import Arm, Cell, Column, Number, Section, Table
 from dsabench.report.terminal import draw
 from dsabench.tables.rows import csv_text
@@ -42,6 +45,8 @@ COLUMNS = (
     Column("views agree", "number", "%"),
     Column("excess", "number"),
     Column("at a share of", "number", "%"),
+    Column("of images", "number"),
+    Column("of classes", "number"),
     Column("communities", "count"),
     Column("same class in them", "number", "%", True),
 )
@@ -61,6 +66,8 @@ class Trust(NamedTuple):
     agreement: float
     excess: float
     share: float
+    of_images: float
+    of_classes: float
     k: int
     communities: int
     in_communities: float
@@ -85,13 +92,17 @@ def measure(folder: Path) -> Trust:
         view1, view2 = (centred(normalize(backbone(images), dim=1)) for images in (batch.view1, batch.view2))
     both = normalize(view1 + view2, dim=1)
     labels = drawn.train.labels[batch.index]
-    same = (labels[nearest(both, K)[:, 1:]] == labels[:, None]).float().mean()
+    same = (labels[nearest(both, K)[:, 1:]] == labels[:, None]).float().mean(dim=1)
     agreed = (across(view1, both)[:, :, None] == across(view2, both)[:, None]).any(dim=2).float().mean()
     coarsest = excess_transitivity(both)
     k = round(excess_transitivity(both, part=0.5).share * len(both))
+    own = local_transitivity(both, both, k)
+    means = [[float(values[labels == label].mean()) for label in labels.unique()] for values in (own, same)]
+    of = (spearmanr(own, same).statistic, spearmanr(*means).statistic)
     config, size = run.config, dataset.image_size
     who = (config.run_id, str(config.spec), config.seed, config.epochs, config.data.label, len(dataset.train), size)
-    return Trust(*who, float(same), float(agreed), coarsest.excess, coarsest.share, k, *communities(both, k, labels))
+    level = (coarsest.excess, coarsest.share, *map(float, of), k)
+    return Trust(*who, float(same.mean()), float(agreed), *level, *communities(both, k, labels))
 
 
 def across(own: Tensor, others: Tensor) -> Tensor:
@@ -105,7 +116,8 @@ def table_of(found: Sequence[Trust]) -> Table:
     for one in sorted(found, key=lambda one: -one.excess):
         numbers = (Number(one.same_class, "%"), Number(one.agreement, "%"), Number(one.excess), Number(one.share, "%"))
         in_them = Number(one.community_same_class, "%")
-        lines.append((Arm(one.spec), one.dataset, *numbers, one.communities, in_them))
+        own = Number(one.of_images), Number(one.of_classes)
+        lines.append((Arm(one.spec), one.dataset, *numbers, *own, one.communities, in_them))
     return Table("neighbours, and what tells of them without labels", COLUMNS, (Section(tuple(lines)),))
 
 
