@@ -12,7 +12,7 @@ import torch
 from dsabench.data.data_config import DataConfig
 from dsabench.data.dataset import DatasetSpec, Files, RawDataset, RawSplit
 from dsabench.data.sources.roles import ROLES
-from dsabench.errors import MOST_NAMED, DataError, UsageError
+from dsabench.errors import MOST_NAMED, DataError, UsageError, several
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 LAYOUT = "expected train/CLASS/*.png and test/CLASS/*.png, or CLASS/*.png alone"
@@ -33,13 +33,15 @@ def build(config: DataConfig, offline: bool) -> RawDataset:
         raise DataError(f"no folder {data_dir}; {LAYOUT}")
     folders = _splits(data_dir)
     train_dir = folders.get("train", data_dir)
+    _check_unwrapped(train_dir, data_dir)
     test_dir = folders.get("test", folders.get("val"))
     train, test = _listing(train_dir), _listing(test_dir) if test_dir else None
     ignored = train.ignored + (test.ignored if test else ())
     if train_dir != data_dir:
         ignored += _beside(data_dir)
     unused = _unused(data_dir, folders) if folders else ()
-    cautions = (*_respelled(folders), *unused, *_same_below(train_dir, train.images))
+    below = (*_same_below(train_dir, train.images), *_same_in_small_letters(train_dir, train.images))
+    cautions = (*_respelled(folders), *unused, *below)
     ignored_names = tuple(path.relative_to(data_dir).as_posix() for path in sorted(ignored)[:MOST_NAMED])
     if test_dir is None or test is None:
         few = _too_few(train, 3, "one each for training, validation and test")
@@ -143,9 +145,10 @@ def _splits(data_dir: Path) -> dict[str, Path]:
         there = ", ".join(f"{data_dir / spelled[0]}" for spelled in called.values())
         raise DataError(f"{there} has no folder train beside it; {LAYOUT}")
     for role, (first, *others) in called.items():
-        if others and first != role:
+        if others:
             both = f"{first}/ and {others[0]}/ in {data_dir} could both be {role}"
-            raise DataError(f"{both}; rename one of them to {role}")
+            which = f"put the images of both into {role}/ or" if first == role else f"rename one of them to {role}, and"
+            raise DataError(f"{both}; {which} move the other away")
     return {role: data_dir / called[role][0] for role in ("train", "test", "val") if role in called}
 
 
@@ -171,6 +174,27 @@ def _same_below(folder: Path, classes: Iterable[str]) -> tuple[str, ...]:
     return (f"warning: every class has the same folders in it ({shown}); are those the classes? {LAYOUT}",)
 
 
+def _check_unwrapped(folder: Path, data_dir: Path) -> None:
+    """Raise DataError where the only folder in `data_dir` is the one that holds the classes or the splits."""
+    names = _folders(data_dir)
+    if folder == data_dir and len(names) == 1 and len(_folders(data_dir / names[0])) > 1:
+        raise DataError(
+            f"{data_dir} has one folder, {names[0]}, which has the folders in it; did you mean "
+            f"--data-dir {data_dir / names[0]}? {LAYOUT}"
+        )
+
+
+def _same_in_small_letters(folder: Path, classes: Iterable[str]) -> tuple[str, ...]:
+    """A warning for each class whose name is that of one before it but for capital letters."""
+    first: dict[str, str] = {}
+    return tuple(
+        f"warning: the classes {known} and {name} differ in capital letters alone; if they are one, move the images of "
+        f"{folder / name} into {folder / known}"
+        for name in classes
+        if (known := first.setdefault(name.lower(), name)) != name
+    )
+
+
 def _differ(train: Listing, test: Listing) -> tuple[str, ...]:
     """That a class is in one split alone; of a class without images that is told already."""
     alone = [
@@ -178,7 +202,16 @@ def _differ(train: Listing, test: Listing) -> tuple[str, ...]:
         for one, other in ((train, test), (test, train))
         if (names := {name for name, paths in one.images.items() if paths and name not in other.images})
     ]
-    return (f"the classes differ: {'; '.join(alone)}",) if alone else ()
+    if not alone:
+        return ()
+    spelled = {name.lower(): name for name in train.images if name not in test.images}
+    renames = [
+        f"mv {test.folder / name} {test.folder / spelled[name.lower()]}"
+        for name in test.images
+        if name not in train.images and name.lower() in spelled
+    ]
+    capital = f"; in capital letters alone: {several(renames, ', ')}" if renames else ""
+    return (f"the classes differ: {'; '.join(alone)}{capital}",)
 
 
 def _beside(folder: Path) -> tuple[Path, ...]:

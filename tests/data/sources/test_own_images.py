@@ -2,6 +2,8 @@
 
 import io
 import json
+import re
+import shutil
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -313,13 +315,36 @@ class TestFolder:
             "warning: the folder masks/ is not used",
         )
 
-    def test_beside_the_plain_name_another_for_the_same_split_is_not_used(
+    @pytest.mark.parametrize(
+        ("plain", "other"), [("train", "Training"), ("test", "Testing"), ("val", "validation"), ("train", "Train")]
+    )
+    def test_two_folders_for_one_split_are_refused_whatever_they_are_called(
+        self, tmp_path: Path, write_folder: Callable[..., None], plain: str, other: str
+    ) -> None:
+        write_folder(tmp_path, {"train": 20, "test": 4, plain: 4, other: 4})
+        with pytest.raises(DataError, match=rf"{plain}/ and {other}/ in .* could both be {plain}; put the images of"):
+            load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path)))
+
+    def test_a_folder_around_the_classes_is_named(self, tmp_path: Path, write_folder: Callable[..., None]) -> None:
+        write_folder(tmp_path / "wrap", {"photos": 8})
+        with pytest.raises(DataError, match=r"did you mean --data-dir .*/wrap/photos\?"):
+            load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path / "wrap")))
+
+    def test_classes_that_differ_in_capital_letters_alone_are_told_with_what_renames_them(
         self, tmp_path: Path, write_folder: Callable[..., None]
     ) -> None:
-        write_folder(tmp_path, {"train": 20, "Training": 1, "test": 4, "validation": 2})
-        notes = load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path))).notes
-        assert "12 test (test/; validation/ is not used)" in notes[0]
-        assert notes[1:] == ("warning: the folder Training/ is not used",)
+        write_folder(tmp_path / "a", {"train": 8, "test": 4})
+        first, *_ = sorted(path.name for path in (tmp_path / "a" / "test").iterdir())
+        (tmp_path / "a" / "test" / first).rename(tmp_path / "a" / "test" / first.upper())
+        wrong, right = (re.escape(str(tmp_path / "a" / "test" / name)) for name in (first.upper(), first))
+        with pytest.raises(DataError, match=rf"the classes differ: .*; in capital letters alone: mv {wrong} {right}"):
+            load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path / "a")))
+        folder = tmp_path / "b"
+        write_folder(folder, {"": 8})
+        shutil.copytree(folder / first, folder / first.upper())
+        notes = load_dataset(DataConfig(name="imagefolder", folder=str(folder))).notes
+        (told,) = [note for note in notes if "capital" in note]
+        assert told.startswith(f"warning: the classes {first.upper()} and {first} differ in capital letters alone")
 
     def test_splits_that_are_not_clear_are_refused(self, tmp_path: Path, write_folder: Callable[..., None]) -> None:
         write_folder(tmp_path / "a", {"Train": 3, "Validation": 3, "dev": 3})
