@@ -13,6 +13,9 @@ from dsabench.stats import Comparison, Guard, MetricKey, summarise
 from dsabench.tables.criteria import Criteria, is_core
 from dsabench.tables.rows import Row
 
+SHORTEST_S = 5.0
+"""Runs that take less, in seconds, say nothing of what an arm costs: what begins and ends a run is most of them."""
+
 
 def pairs_of(specs: Sequence[Spec]) -> list[tuple[str, str]]:
     """(arm, against): every arm against the first, and every regularized one against its own plain method too.
@@ -102,16 +105,16 @@ def cost_ratios(
     """How many times the training time of the other arm each arm took, from the medians over its `fresh` runs (ids).
 
     Those are best trained by one command; the times of others come from other hours of the machine. A pair of which
-    one arm has no fresh run is left out.
+    one arm has no fresh run, or runs of less than `SHORTEST_S`, is left out.
     """
     seconds: dict[str, dict[str, float]] = {}
     for row in rows:
         if row.status == "ok" and row.wall_s and row.run_id in fresh:
             seconds.setdefault(row.spec, {})[row.run_id] = row.wall_s
-    typical = {spec: median(times.values()) for spec, times in seconds.items()}
+    typical = {spec: taken for spec, times in seconds.items() if (taken := median(times.values())) >= SHORTEST_S}
     pairs = {(comparison.spec, comparison.against) for comparison in comparisons}
     return {
         (spec, against): typical[spec] / typical[against]
         for spec, against in pairs
-        if spec in typical and against in typical and not math.isclose(typical[against], 0.0)
+        if spec in typical and against in typical
     }

@@ -345,10 +345,8 @@ def test_a_run_that_fails_is_a_row_that_says_so(tmp_path: Path) -> None:
     again = dsabench("compare", *arms, *TINY, "--seeds", "0", *QUICK, "--jobs", 1, "--output", "table", "--pairs")
     assert "simclr+dsa against simclr: 1 seed, paired" in again.out
     assert "simclr[lr=1e+30] against simclr: " in again.out
-    # What was reused took its time in another hour of the machine.
-    first, second = (" ".join(one.out.split()) for one in (result, again))
-    assert "times as long" in first
-    assert "times as long" not in second
+    # Of runs of a second nothing is said of what an arm costs.
+    assert "times as long" not in " ".join(result.out.split())
     (state,) = [
         json.loads(path.read_text()) for path in tmp_path.glob(f"runs/synthetic/simclr/s0-{failed.run_id}/run.json")
     ]

@@ -13,7 +13,7 @@ import pytest
 from dsabench.config.spec import parse_spec
 from dsabench.errors import NothingToCompare, UsageError
 from dsabench.stats import Comparison, MetricKey
-from dsabench.tables.comparisons import compare_rows, key_of, pairs_of
+from dsabench.tables.comparisons import SHORTEST_S, compare_rows, cost_ratios, key_of, pairs_of
 from dsabench.tables.criteria import GUARDS, Criteria, MetricGuard, parse_guard, parse_primary, parse_share
 from dsabench.tables.rows import Row, cell, read_csv
 
@@ -40,6 +40,19 @@ def rows_of(spec: str, seeds: Sequence[int], gain: float = 0.0) -> list[Row]:
         for seed in seeds
         for probe, params, metric, mean, step, better in MEASURED
     ]  # fmt: skip
+
+
+def test_costs_are_compared_of_fresh_runs_that_are_long_enough() -> None:
+    def timed(seconds: float) -> list[Row]:
+        times = {"simclr": seconds, "simclr+dsa": 1.5 * seconds}
+        return [replace(row, wall_s=taken) for spec, taken in times.items() for row in rows_of(spec, range(6))]
+
+    rows = timed(2 * SHORTEST_S)
+    found, ids = compare_rows(rows, ("simclr", "simclr+dsa"), criteria(), "backbone"), {row.run_id for row in rows}
+    assert cost_ratios(rows, found, ids) == {("simclr+dsa", "simclr"): 1.5}
+    assert cost_ratios(rows, found, {row.run_id for row in rows if row.regularizer == "none"}) == {}
+    # One of the two is enough to make nothing of their ratio.
+    assert cost_ratios(timed(0.9 * SHORTEST_S), found, ids) == {}
 
 
 def failed(rows: Sequence[Row]) -> list[Row]:

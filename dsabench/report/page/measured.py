@@ -210,5 +210,5 @@ def _cost_table(material: Material, content: Sequence[Cost]) -> Table:
         own = dict(material.own_pairs).get(spec, baseline.get(spec))
         ratio = material.ratios.get((spec, own)) if own else None
         lines.append((*cells, Number(ratio) if ratio else None, material.names[own] if own and ratio else None))
-    note = "mean±standard deviation over runs; ratios of medians; energy was not measured"
+    note = "mean±standard deviation over runs; ratios of medians, of runs from different hours; energy was not measured"
     return Table("What a run takes", columns, (Lines(tuple(lines)),), (note,))

@@ -18,7 +18,7 @@ def opening(material: Material, deviations: Sequence[str]) -> tuple[Block, ...]:
     if material.obstacle:
         first: list[Block] = [Words(f"Nothing was compared: {material.obstacle}.", emphasised=True)]
     else:
-        sentences = finding(material.comparisons, cost_ratio=material.ratios).split("\n")
+        sentences = finding(material.comparisons).split("\n")
         first = [Words(headline(material, sentences), emphasised=True)]
         if len(sentences) > 1:
             first.append(Fold(f"All {len(sentences)} comparisons in words", (Listing(tuple(sentences)),)))
