@@ -198,10 +198,11 @@ def meant(names: Sequence[str], specs: Collection[str], others: Collection[str] 
         if len(like) > 1:
             raise UsageError(f"{name!r} could be any of {several(like, ', ')}; name one")
         if not like:
-            there = sorted({*specs, *others})
-            near = get_close_matches(name, there, n=1, cutoff=0.5)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise UsageError(f"unknown arm {name!r}{hint} arms: {several(there, ', ')}")
+            short = _without_all_options({*specs, *others})
+            there = sorted(short.values())
+            near = get_close_matches(name, [*there, *sorted(short)], n=1, cutoff=0.5)
+            hint = f"; did you mean {near[0]!r}? the" if near else "; the"
+            raise UsageError(f"unknown arm {name!r}{hint} arms are {several(there, ', ')}")
         found[name] = like[0]
     return found
 

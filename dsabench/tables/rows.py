@@ -181,6 +181,9 @@ def _check_schema(path: Path, header: list[str], records: list[list[str]]) -> tu
                 )
     if tuple(header) == COLUMNS or tuple(header) in _EARLIER:
         return tuple(header)
+    if path.stem.endswith("-summary") and {"spec", "against"} <= set(header):
+        table = path.with_name(f"{path.stem.removesuffix('-summary')}.csv")
+        raise DataError(f"{path} is the summary of comparisons, not their table; give {table}")
     missing = [name for name in COLUMNS if name not in header]
     unexpected = [name for name in header if name not in COLUMNS]
     parts = [f"missing: {', '.join(missing)}"] if missing else []

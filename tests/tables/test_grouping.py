@@ -190,7 +190,7 @@ def test_a_spec_without_options_stands_for_the_only_one_that_has_some() -> None:
     assert meant(["a model (60 epochs)"], ["a model (60 epochs)"]) == {"a model (60 epochs)": "a model (60 epochs)"}
     with pytest.raises(UsageError, match=r"'byol' could be any of byol\[lr=1\], byol\[lr=2\]; name one"):
         meant(["byol"], specs)
-    with pytest.raises(UsageError, match=r"unknown arm 'swaw'; did you mean 'swav'\? arms: byol\[lr=1\], byol"):
+    with pytest.raises(UsageError, match=r"unknown arm 'swaw'; did you mean 'swav'\? the arms are byol\[lr=1\], byol"):
         meant(["swaw"], specs)
 
 

@@ -209,6 +209,12 @@ def test_read_csv_refuses_other_files(tmp_path: Path, content: bytes) -> None:
         read_csv(tmp_path / "missing.csv")
 
 
+def test_a_summary_names_the_table_that_it_is_of() -> None:
+    results = Path(__file__).parents[2] / "results"
+    with pytest.raises(DataError, match=r"digits-summary.csv is the summary of .*; give .*results/digits.csv$"):
+        read_csv(results / "digits-summary.csv")
+
+
 def test_check_unique_names_the_repeated_value() -> None:
     check_unique([ROW, FAILED, replace(ROW, metric="recall")])
     with pytest.raises(DataError, match=r"run_id=0123456789ab, dataset=digits, split=test.*metric=accuracy"):
