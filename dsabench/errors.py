@@ -68,12 +68,17 @@ def several(named: Sequence[str], between: str = "\n  ", count: int | None = Non
     return between.join([*named[:MOST_NAMED], *([f"and {more:,} more"] if more else [])])
 
 
+# What things are called elsewhere, too far from their names here to be found by spelling.
+_ALIASES = {"gpu": "cuda"}
+
+
 def unknown(kind: str, name: str, known: Iterable[str], see: str = "") -> UsageError:
     """The error for a name that does not exist, with the nearest one that does."""
     names = sorted(known)
     # CIFAR10 is cifar10 to everybody.
     small = {one.lower(): one for one in names}
-    near = [small[one] for one in get_close_matches(name.lower(), small, n=1, cutoff=0.5)]
+    meant = _ALIASES.get(name.lower(), name.lower())
+    near = [small[one] for one in get_close_matches(meant, small, n=1, cutoff=0.5)]
     hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(names)}" if names else ""
     tail = f" see: {see}" if see and near else f"; see: {see}" if see else ""
     return UsageError(f"unknown {kind} {name!r}{hint}{tail}")

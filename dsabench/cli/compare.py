@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -88,6 +89,7 @@ def compare(
 ) -> None:
     """Train what is missing, evaluate, and compare: dsabench compare simclr simclr+dsa"""
     specs = specs or []
+    check_no_tables(specs)
     if choosing.stores or any(vars(models).values()):
         compare_existing(context, specs, choosing, models, training, measuring, deciding, common, output, pairs)
         return
@@ -134,7 +136,7 @@ def compare(
     )
     from dsabench.signals import Stop
     from dsabench.tables.comparisons import compare_rows, cost_ratios, pairs_of
-    from dsabench.tables.declaration import declaration_of, declare
+    from dsabench.tables.declaration import declaration_of, declare, deviations, held_by
     from dsabench.tables.replacing import Contents, check_replaceable
     from dsabench.tables.rows import check_unique, write_csv
     from dsabench.training.history import read_curves
@@ -152,9 +154,14 @@ def compare(
     cluster = launching.cluster(common.runs, training) if launching.on_slurm else None
     say_added(asked_for, what)
     arms = list(dict.fromkeys(str(one.spec) for one in planned))
+    finished = {one.run_id for one in planned if store.run(one).state["status"] == "finished"}
+    present = [arm for arm in arms if any(str(one.spec) == arm and one.run_id in finished for one in planned)]
+    absent = [arm for arm in arms if choosing.no_train and arm not in present]
     if not common.quiet:
-        for line in reach(pairs_of([one.spec for one in planned[: len(arms)]]), len(request.seeds)):
+        there_are = [pair for pair in pairs_of([one.spec for one in planned[: len(arms)]]) if not {*pair} & {*absent}]
+        for line in reach(there_are, len(request.seeds)):
             say(line)
+    declaration = declaration_of(planned, request.seeds, criteria, what)
     work = [Job(one, what, overwrite, tuning or chosen_how(one.spec), tensorboard) for one in planned]
     if common.dry_run and cluster is not None:
         print_script(cluster, to_submit(cluster, work, store), common.as_json)
@@ -162,9 +169,13 @@ def compare(
     if common.dry_run:
         side_by_side = launching.count or default_jobs(training.threads, planned[0].device)
         print_plan(planned, store, datasets, side_by_side, common.as_json)
+        held = held_by(common.runs, declaration)
+        departures = [] if held is None else deviations(held, declaration, len(finished))
+        if departures and not common.as_json:
+            print_words(console(), declared(departures))
         return
     title = planned[0].data.label
-    name = output or table_name(title, arms)
+    name = output or table_name(title, present if absent and present else arms)
     table, summary = Path(f"{name}.csv"), Path(f"{name}-summary.csv")
     for path in (table, summary):
         check_writable(path)
@@ -176,10 +187,8 @@ def compare(
         shop = Workshop(store, datasets, stop, display)
         for one in planned[: len(arms)]:
             validate(one, shop, elsewhere=request.elsewhere)
-        declaration = declaration_of(planned, request.seeds, criteria, what)
-        there = {one.run_id for one in planned if store.run(one).state["status"] == "finished"}
-        _, deviations = declare(common.runs, declaration, runs_seen=len(there))
-        to_do = [one for one in planned if one.run_id in there] if choosing.no_train else planned
+        _, departures = declare(common.runs, declaration, runs_seen=len(finished))
+        to_do = [one for one in planned if one.run_id in finished] if choosing.no_train else planned
         work = [job for job in work if job.config in to_do]
         if cluster is not None:
             rows = run_on(cluster, work, shop)
@@ -199,7 +208,7 @@ def compare(
         comparisons = images.with_images(compare_rows(rows, arms, criteria, layer, seeds=request.seeds))
         write_summary(comparisons, summary, extra={"dataset": title, "split": what.split}, rows=rows)
         written.append(summary)
-        fresh = {row.run_id for row in rows if row.status != "failed"} - (set() if overwrite else there)
+        fresh = {row.run_id for row in rows if row.status != "failed"} - (set() if overwrite else finished)
         sentence = finding(comparisons, cost_ratio=cost_ratios(rows, comparisons, fresh))
         if common.as_json:
             print(json.dumps({"finding": sentence, "rows": str(table), "summary": str(summary)}))
@@ -216,8 +225,10 @@ def compare(
             if by_image := per_image(images.mcnemar(comparisons)):
                 print_words(out, by_image + "\n")
             print_words(out, sentence)
-            if deviations:
-                print_words(out, "\n" + declared(deviations))
+            if absent:
+                print_words(out, "\n" + "\n".join(f"{arm}: none of its runs is there" for arm in absent))
+            if departures:
+                print_words(out, "\n" + declared(departures))
     finally:
         # Also where there is nothing to compare: why is told, and the rows are kept.
         for row in failed:
@@ -226,6 +237,13 @@ def compare(
     if failed:
         say(f"{len(failed)} of {len(work)} runs failed")
         raise typer.Exit(1)
+
+
+def check_no_tables(specs: Sequence[str]) -> None:
+    """Raise UsageError for a table among the specs."""
+    for text in specs:
+        if text.endswith(".csv"):
+            raise UsageError(f"{text} is a table, and no arm; to compare what it holds: --from {text}")
 
 
 def chosen_how(spec: Spec) -> str:

@@ -130,6 +130,9 @@ def compare_existing(
     shared = {title: own for title, own in by_dataset.items() if len(own) > 1}
     for line in unequal(shared):
         say(f"not held equal: {line}")
+    for title, own in shared.items():
+        for line in found.other_images(title, own):
+            say(line)
     written, findings = [table], []
     for title, own in by_dataset.items():
         if len(own) > 1:

@@ -104,8 +104,13 @@ def meant_by_a_word(message: str, command: Any) -> str:
 
 
 def meant_by_a_flag(error: Any) -> str:
-    """How an option of an arm, written as a flag, is set; empty for a flag that is none."""
+    """How an option of an arm, written as a flag, is set, and a metric is named; empty for a flag that is neither."""
     name = str(getattr(error, "option_name", "")).lstrip("-").replace("-", "_")
+    if name in ("metric", "metrics"):
+        flags = {flag_name(parameter) for parameter in error.ctx.command.params}
+        meant = {"primary": "--primary, which decides", "probe": "--probe, which is measured beside it"}
+        told = ", or ".join(words for flag, words in meant.items() if flag in flags)
+        return f"did you mean {told}?" if "primary" in flags else ""
     if not name or all(flag_name(parameter) != "set" for parameter in error.ctx.command.params):
         return ""
     from dsabench.config.plan import with_option

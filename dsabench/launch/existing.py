@@ -14,7 +14,7 @@ from dsabench.data.data_config import DataConfig
 from dsabench.errors import DataError, UsageError
 from dsabench.evaluation.encoder import Encoder, run_encoder
 from dsabench.evaluation.encoders import source_encoders
-from dsabench.evaluation.evaluate import evaluate
+from dsabench.evaluation.evaluate import evaluate, evaluated_data
 from dsabench.launch.work import failed_row
 from dsabench.signals import Stop
 from dsabench.tables.rows import Row, read_csv
@@ -26,16 +26,21 @@ from dsabench.training.store import Store
 
 @dataclass
 class Existing:
-    """Rows by the source they came from, and what was evaluated here, by the run's id and the data's hash."""
+    """Rows by the source they came from, and what was evaluated here, by the run's id and the data's hash: the encoder,
+    and how many images its probes learned from."""
 
     rows: dict[str, list[Row]] = field(default_factory=dict)
     encoders: dict[tuple[str, str], Encoder] = field(default_factory=dict)
+    learned: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def add(self, source: str, encoder: Encoder, what: EvalConfig, datasets: Datasets, stop: Stop) -> None:
         """Evaluate an encoder and take its rows in."""
         rows = evaluate(encoder, what, datasets, stop=stop)
         self.rows.setdefault(source, []).extend(rows)
         self.encoders |= {(row.run_id, row.dataset_sha256): encoder for row in rows[:1]}
+        if encoder.embeddings is None:
+            images = len(evaluated_data(encoder, what.data, datasets).train)
+            self.learned |= {(row.run_id, row.dataset_sha256): images for row in rows[:1]}
 
     def add_models(
         self, sources: Sequence[Source], what: EvalConfig, datasets: Datasets, stop: Stop, runs: Path
@@ -52,6 +57,19 @@ class Existing:
             for row in rows
             if (row.run_id, row.dataset_sha256) in self.encoders
         }
+
+    def other_images(self, title: str, arms: Mapping[str, Sequence[Row]]) -> list[str]:
+        """Of which arms on one data set the probes learn from more or fewer images than the runs did, in words."""
+        differing: dict[tuple[int, int], dict[str, None]] = {}
+        for arm, rows in arms.items():
+            for row in rows:
+                learned = self.learned.get((row.run_id, row.dataset_sha256))
+                if learned and row.train_images and learned != row.train_images:
+                    differing.setdefault((learned, row.train_images), {})[arm] = None
+        return [
+            f"{', '.join(names)}: probes learn from {learned:,} training images of {title}, the runs had {trained:,}"
+            for (learned, trained), names in differing.items()
+        ]
 
 
 @dataclass(frozen=True)

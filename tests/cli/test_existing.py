@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,6 +56,23 @@ def test_the_runs_of_a_store_say_what_they_said_when_they_were_trained(stores: P
     assert told == [{key: value for key, value in row.items() if not key.startswith("tuning")} for row in found]
 
 
+def test_it_is_said_where_probes_learn_from_other_images_than_the_runs_did(stores: Path, tmp_path: Path) -> None:
+    asked = ("compare", "--from", shutil.copytree(stores / "a", tmp_path / "a"), *QUICK)
+    alike = ok(dsabench(*asked, "--dataset", "synthetic", "--output", tmp_path / "t"))
+    fewer = ok(dsabench(*asked, "--dataset", "synthetic", "--train-images", "100", "--output", tmp_path / "u"))
+    assert "probes learn from" not in alike.err
+    told = "simclr, simclr+dsa: probes learn from 100 training images of synthetic, the runs had 256"
+    assert fewer.err.splitlines().count(told) == 1
+
+
+def test_a_dry_run_says_how_it_departs_from_what_was_declared(stores: Path) -> None:
+    asked = ("compare", "simclr", "simclr+dsa", *TINY, "--seeds", "0-1", *QUICK, "--runs", stores / "a", "--dry-run")
+    assert "What decides was set" not in ok(dsabench(*asked)).out
+    other = ok(dsabench(*asked, "--primary", "knn"))
+    assert "What decides was set by the first comparison of these arms here, of simclr and simclr+dsa on " in other.out
+    assert "Primary changed from cdnv to knn after looking." in other.out.splitlines()
+
+
 def test_a_table_alone_is_compared_as_its_runs_are(stores: Path, tmp_path: Path) -> None:
     sentences = [
         json.loads(ok(dsabench("compare", *arms, "--output", tmp_path / "t", "--json")).out)["finding"]
@@ -88,7 +106,7 @@ def test_tuned_arms_are_called_by_their_methods_where_that_is_clear(tmp_path: Pa
     unknown = dsabench("compare", "--from", tuned, "byol", "bylo+dsa")
     assert (unknown.code, unknown.out, unknown.err.count("\n")) == (2, "", 1)
     assert "unknown arm 'bylo+dsa'" in unknown.err
-    assert "arms: byol[" in unknown.err
+    assert "did you mean 'byol+dsa'? the arms are byol, byol+dsa, " in unknown.err
 
 
 def test_two_stores_say_what_was_not_held_equal_and_filters_choose(stores: Path, tmp_path: Path) -> None:
@@ -251,6 +269,11 @@ def test_without_training_the_missing_runs_are_named(stores: Path, tmp_path: Pat
         *("byol s0", "byol s1", "simclr s2", "simclr+dsa s2", "byol s2"),
     ]
     assert "seed 2 missing" in result.out
+    # What is said before counts the pairs that are there, and what was found says beside it what is not.
+    assert "1 pair against simclr, 3 seeds: " in result.err
+    assert "byol: none of its runs is there" in result.out.splitlines()
+    named = ok(dsabench(*arms, "--seeds", "0-2"))
+    assert "wrote results/synthetic-simclr-vs-simclr+dsa.csv and" in named.err
     nothing = dsabench(*arms, "--seeds", "7", "--output", tmp_path / "u")
     assert nothing.code == 5
     assert f"none of these runs is finished in {stores / 'a'}; without --no-train they are trained" in nothing.err
@@ -269,6 +292,13 @@ def test_without_training_the_missing_runs_are_named(stores: Path, tmp_path: Pat
         (("--from", ".", "--mix", "sha"), 2, "unknown column of --mix 'sha'"),
         (("--from", "."), 5, "a comparison needs two arms, and nothing is there"),
         (("simclr", "byol", "--where", "epochs=3"), 2, "--where and --mix are for runs that exist"),
+        (("results/x.csv",), 2, "results/x.csv is a table, and no arm; to compare what it holds: --from results/x.csv"),
+        (("simclr", "byol", "--device", "gpu"), 2, "unknown device 'gpu'; did you mean 'cuda'?"),
+        (
+            ("simclr", "byol", "--metric", "knn"),
+            2,
+            "did you mean --primary, which decides, or --probe, which is measured beside it?",
+        ),
     ],
 )
 def test_what_is_wrong_is_one_line(arguments: tuple[str, ...], code: int, message: str, tmp_path: Path) -> None:
