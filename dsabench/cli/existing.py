@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -82,7 +82,7 @@ def compare_existing(
     limit(training.threads, training.offline)
     from dsabench.data import Datasets
     from dsabench.files import check_writable, slug
-    from dsabench.launch.existing import chosen, gather, specs_in
+    from dsabench.launch.existing import chosen, gather, specs_in, table_arms
     from dsabench.signals import Stop
     from dsabench.tables.replacing import Contents, check_replaceable
     from dsabench.tables.rows import write_csv
@@ -133,12 +133,15 @@ def compare_existing(
     for title, own in shared.items():
         for line in found.other_images(title, own):
             say(line)
+    alone = choosing.stores[0] if names and choosing.stores and len(choosing.stores) == 1 and not given else None
+    whole = table_arms(alone, allowed, what) if alone is not None and alone.suffix == ".csv" else {}
     written, findings = [table], []
     for title, own in by_dataset.items():
         if len(own) > 1:
             summary = Path(f"{name}-summary.csv" if len(by_dataset) == 1 else f"{name}-{slug(title)}-summary.csv")
+            beside = Beside([one.name for one in given], str(alone), whole.get(title, {}))
             findings.append(
-                compare_on(title, own, found, what, criteria, datasets, summary, common.as_json, every_pair)
+                compare_on(title, own, found, what, criteria, datasets, summary, common.as_json, every_pair, beside)
             )
             written.append(summary)
         else:
@@ -155,6 +158,15 @@ def compare_existing(
     say(f"wrote {' and '.join(map(str, written))}")
 
 
+class Beside(NamedTuple):
+    """What is said beside the arms that are compared: which are `models` of one set of weights, and all arms of the
+    `table` that they were picked from, if they were."""
+
+    models: Sequence[str]
+    table: str
+    arms: Mapping[str, list[Row]]
+
+
 def compare_on(
     title: str,
     arms: Mapping[str, list[Row]],
@@ -165,6 +177,7 @@ def compare_on(
     summary: Path,
     as_json: bool,
     every_pair: bool,
+    beside: Beside,
 ) -> str:
     """Compare the arms on one data set, print it unless it will be JSON, and return what was found in words."""
     from dsabench.evaluation.images import Pairs
@@ -172,6 +185,8 @@ def compare_on(
     from dsabench.report import (
         finding,
         model_findings,
+        narrowed,
+        one_model_each,
         print_comparisons,
         print_models,
         print_overview,
@@ -196,9 +211,18 @@ def compare_on(
         if not as_json:
             print_models(out, models)
     else:
-        comparisons = images.with_images(compare_rows(rows, list(arms), criteria, layer, pairs=pairs))
+        models_alone = [arm for arm in arms if arm in beside.models]
+        found_here = compare_rows(rows, list(arms), criteria, layer, pairs=pairs, seedless=models_alone)
+        comparisons = images.with_images(found_here)
         write_summary(comparisons, summary, extra=extra, rows=rows)
-        words = finding(comparisons)
+        lines = [finding(comparisons), one_model_each(models_alone)]
+        if beside.arms.keys() > arms.keys():
+            # The baseline first: pairs are formed against it.
+            every = {**arms, **beside.arms}
+            rows = [row for own in every.values() for row in own]
+            all_of_it = compare_rows(rows, list(every), criteria, layer, pairs=pairs_of_arms(every))
+            lines += narrowed(comparisons, all_of_it, f"{len(arms)} of {len(every)} arms of {beside.table}")
+        words = "\n".join(filter(None, lines))
         if not as_json and (every_pair or len(arms) == 2):
             print_comparisons(out, comparisons)
     if not as_json:

@@ -7,7 +7,8 @@ Values are numbers, `on`/`off`, or words; the canonical text sorts the keys, and
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from dsabench.errors import UsageError
@@ -117,3 +118,10 @@ def parse_seeds(text: str) -> list[int]:
             raise UsageError(f"the seeds {text!r} are {last - first + 1:,} runs; give at most 10,000")
         seeds.update(range(first, last + 1))
     return sorted(seeds)
+
+
+def brief_names(arms: Iterable[str]) -> dict[str, str]:
+    """What arms are called without the options in their brackets, those alike in full."""
+    short = {arm: re.sub(r"\[[^\]]*\]", "", arm) for arm in arms}
+    counts = Counter(short.values())
+    return {arm: name if counts[name] == 1 else arm for arm, name in short.items()}

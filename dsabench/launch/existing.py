@@ -11,12 +11,14 @@ from dsabench.config.source import Source
 from dsabench.config.spec import parse_spec
 from dsabench.data import Datasets
 from dsabench.data.data_config import DataConfig
-from dsabench.errors import DataError, UsageError
+from dsabench.errors import DataError, DsabenchError, UsageError
 from dsabench.evaluation.encoder import Encoder, run_encoder
 from dsabench.evaluation.encoders import source_encoders
 from dsabench.evaluation.evaluate import evaluate, evaluated_data
 from dsabench.launch.work import failed_row
 from dsabench.signals import Stop
+from dsabench.tables.collecting import collected
+from dsabench.tables.grouping import grouped_by_dataset, named
 from dsabench.tables.rows import Row, read_csv
 from dsabench.tables.where import accepts
 from dsabench.training.inventory import described
@@ -110,6 +112,16 @@ def specs_in(sources: Sequence[Path], allowed: Mapping[str, Sequence[str]]) -> l
         else:
             raise _not_there(source)
     return list(found)
+
+
+def table_arms(source: Path, allowed: Mapping[str, Sequence[str]], what: EvalConfig) -> dict[str, dict[str, list[Row]]]:
+    """The arms of a table by data set, all that `allowed` accepts; none where they cannot stand beside each other."""
+    choice = Choice(allowed)
+    rows = [row for row in read_csv(source) if is_asked(row, what) and _taken(choice, row)]
+    try:
+        return grouped_by_dataset(named(collected({str(source): rows}, ())))
+    except DsabenchError:
+        return {}
 
 
 def gather(

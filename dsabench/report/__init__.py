@@ -15,7 +15,7 @@ from dsabench.report.differences import paired_tables
 from dsabench.report.entries import evaluator_table, listing_table, run_table
 from dsabench.report.over_images import model_findings, model_tables
 from dsabench.report.overview import overview_tables
-from dsabench.report.sentences import declared, finding, per_image, reach
+from dsabench.report.sentences import declared, finding, narrowed, one_model_each, per_image, reach
 from dsabench.report.summary import write_model_summary, write_summary
 from dsabench.report.table import Table
 from dsabench.report.values import value_tables
@@ -42,6 +42,8 @@ __all__ = [
     "log_table",
     "model_findings",
     "model_tables",
+    "narrowed",
+    "one_model_each",
     "overview_tables",
     "paired_tables",
     "per_image",

@@ -26,7 +26,7 @@ def paired_tables(comparisons: Sequence[Comparison], *, limit: int | None = None
 
 def _table(pair: Sequence[Effect], limit: int | None) -> Table:
     # SciPy comes with it.
-    from dsabench.stats.verdict import TOO_FEW
+    from dsabench.stats.verdict import NO_SEEDS, TOO_FEW
 
     first = pair[0]
     secondary = [one for one in pair if one.role == "secondary"]
@@ -34,7 +34,7 @@ def _table(pair: Sequence[Effect], limit: int | None) -> Table:
     shown = sorted([*others, *secondary[:limit]], key=lambda one: ROLES.index(one.role))
     after, before = short_names(first.spec, first.against)
     # A note says it of them all, and how many seeds would do.
-    said_once = len(secondary) > 1 and all(one.word == TOO_FEW and not one.reachable for one in secondary)
+    said_once = len(secondary) > 1 and all(one.word in (NO_SEEDS, TOO_FEW) and not one.reachable for one in secondary)
     columns: tuple[Column, ...] = (
         Column("metric", "text"),
         Column(before, "number"),
@@ -69,7 +69,12 @@ def _line(one: Effect, said_once: bool, silent: bool) -> tuple[Cell, ...]:
 
 
 def _notes(pair: Sequence[Effect], n_hidden: int) -> list[str]:
+    # SciPy comes with it.
+    from dsabench.stats.verdict import NO_SEEDS
+
     judged = [one for one in pair if one.role != "descriptive"]
+    if all(one.word == NO_SEEDS for one in judged):
+        return [BETTER, "no seeds to compare over: nothing is tested", *_shortfalls(judged)]
     silent = _silent(pair)
     notes = [BETTER, *_tests(judged, silent)]
     for primary in (one for one in judged if one.role == "primary"):

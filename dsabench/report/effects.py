@@ -83,9 +83,12 @@ class Effect:
 
 def effects(comparisons: Sequence[Comparison]) -> list[Effect]:
     """All comparisons of one command as numbers and words."""
+    # SciPy comes with it.
+    from dsabench.stats.verdict import NO_SEEDS
+
     adjusted = Counter(_family(one) for one in comparisons if _adjusted(one) is not None)
     # More seeds would bring those into it, too, that have one so far.
-    whole = Counter(map(_family, comparisons))
+    whole = Counter(_family(one) for one in comparisons if one.verdict != NO_SEEDS)
     return [_effect(one, adjusted[_family(one)], whole[_family(one)]) for one in comparisons]
 
 
@@ -101,7 +104,7 @@ def _family(comparison: Comparison) -> tuple[str, ...]:
 
 def _effect(comparison: Comparison, family: int, whole_family: int) -> Effect:
     # SciPy comes with it.
-    from dsabench.stats.verdict import would_do
+    from dsabench.stats.verdict import NO_SEEDS, would_do
 
     key, unit = comparison.key, unit_of(comparison.key.metric)
     size = max((abs(mean) for mean in (comparison.mean_against, comparison.mean) if math.isfinite(mean)), default=0.0)
@@ -138,7 +141,7 @@ def _effect(comparison: Comparison, family: int, whole_family: int) -> Effect:
         alone=PValue(comparison.p),
         family=family,
         reachable=comparison.can_reach_05,
-        would_do=would_do(comparison.n_pairs, whole_family),
+        would_do=None if comparison.verdict == NO_SEEDS else would_do(comparison.n_pairs, whole_family),
         gap=_gap(comparison),
         skewed=comparison.skewed,
         shortfalls=tuple(comparison.shortfalls()),

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
+from dsabench.config.spec import brief_names
 from dsabench.report.effects import Effect, Guarded, effects
 from dsabench.report.table import Difference, PValue, grouped
 from dsabench.report.wording import amount, counted, times, told, too_few, written
@@ -38,6 +40,37 @@ def declared(sentences: Sequence[str]) -> str:
     return "\n".join(f"{sentence[:1].upper()}{sentence[1:]}." for sentence in sentences)
 
 
+def one_model_each(arms: Sequence[str]) -> str:
+    """What arms of one model each are beside runs with seeds, in a line; empty where there are none."""
+    if not arms:
+        return ""
+    have, are = ("have", "each stands") if len(arms) > 1 else ("has", "it stands")
+    return f"{', '.join(arms)} {have} no seeds: {are} beside one run of every other arm, and nothing is tested."
+
+
+def narrowed(chosen: Sequence[Comparison], whole: Sequence[Comparison], picked: str) -> list[str]:
+    """What Holm's adjustment makes of the same pairs where it counts all that a table has, a line a baseline.
+
+    `chosen` are the comparisons of some arms, `whole` those of all, `picked` says which, as in `2 of 15 arms of a.csv`.
+    Nothing is said where a choice changes no family.
+    """
+    ours, theirs = (
+        {(one.spec, one.against): one for one in effects(found) if one.role == "primary"} for found in (chosen, whole)
+    )
+    names = brief_names({arm for pair in theirs for arm in pair})
+    lines = []
+    for against, pairs in grouped((pair for pair in ours if pair in theirs), itemgetter(1)).items():
+        family, larger = ours[pairs[0]].family, theirs[pairs[0]].family
+        if larger <= family:
+            continue
+        values = [_p_is(theirs[pair].p) + (f" of {names[pair[0]]}" if len(pairs) > 1 else "") for pair in pairs]
+        lines.append(
+            f"{picked}: Holm counts {counted(family, 'pair')}; over all its {larger} pairs against {names[against]} "
+            f"{', '.join(values)}"
+        )
+    return lines
+
+
 def reach(pairs: Sequence[tuple[str, str]], n_seeds: int) -> list[str]:
     """What p so many seeds can give the pairs (arm, against) of a comparison after Holm, a line a baseline.
 
@@ -65,7 +98,7 @@ def reach(pairs: Sequence[tuple[str, str]], n_seeds: int) -> list[str]:
 def _sentence(primary: Effect) -> str:
     """What was found, in brackets what it rests on, the condition that decided, and the verdict at the end."""
     # SciPy comes with it.
-    from dsabench.stats.verdict import NOT_SHOWN, TOO_FEW
+    from dsabench.stats.verdict import NO_SEEDS, NOT_SHOWN, TOO_FEW
 
     metric = primary.metric + (f" ({primary.layer})" if primary.layer != "backbone" else "")
     opening = f"{primary.spec} against {primary.against} on {metric}"
@@ -86,10 +119,11 @@ def _sentence(primary: Effect) -> str:
         if math.isfinite(primary.interval.low) and math.isfinite(primary.interval.high):
             facts.append(f"exact 95% interval {told(primary.interval)}")
         facts.append(_p_is(primary.alone) + (" before Holm" if primary.family > 1 else ""))
-    else:
+    elif primary.word != NO_SEEDS:
         facts.append(f"exact 95% interval {told(primary.interval)}, {_p_is(primary.p)}{holm}, {seeds}")
     facts += primary.shortfalls
-    verdict = "a difference is not shown" if primary.word == NOT_SHOWN else primary.word
+    longer = {NOT_SHOWN: "a difference is not shown", NO_SEEDS: "no seeds to compare over"}
+    verdict = longer.get(primary.word, primary.word)
     return f"{opening} ({'; '.join(facts)}){_condition(primary)}: {verdict}."
 
 

@@ -24,6 +24,7 @@ _VERDICTS = {
     "not better, a guard was not measured": "yellow",
     "undecided, runs are missing": "yellow",
     "too few": "yellow",
+    "no seeds": "dim",
     "not shown": "dim",
     "no difference": "dim",
 }

@@ -14,7 +14,7 @@ from dsabench.stats.comparison import Comparison
 from dsabench.stats.limits import SMALLEST_EFFECT
 from dsabench.stats.outcomes import Failures, MetricKey, Outcomes, Values, outcomes
 from dsabench.stats.paired import skewed, smallest_p, t_interval
-from dsabench.stats.verdict import ALPHA, Guard, judged
+from dsabench.stats.verdict import ALPHA, NO_SEEDS, Guard, judged
 
 
 def summarise(
@@ -29,6 +29,7 @@ def summarise(
     family: Collection[MetricKey] | None = None,
     failures: Failures | None = None,
     seeds: Iterable[int] | None = None,
+    seedless: Collection[str] = (),
 ) -> list[Comparison]:
     """Compare each (spec, against) of `pairs` on every metric that one has, from `values[spec][seed][key]`.
 
@@ -37,7 +38,8 @@ def summarise(
     pair; the rest is described. `failures[spec]` are the seeds whose run failed; a value that is not
     finite is a failure of that metric. `seeds` are those asked for, by default all that an arm of the pair has: a run
     that is not there is missing, and no verdict rests on what it might have given. A metric that no pair of runs has
-    an outcome of gives no row.
+    an outcome of gives no row. Arms that are `seedless`, models of one set of weights, stand beside the one run of the
+    others that has their seed: no run is missing, and nothing is tested.
 
     `gap_closed` is set for metrics with a direction, where `against` is the same method under another regularizer and
     `supervised` is a third arm. Raises UsageError where the primary metric has no better direction, and KeyError for a
@@ -48,10 +50,12 @@ def summarise(
             f"the primary metric {primary.metric!r} ({primary.layer}, {primary.probe}) has no better direction, so it "
             "can carry no verdict; choose one that has, see: dsabench list metrics"
         )
-    asked = None if seeds is None else sorted(set(seeds))
+    seeds = None if seeds is None else sorted(set(seeds))
     rows = []
     for pair in pairs:
         seen = [key for arm in pair for metrics in values.get(arm, {}).values() for key in metrics]
+        single = next((arm for arm in pair if arm in seedless), None)
+        asked = seeds if single is None else values.get(single, {}).keys()
         ceiling = supervised if base_method(pair[0]) == base_method(pair[1]) and supervised not in pair else None
         for key in sorted(dict.fromkeys(seen), key=lambda key: key != primary):
             direction = directions[key]
@@ -61,7 +65,10 @@ def summarise(
                 role = "primary" if key == primary else "secondary" if inside else "descriptive"
                 row = _compared(pair, key, role, direction, outcome)
                 rows.append(row if ceiling is None else _with_gap(row, outcome, values, ceiling))
-    return judged(rows, guards=guards, smallest_effect=smallest_effect)
+    return [
+        replace(row, verdict=NO_SEEDS) if row.role != "descriptive" and {row.spec, row.against} & {*seedless} else row
+        for row in judged(rows, guards=guards, smallest_effect=smallest_effect)
+    ]
 
 
 def base_method(spec: str) -> str:

@@ -32,6 +32,7 @@ SAME = "no difference"
 NOT_SHOWN = "not shown"
 UNDECIDED = "undecided, runs are missing"
 TOO_FEW = "too few"
+NO_SEEDS = "no seeds"
 
 
 class Guard(NamedTuple):

@@ -50,12 +50,13 @@ def compare_rows(
     pairs: Sequence[tuple[str, str]] | None = None,
     family: Collection[MetricKey] | None = None,
     seeds: Iterable[int] | None = None,
+    seedless: Collection[str] = (),
 ) -> list[Comparison]:
     """The comparisons of all pairs that have runs, failed ones counted, and one value at least.
 
     `pairs` are `pairs_of` the specs by default; given, the specs may be any names that rows have for theirs. `family`
-    is the core tier by default, `seeds` are those that the runs of a pair have. Raises NothingToCompare where no pair
-    has finished runs or none of them the primary metric.
+    is the core tier by default, `seeds` are those that the runs of a pair have, `seedless` are arms of one model.
+    Raises NothingToCompare where no pair has finished runs or none of them the primary metric.
     """
     values: dict[str, dict[int, dict[MetricKey, float]]] = {}
     failures: dict[str, set[int]] = {}
@@ -91,6 +92,7 @@ def compare_rows(
         family={one for one in directions if is_core(one)} if family is None else family,
         failures=failures,
         seeds=seeds,
+        seedless=seedless,
     )
 
 

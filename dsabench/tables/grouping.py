@@ -5,14 +5,12 @@ An arm that is not a spec alone is called by its spec and what sets it apart, `s
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from difflib import get_close_matches
 
-from dsabench.config.spec import Part, Spec, parse_spec
+from dsabench.config.spec import Part, Spec, brief_names, parse_spec
 from dsabench.errors import NothingToCompare, UsageError, several, unknown
 from dsabench.tables.collecting import data_flags
 from dsabench.tables.comparisons import own_plain
@@ -104,7 +102,7 @@ def unequal(by_dataset: Mapping[str, Mapping[str, Sequence[Row]]]) -> list[str]:
     long has a line for each value. Arms go without their options where that tells them apart.
     """
     lines: dict[tuple[str, str], list[str]] = {}
-    shown = _without_all_options({arm for arms in by_dataset.values() for arm in arms})
+    shown = brief_names({arm for arms in by_dataset.values() for arm in arms})
     for dataset, arms in by_dataset.items():
         for name in _HELD:
             told: dict[str, list[str]] = {}
@@ -120,13 +118,6 @@ def unequal(by_dataset: Mapping[str, Mapping[str, Sequence[Row]]]) -> list[str]:
         (f"{name} on {', '.join(where)}: {words}" if several else f"{name}: {words}").replace(": \n", ":\n")
         for (name, words), where in lines.items()
     ]
-
-
-def _without_all_options(arms: Collection[str]) -> dict[str, str]:
-    """What arms are called without the options in their brackets, those alike in full."""
-    short = {arm: re.sub(r"\[[^\]]*\]", "", arm) for arm in arms}
-    counts = Counter(short.values())
-    return {arm: name if counts[name] == 1 else arm for arm, name in short.items()}
 
 
 def pairs_of_arms(arms: Mapping[str, Sequence[Row]]) -> list[tuple[str, str]]:
@@ -198,7 +189,7 @@ def meant(names: Sequence[str], specs: Collection[str], others: Collection[str] 
         if len(like) > 1:
             raise UsageError(f"{name!r} could be any of {several(like, ', ')}; name one")
         if not like:
-            short = _without_all_options({*specs, *others})
+            short = brief_names({*specs, *others})
             there = sorted(short.values())
             near = get_close_matches(name, [*there, *sorted(short)], n=1, cutoff=0.5)
             hint = f"; did you mean {near[0]!r}? the" if near else "; the"

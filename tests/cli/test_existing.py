@@ -103,6 +103,10 @@ def test_tuned_arms_are_called_by_their_methods_where_that_is_clear(tmp_path: Pa
     taken = [line.partition(": ") for line in result.err.splitlines() if line.endswith("is taken")]
     assert [(name, line.partition("[")[0]) for name, _, line in taken] == [("byol", "byol"), ("byol+dsa", "byol")]
     assert len({row.spec for row in read_csv(tmp_path / "t.csv")}) == 2
+    # What Holm counts depends on the arms that were picked.
+    sentence = json.loads(result.out)["finding"]
+    told = f"2 of 15 arms of {tuned}: Holm counts 1 pair; over all its 14 pairs against byol p = "
+    assert sum(line.startswith(told) for line in sentence.splitlines()) == 1
     unknown = dsabench("compare", "--from", tuned, "byol", "bylo+dsa")
     assert (unknown.code, unknown.out, unknown.err.count("\n")) == (2, "", 1)
     assert "unknown arm 'bylo+dsa'" in unknown.err
@@ -223,6 +227,12 @@ def test_embeddings_of_the_images_of_runs_need_their_size_and_runs_of_other_imag
     meant = ok(dsabench(*beside, "--where", "dataset=synthetic", "--image-size", "12"))
     assert "left out" not in meant.err
     assert "mine against byol" in meant.out
+    # One file of embeddings beside runs of two seeds: no run of it is missing, and no more would do.
+    ok(dsabench("pretrain", "--image-size", "12", *quick, "--seed", "1"))
+    seeds = " ".join(ok(dsabench(*beside, "--image-size", "12", "--where", "dataset=digits")).out.split())
+    assert seeds.count("mine has no seeds") == 1
+    assert "missing" not in seeds
+    assert "would do" not in seeds
 
 
 def test_several_data_sets_have_a_column_each(stores: Path, tmp_path: Path) -> None:

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from arms import FALLEN, FAMILY, HELD, PAIR, PRIMARY, UNMEASURED, compared, row
 
-from dsabench.report import declared, finding, per_image, reach, write_summary
+from dsabench.report import declared, finding, narrowed, one_model_each, paired_tables, per_image, reach, write_summary
 from dsabench.stats import GuardCheck, holm, sign_flip_p
 from dsabench.stats.verdict import (
     BETTER,
     FAILS_MORE,
+    NO_SEEDS,
     NOT_SHOWN,
     SAME,
     TIGHTER,
@@ -48,6 +49,33 @@ def test_finding_states_gains_nulls_and_too_few_seeds_as_plainly() -> None:
     ]
     assert finding([PRIMARY], cost_ratio={("simclr+dsa", "simclr"): 1.42}).endswith("A run takes 1.42 times as long.")
     assert finding(PAIR[:3]) == ""
+
+
+def test_arms_without_seeds_are_told_once_and_no_seeds_would_do() -> None:
+    single = replace(PRIMARY, spec="mine", n_seeds=1, n_pairs=1, can_reach_05=False, verdict=NO_SEEDS, p=1.0)
+    assert finding([single]) == (
+        "mine against simclr on cdnv (.168 -> .117; difference -.051): no seeds to compare over."
+    )
+    (table,) = paired_tables([single, replace(single, role="secondary")])
+    assert table.notes[1:] == ("no seeds to compare over: nothing is tested",)
+    assert one_model_each([]) == ""
+    assert one_model_each(["mine"]) == (
+        "mine has no seeds: it stands beside one run of every other arm, and nothing is tested."
+    )
+
+
+def test_a_choice_among_the_arms_of_a_table_says_what_holm_makes_of_all() -> None:
+    ours = [replace(PRIMARY, p_pairs=0.03125)]
+    others = [replace(PRIMARY, spec=f"other{k}", p_pairs=0.5) for k in range(13)]
+    whole = [replace(PRIMARY, p_pairs=0.027), *others]
+    assert narrowed(ours, whole, "2 of 15 arms of digits-tuned.csv") == [
+        "2 of 15 arms of digits-tuned.csv: Holm counts 1 pair; over all its 14 pairs against simclr p = .027"
+    ]
+    (line,) = narrowed([*ours, others[0]], whole, "3 of 15 arms")
+    assert line.endswith(
+        "Holm counts 2 pairs; over all its 14 pairs against simclr p = .027 of simclr+dsa, p = .500 of other0"
+    )
+    assert narrowed(whole, whole, "all") == []
 
 
 OPENING = (

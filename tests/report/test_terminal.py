@@ -206,7 +206,7 @@ def test_arms_say_how_their_options_were_chosen_where_that_differs() -> None:
 
 def test_every_verdict_has_a_style_and_fits_beside_the_numbers() -> None:
     words = {value for name, value in vars(verdict).items() if name.isupper() and isinstance(value, str)}
-    assert len(words) == 10
+    assert len(words) == 11
     assert words == set(_VERDICTS)
     for word in words:
         text = rendered(lambda console, word=word: print_comparisons(console, [replace(PRIMARY, verdict=word)]))

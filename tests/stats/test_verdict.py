@@ -46,6 +46,20 @@ def test_better_needs_the_primary_and_its_guards() -> None:
     assert row.smallest_effect == 0.05
 
 
+def test_a_model_without_seeds_is_compared_with_one_run_and_not_tested() -> None:
+    values = arms({CDNV: 0.05})
+    values["mine"] = {0: values[DSA][0]}
+    pairs = [(DSA, PLAIN), ("mine", PLAIN)]
+    rows = summarise(values, pairs=pairs, primary=CDNV, directions=DIRECTIONS, guards=GUARDS, seedless=["mine"])
+    mine = [row for row in rows if row.spec == "mine"]
+    assert {(row.verdict, row.n_pairs, row.missing, row.missing_against) for row in mine} == {("no seeds", 1, (), ())}
+    assert mine[0].difference == values["mine"][0][CDNV] - values[PLAIN][0][CDNV]
+    assert [row.shortfalls() for row in mine] == [[]] * len(mine)
+    # The others are judged as they were without it.
+    alone = summarise(values, pairs=pairs[:1], primary=CDNV, directions=DIRECTIONS, guards=GUARDS)
+    assert [row for row in rows if row.spec == DSA] == alone
+
+
 def test_a_gain_of_the_primary_with_a_loss_in_a_guard_is_tighter_not_better() -> None:
     row = primary(arms({CDNV: 0.05, FEWSHOT: -0.05}))
     assert row.verdict == "tighter, not better"

@@ -5,14 +5,13 @@ from __future__ import annotations
 import csv
 import math
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from dsabench.config.spec import parse_spec
+from dsabench.config.spec import brief_names, parse_spec
 from dsabench.errors import DataError, NothingToCompare, UsageError
 from dsabench.files import sha256_file
 from dsabench.report.effects import Effect, effects
@@ -77,9 +76,7 @@ class Material:
     @cached_property
     def names(self) -> Mapping[str, str]:
         """What figures call each arm: its spec without options, where these tell no two arms apart."""
-        short = {spec: re.sub(r"\[[^\]]*\]", "", spec) for spec in self.specs}
-        counts = Counter(short.values())
-        return {spec: name if counts[name] == 1 else spec for spec, name in short.items()}
+        return brief_names(self.specs)
 
     @cached_property
     def seeds(self) -> tuple[int, ...]:
