@@ -161,8 +161,8 @@ def _lines(found: Examination, dataset: Dataset) -> dict[str, object]:
             f", {len(found.sizes) - MOST_NAMED:,} others" if len(found.sizes) > MOST_NAMED else ""
         )
         lines["modes"] = ", ".join(f"{mode}: {n:,}" for mode, n in found.modes.items())
-    if found.deepest is not None:
-        lines["16 bits"] = f"divided by {SIXTEEN_BITS // 255}; largest value {found.deepest:,} of {SIXTEEN_BITS:,}"
+    if found.deep is not None:
+        lines["16 bits"] = f"divided by {SIXTEEN_BITS // 255}; largest value {found.deep.largest:,} of {SIXTEEN_BITS:,}"
     lines["mean of train"] = _numbers(found.mean, dataset.mean)
     lines["std of train"] = _numbers(found.std, dataset.std)
     lines["largest class, test"] = f"{found.largest_share:.1%}"
@@ -178,6 +178,7 @@ def _numbers(measured: tuple[float, ...], declared: tuple[float, ...]) -> str:
 def _json(found: Examination, dataset: Dataset) -> dict[str, object]:
     """The findings in full."""
     content = asdict(found)
+    content["deep"] = None if found.deep is None else found.deep._asdict()
     content["sizes"] = {f"{w}x{h}": n for (w, h), n in found.sizes.items()}
     for kind in ("exact", "perceptual"):
         twins: Twins = getattr(found, kind)
@@ -239,7 +240,7 @@ def _doubts(found: Examination, dataset: Dataset) -> list[str]:
     normalises them."""
     from dsabench.data.notes import dark_note
 
-    dark = dark_note(found.deepest)
+    dark = dark_note(found.deep, sum(found.counts.values()))
     doubts = [dark] if dark and dark not in dataset.notes else []
     away = max(abs(m - d) / s for m, d, s in zip(found.mean, dataset.mean, dataset.std, strict=True))
     if away > FAR:

@@ -13,7 +13,7 @@ from dsabench import rng
 from dsabench.data.dataset import Dataset, Split
 from dsabench.data.duplicates import Twins, blocks, equal, flat, perceptual_keys, pixel_keys
 from dsabench.data.loader import image_batches
-from dsabench.data.sources.decoding import header, is_deep, largest_value, told_unreadable
+from dsabench.data.sources.decoding import Deep, header, is_deep, largest_value, together, told_unreadable
 from dsabench.errors import DataError
 from dsabench.probes.base import correct_of
 from dsabench.probes.knn import knn
@@ -33,7 +33,7 @@ class Examination:
 
     `largest_share` is the accuracy of always naming the largest class; `mean` and `std` are per channel of the training
     pixels in [0, 1]; `sizes` counts the images by (width, height), `modes` by Pillow's mode, both empty for pixels
-    that come from no files. `deepest` is the largest value in files of 16 bits, None where there are none.
+    that come from no files. `deep` are the images of 16 bits, None where there are none.
     """
 
     counts: dict[str, int]
@@ -43,7 +43,7 @@ class Examination:
     perceptual: Twins
     sizes: dict[tuple[int, int], int]
     modes: dict[str, int]
-    deepest: int | None
+    deep: Deep | None
     mean: tuple[float, ...]
     std: tuple[float, ...]
     largest_share: float
@@ -61,7 +61,7 @@ def examine(dataset: Dataset) -> Examination:
         exact[name], perceptual[name] = _keys(split, name, unreadable)
     if unreadable:
         raise DataError("\n".join(told_unreadable(unreadable)))
-    sizes, modes, deepest = _headers(splits.values())
+    sizes, modes, deep = _headers(splits.values())
     mean, std = _moments(dataset.train, dataset.channels)
     counts = torch.bincount(dataset.test.labels, minlength=len(dataset.classes))
     train, test = _pixels(dataset, "train", MOST_TRAIN), _pixels(dataset, "test", MOST_TEST)
@@ -77,7 +77,7 @@ def examine(dataset: Dataset) -> Examination:
         perceptual=equal(perceptual),
         sizes=sizes,
         modes=modes,
-        deepest=deepest,
+        deep=deep,
         mean=mean,
         std=std,
         largest_share=float(counts.max() / counts.sum()),
@@ -118,9 +118,9 @@ def _unreadable(split: Split, index: Tensor) -> list[str]:
     return found
 
 
-def _headers(splits: Iterable[Split]) -> tuple[dict[tuple[int, int], int], dict[str, int], int | None]:
-    """How many images have each size and each mode, the commonest first, and the largest value of 16 bits."""
-    deepest: int | None = None
+def _headers(splits: Iterable[Split]) -> tuple[dict[tuple[int, int], int], dict[str, int], Deep | None]:
+    """How many images have each size and each mode, the commonest first, and those of 16 bits."""
+    deep: list[Deep] = []
     sizes: Counter[tuple[int, int]] = Counter()
     modes: Counter[str] = Counter()
     for encoded in (split.files.encoded for split in splits if split.files is not None):
@@ -129,8 +129,8 @@ def _headers(splits: Iterable[Split]) -> tuple[dict[tuple[int, int], int], dict[
             sizes[size] += 1
             modes[mode] += 1
             if is_deep(mode):
-                deepest = max(deepest or 0, largest_value(encoded, position))
-    return dict(sizes.most_common()), dict(modes.most_common()), deepest
+                deep.append(Deep(largest_value(encoded, position), 1, encoded.where(position)))
+    return dict(sizes.most_common()), dict(modes.most_common()), together(deep)
 
 
 def _moments(split: Split, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:

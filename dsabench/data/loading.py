@@ -17,7 +17,7 @@ from dsabench.data.contamination import contaminated
 from dsabench.data.data_config import DataConfig, parse_contamination
 from dsabench.data.dataset import Contaminated, Dataset, DatasetSpec, RawDataset, RawSplit, Split
 from dsabench.data.notes import reading_notes
-from dsabench.data.sources.decoding import FileSource, decode_all, told_unreadable
+from dsabench.data.sources.decoding import Deep, FileSource, decode_all, together, told_unreadable
 from dsabench.data.sources.sizes import Sizes, common_size
 from dsabench.data.splits import groups_of, held_out_count, stratified, whole_groups
 from dsabench.errors import DataError, UsageError
@@ -42,8 +42,8 @@ def build(config: DataConfig, *, offline: bool) -> Dataset:
         whole = {"train": raw.train, "test": raw.test, "val": raw.val}
         _decoded(spec, {name: part for name, part in whole.items() if part}, config, raw.problems)
     chosen = select(spec, raw, config)
-    splits, sizes, deepest = _decoded(spec, chosen.splits, config)
-    notes = reading_notes(raw, splits, sizes, chosen.origins, deepest)
+    splits, sizes, deep = _decoded(spec, chosen.splits, config)
+    notes = reading_notes(raw, splits, sizes, chosen.origins, deep)
     return Dataset(
         name=config.name,
         train=splits["train"],
@@ -129,8 +129,8 @@ def _hold_out(
 
 def _decoded(
     spec: DatasetSpec, parts: Mapping[str, RawSplit], config: DataConfig, problems: Sequence[str] = ()
-) -> tuple[dict[str, Split], Sizes, int | None]:
-    """The splits at one size, resident where they fit, and the largest value of 16-bit images that were decoded for it.
+) -> tuple[dict[str, Split], Sizes, Deep | None]:
+    """The splits at one size, resident where they fit, and the images of 16 bits that were decoded for it.
 
     Raises DataError that tells all there is: the `problems` that are known, every image that cannot be read, the sizes.
     """
@@ -146,18 +146,18 @@ def _decoded(
     loaded = {key: _loaded(part, sizes.chosen, resident, unreadable) for key, part in parts.items()}
     if problems or unreadable:
         raise DataError("\n".join([*problems, *told_unreadable(unreadable), *([sizes.note] if sizes.note else [])]))
-    deepest = max((largest for _, largest in loaded.values() if largest is not None), default=None)
-    return {key: split for key, (split, _) in loaded.items()}, sizes, deepest
+    deep = together(deep for _, deep in loaded.values())
+    return {key: split for key, (split, _) in loaded.items()}, sizes, deep
 
 
-def _loaded(part: RawSplit, size: int, resident: bool, unreadable: list[str]) -> tuple[Split, int | None]:
+def _loaded(part: RawSplit, size: int, resident: bool, unreadable: list[str]) -> tuple[Split, Deep | None]:
     if isinstance(part.images, Tensor):
         return Split(part.labels, _resized(part.images, size)), None
     source = FileSource(part.images, size)
     if not resident:
         return Split(part.labels, source, source), None
-    images, deepest = decode_all(source, unreadable)
-    return Split(part.labels, images, source), deepest
+    images, deep = decode_all(source, unreadable)
+    return Split(part.labels, images, source), deep
 
 
 def _resized(images: Tensor, size: int) -> Tensor:

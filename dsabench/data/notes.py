@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dsabench.data.dataset import RawDataset, Split
-from dsabench.data.sources.decoding import SIXTEEN_BITS
+from dsabench.data.sources.decoding import SIXTEEN_BITS, Deep
 from dsabench.data.sources.sizes import Sizes
 
 MOST_IGNORED = 3
@@ -22,11 +22,11 @@ UNBALANCED = 2.0
 
 
 def reading_notes(
-    raw: RawDataset, splits: Mapping[str, Split], sizes: Sizes, origins: Mapping[str, str], deepest: int | None
+    raw: RawDataset, splits: Mapping[str, Split], sizes: Sizes, origins: Mapping[str, str], deep: Deep | None
 ) -> tuple[str, ...]:
     """One line of counts, where each split came from and the size; more for what may surprise.
 
-    `deepest` is the largest value of images of 16 bits, None where none were looked at.
+    `deep` are the images of 16 bits, None where none were looked at.
     """
     counts = {name: f"{len(split):,} {name}" for name, split in splits.items()}
     parts = [f"{len(raw.classes)} classes"] + [
@@ -35,16 +35,17 @@ def reading_notes(
     if raw.ignored:
         parts.append(_ignored(raw.ignored, raw.ignored_names))
     notes = [f"{', '.join(parts)}; {sizes.chosen} px", *raw.cautions, sizes.note, balance_note(splits["train"].labels)]
-    return tuple(note for note in (*notes, dark_note(deepest)) if note)
+    return tuple(note for note in (*notes, dark_note(deep, sum(map(len, splits.values())))) if note)
 
 
-def dark_note(deepest: int | None) -> str:
-    """A warning of 16-bit images whose values fill a small part of 16 bits; empty where they do not, and of None."""
-    if deepest is None or deepest >= DARK * SIXTEEN_BITS:
+def dark_note(deep: Deep | None, images: int) -> str:
+    """A warning of those of so many `images` whose values fill a small part of 16 bits; empty where they do not."""
+    if deep is None or deep.largest >= DARK * SIXTEEN_BITS:
         return ""
     return (
-        f"warning: the largest value of the 16-bit images is {deepest:,} of {SIXTEEN_BITS:,}, and that whole range is "
-        "brought to 8 bits: the images come out nearly black; rescale them"
+        f"warning: the largest value of the 16-bit images is {deep.largest:,} of {SIXTEEN_BITS:,}, and that whole "
+        f"range is brought to 8 bits: {deep.count:,} of {images:,} images (first {deep.first}) come out nearly black; "
+        "rescale them"
     )
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -55,14 +56,28 @@ class FileSource:
             yield self.encoded.name(position), self.encoded.n_bytes(position)
 
 
-def decode_all(source: FileSource, unreadable: list[str]) -> tuple[Tensor, int | None]:
-    """All images of `source` as one uint8 (N, 3, size, size), and the largest value of those of 16 bits, if any.
+class Deep(NamedTuple):
+    """The images of 16 bits: their `largest` value, how many they are, and where the first of them lies."""
+
+    largest: int
+    count: int
+    first: str
+
+
+def together(found: Iterable[Deep | None]) -> Deep | None:
+    """The images of 16 bits of several splits; None where no split has any."""
+    deep = [one for one in found if one is not None]
+    return Deep(max(one.largest for one in deep), sum(one.count for one in deep), deep[0].first) if deep else None
+
+
+def decode_all(source: FileSource, unreadable: list[str]) -> tuple[Tensor, Deep | None]:
+    """All images of `source` as one uint8 (N, 3, size, size), and those of 16 bits, if any.
 
     What cannot be read is entered in `unreadable`.
     """
     images = torch.empty(len(source), 3, source.size, source.size, dtype=torch.uint8)
 
-    def fill(part: Tensor) -> tuple[list[str], list[int]]:
+    def fill(part: Tensor) -> tuple[list[str], list[Deep]]:
         wrong, deep = [], []
         for position in part.tolist():
             try:
@@ -71,16 +86,16 @@ def decode_all(source: FileSource, unreadable: list[str]) -> tuple[Tensor, int |
                 wrong.append(str(error))
                 continue
             images[position] = torch.from_numpy(np.array(_square(image, source.size))).permute(2, 0, 1)
-            deep += [] if largest is None else [largest]
+            deep += [] if largest is None else [Deep(largest, 1, source.encoded.where(position))]
         return wrong, deep
 
-    deepest = []
+    found = []
     # Pillow releases the lock, so threads do help.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for wrong, deep in pool.map(fill, torch.split(torch.arange(len(source)), _CHUNK)):
             unreadable += wrong
-            deepest += deep
-    return images, max(deepest, default=None)
+            found += deep
+    return images, together(found)
 
 
 def told_unreadable(unreadable: Sequence[str]) -> list[str]:

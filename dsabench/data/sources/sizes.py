@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from math import prod
+from statistics import median_low
 from typing import NamedTuple
 
 from dsabench.data.dataset import EncodedImages
@@ -59,8 +61,10 @@ def common_size(groups: Sequence[EncodedImages]) -> Sizes:
         others = found.total() - usual
         odd = [f"{name} ({_by(size)})" for size in found if size != (width, height) for name in names[size]]
         which = f": {several(odd, ', ', others)}" if others <= max(1, FEW * total) else ""
-        words = f"sizes differ: {_counted(found)}{which}"
-        return Sizes(USUAL_SIZE, _differ(words, width if width == height else None, usual), tuple(unreadable))
+        least, most = min(found, key=prod), max(found, key=prod)
+        ends = f"smallest {_by(least)} ({names[least][0]}), largest {_by(most)} ({names[most][0]})"
+        words = f"sizes differ: {_counted(found)}{which}; {ends}"
+        return Sizes(USUAL_SIZE, _differ(words, width if width == height else None, usual, found), tuple(unreadable))
     if width != height or width > LARGEST_COMMON_SIZE:
         return Sizes(USUAL_SIZE, _differ(f"the images are {width}x{height}"), tuple(unreadable))
     return Sizes(width, "", tuple(unreadable))
@@ -73,9 +77,19 @@ def _counted(found: Counter[tuple[int, int]]) -> str:
     return f"{len(found):,} sizes, {', '.join(shown + more)}"
 
 
-def _differ(words: str, common: int | None = None, count: int = 0) -> str:
-    other = f"; --image-size {common} would keep that of {count:,}" if common else "; see --image-size"
-    return f"{words}; using {USUAL_SIZE} px{other}"
+def _differ(
+    words: str, common: int | None = None, count: int = 0, found: Counter[tuple[int, int]] | None = None
+) -> str:
+    """Why the usual size is used, and which others would do: the `common` one of `count` images, or the median side of
+    those `found` where it enlarges more than half of them."""
+    other = f"; --image-size {common} would keep that of {count:,}" if common else ""
+    sides = sorted(min(size) for size in (found or Counter()).elements())
+    smaller = sum(side < USUAL_SIZE for side in sides)
+    if 2 * smaller > len(sides):
+        middle = median_low(sides)
+        fits = "" if middle == common else f"; --image-size {middle} would fit the median"
+        other = f", to which {smaller:,} of {len(sides):,} are enlarged{other}{fits}"
+    return f"{words}; using {USUAL_SIZE} px{other or '; see --image-size'}"
 
 
 def _by(size: tuple[int, int]) -> str:

@@ -10,7 +10,7 @@ from PIL import Image
 from dsabench.data import load_dataset
 from dsabench.data.data_config import DataConfig
 from dsabench.data.dataset import Files
-from dsabench.data.sources.decoding import FileSource, decode_all
+from dsabench.data.sources.decoding import Deep, FileSource, decode_all
 from dsabench.errors import DataError, UsageError
 
 WriteFolder = Callable[..., None]
@@ -168,8 +168,8 @@ def test_the_largest_value_of_16_bits_comes_with_the_pixels(tmp_path: Path) -> N
     Image.new("RGB", (8, 8), (255, 3, 4)).save(tmp_path / "c.png")
     (tmp_path / "broken.png").write_bytes(b"")
     source, unreadable = FileSource(Files(tmp_path, names), 6), []
-    images, deepest = decode_all(source, unreadable)
-    assert deepest == 900
+    images, deep = decode_all(source, unreadable)
+    assert deep == Deep(largest=900, count=2, first=str(tmp_path / "a.png"))
     assert len(unreadable) == 1
     assert torch.equal(images[:3], source.read(torch.arange(3)))
     assert decode_all(FileSource(Files(tmp_path, ("c.png",)), 8), [])[1] is None

@@ -250,11 +250,24 @@ class TestFolder:
         assert dataset.image_size == 224
         assert dataset.notes[1] == (
             "sizes differ: 2 sizes, 12x12 (27), 13x12 (1): ant/odd.png (13x12); "
-            "using 224 px; --image-size 12 would keep that of 27"
+            "smallest 12x12 (ant/000.jpg), largest 13x12 (ant/odd.png); "
+            "using 224 px, to which 28 of 28 are enlarged; --image-size 12 would keep that of 27"
         )
         assert dataset.notes[2].startswith("classes are unbalanced: 3 to 8 training images each")
         small = load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path), image_size=12))
         assert len(small.notes) == 2
+
+    def test_of_sizes_that_differ_the_ends_are_named_and_a_size_that_fits(
+        self, tmp_path: Path, write_folder: Callable[..., None]
+    ) -> None:
+        write_folder(tmp_path, {"": 1}, classes=("ant", "bee"), size=(300, 300))
+        for name, side in (("a", 40), ("b", 60), ("c", 20)):
+            for label in ("ant", "bee"):
+                Image.new("RGB", (side, side + 5)).save(tmp_path / label / f"{name}.png")
+        dataset = load_dataset(DataConfig(name="imagefolder", folder=str(tmp_path)))
+        note = dataset.notes[1]
+        assert "; smallest 20x25 (ant/c.png), largest 300x300 (bee/000.jpg); using 224 px, " in note
+        assert note.endswith("to which 6 of 8 are enlarged; --image-size 40 would fit the median")
 
     @pytest.mark.parametrize("resident", [True, False])
     def test_all_unreadable_images_are_listed_at_once(
