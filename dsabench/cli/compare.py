@@ -150,7 +150,7 @@ def compare(
     say_read(dataset, planned[0], store, common.quiet)
     if words := one_seed(seeds):
         say(f"--seeds {seeds}: {words}")
-    warn(planned, len(dataset.train), launching.count)
+    warn(planned, dataset, launching.count)
     cluster = launching.cluster(common.runs, training) if launching.on_slurm else None
     say_added(asked_for, what)
     arms = list(dict.fromkeys(str(one.spec) for one in planned))

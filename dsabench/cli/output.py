@@ -73,12 +73,16 @@ def limit(threads: int, offline: bool) -> None:
         os.environ[name] = str(threads)
 
 
-def warn(planned: Sequence[RunConfig], train_images: int, jobs: int | None = None) -> None:
+def warn(planned: Sequence[RunConfig], dataset: Dataset, jobs: int | None = None) -> None:
     """Say on stderr what was asked for and is hardly meant."""
     from dsabench.config.cautions import cautions
+    from dsabench.data.data_config import USERS_OWN
+    from dsabench.data.notes import in_colour
     from dsabench.launch.jobs import available_cores
 
-    for caution in cautions(planned, train_images, jobs, available_cores()):
+    # Of a data set that comes along its views have been chosen for what it shows.
+    colour = planned[0].data.kind in USERS_OWN and in_colour(dataset.train)
+    for caution in cautions(planned, len(dataset.train), jobs, available_cores(), colour=colour):
         print(caution, file=sys.stderr)
 
 

@@ -83,7 +83,7 @@ def pretrain(
     (planned,) = plan(request, dataset)
     say_read(dataset, planned, store, common.quiet)
     if here.speaks:
-        warn([planned], len(dataset.train))
+        warn([planned], dataset)
     check_devices(devices, planned.device)
     check_shares(min(planned.batch_size, len(dataset.train)), here.world_size, most=len(dataset.train))
     if common.dry_run:

@@ -93,7 +93,7 @@ def tune(
     if words := one_seed(seeds):
         say(f"--seeds {seeds}: {words}")
     count = len(arms) * trials * len(own)
-    warn([*planned] * (trials * len(own)), len(dataset.train), jobs)
+    warn([*planned] * (trials * len(own)), dataset, jobs)
     if common.dry_run:
         searched = [
             {"arm": str(arm.spec), "option": name, "default": str(arm.default[name]), "space": str(dimension)}

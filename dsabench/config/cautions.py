@@ -12,8 +12,11 @@ FEW_STEPS = 20
 """A regularizer that acts in fewer steps than this cannot show what it does."""
 
 
-def cautions(planned: Sequence[RunConfig], train_images: int, jobs: int | None, cores: int) -> list[str]:
-    """Warnings about planned runs on `train_images` images, `jobs` of them side by side where that was said."""
+def cautions(
+    planned: Sequence[RunConfig], train_images: int, jobs: int | None, cores: int, *, colour: bool = False
+) -> list[str]:
+    """Warnings about planned runs on `train_images` images, `jobs` of them side by side where that was said; `colour`
+    is whether those images of one's own have any."""
     run, found = planned[0], []
     if run.device == "cpu" and run.threads > cores:
         found.append(f"--threads {run.threads} on {cores} cores is slower than --threads {cores}")
@@ -23,12 +26,22 @@ def cautions(planned: Sequence[RunConfig], train_images: int, jobs: int | None, 
             f"--batch-size {larger} is more than the {train_images:,} training images: each step takes them all"
         )
     found += dict.fromkeys(filter(None, (late_start(one, train_images) for one in planned)))
+    if colour and (arms := dict.fromkeys(str(one.spec) for one in planned if without_colours(one))):
+        found.append(
+            f"the images have colours, and the views of {', '.join(arms)} are those for digits (no flips, no colours), "
+            "the default below 32 px; for most colour images: --set method.views=asymmetric"
+        )
     if jobs is not None and jobs > len(planned):
         found.append(f"--jobs {jobs} is more than the {len(planned)} runs there are")
     elif jobs is not None and run.device == "cpu" and jobs > 1 and jobs * run.threads > cores:
         threads = "" if run.threads == 1 else f" of {run.threads} threads"
         found.append(f"--jobs {jobs}{threads} on {cores} cores: each run is slower, and all take no less time")
     return [f"warning: {one}" for one in found]
+
+
+def without_colours(run: RunConfig) -> bool:
+    """Whether a run trains on the views for digits because nothing else was said."""
+    return run.epochs > 0 and run.resolved.views == "digits" and "views" not in run.spec.method.options
 
 
 def late_start(run: RunConfig, train_images: int) -> str:

@@ -17,6 +17,12 @@ MOST_IGNORED = 3
 DARK = 0.3
 """Of 16 bits, a largest value below this share of them is doubted: 14 bits reach a quarter."""
 
+LOOKED_AT = 64
+"""So many images are looked at for colours."""
+
+GREY = 32
+"""Channels of a grey pixel differ by no more than this of 255, a JPEG's rounding of colours included."""
+
 UNBALANCED = 2.0
 """Classes are called unbalanced where the largest has so many times the images of the smallest."""
 
@@ -47,6 +53,12 @@ def dark_note(deep: Deep | None, images: int) -> str:
         f"range is brought to 8 bits: {deep.count:,} of {images:,} images (first {deep.first}) come out nearly black; "
         "rescale them"
     )
+
+
+def in_colour(split: Split) -> bool:
+    """Whether the channels of some of a split's first `LOOKED_AT` images differ by more than a compression leaves."""
+    pixels = split.pixels(torch.arange(min(LOOKED_AT, len(split)))).short()
+    return pixels.shape[1] > 1 and int((pixels.amax(1) - pixels.amin(1)).max()) > GREY
 
 
 def _ignored(count: int, names: Sequence[str]) -> str:

@@ -1,4 +1,5 @@
 import pytest
+import torch
 
 from dsabench.config.cautions import cautions
 from dsabench.config.plan import plan
@@ -7,6 +8,8 @@ from dsabench.config.run_config import RunConfig
 from dsabench.config.spec import parse_spec
 from dsabench.data import load_dataset
 from dsabench.data.data_config import DataConfig
+from dsabench.data.dataset import Split
+from dsabench.data.notes import in_colour
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +62,26 @@ def test_a_regularizer_that_hardly_starts_is_told_of(regularizer: str, epochs: i
     found = cautions(plan(request, load_dataset(data)), 256, None, 2)
     assert len(found) == bool(words)
     assert words in "".join(found)
+
+
+def test_small_images_in_colour_are_told_of_views_with_colours(run: RunConfig) -> None:
+    (caution,) = cautions([run] * 4, 256, None, 2, colour=True)
+    assert caution.startswith("warning: the images have colours, and the views of simclr are those for digits")
+    assert caution.endswith("--set method.views=asymmetric")
+    said = run.model_copy(update={"spec": parse_spec("simclr[views=digits]")})
+    larger = run.model_copy(update={"resolved": run.resolved.model_copy(update={"views": "asymmetric"})})
+    assert cautions([said, larger], 256, None, 2, colour=True) == []
+
+
+def test_colours_are_told_from_grey_that_was_compressed() -> None:
+    grey = torch.randint(0, 256, (6, 1, 8, 8), dtype=torch.uint8).expand(6, 3, 8, 8)
+    labels = torch.zeros(6, dtype=torch.int64)
+    noise = torch.randint(0, 10, (6, 3, 8, 8), dtype=torch.uint8)
+    assert not in_colour(Split(labels, grey.clamp(0, 240) + noise))
+    assert not in_colour(Split(labels, grey[:, :1]))
+    coloured = grey.clone()
+    coloured[5, 1] = 0
+    assert in_colour(Split(labels, coloured))
 
 
 def test_an_accelerator_has_threads_of_its_own(run: RunConfig) -> None:
