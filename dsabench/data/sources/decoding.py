@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -56,7 +55,8 @@ class FileSource:
             yield self.encoded.name(position), self.encoded.n_bytes(position)
 
 
-class Deep(NamedTuple):
+@dataclass(frozen=True)
+class Deep:
     """The images of 16 bits: their `largest` value, how many they are, and where the first of them lies."""
 
     largest: int
