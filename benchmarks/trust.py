@@ -97,11 +97,12 @@ def measure(folder: Path) -> Trust:
     coarsest = excess_transitivity(both)
     k = round(excess_transitivity(both, part=0.5).share * len(both))
     own = local_transitivity(both, both, k)
-    means = [[float(values[labels == label].mean()) for label in labels.unique()] for values in (own, same)]
-    of = (spearmanr(own, same).statistic, spearmanr(*means).statistic)
+    classes = sorted({*labels.tolist()})
+    means = [[float(values[labels == label].mean()) for label in classes] for values in (own, same)]
+    of_images, of_classes = float(spearmanr(own, same).statistic), float(spearmanr(*means).statistic)
     config, size = run.config, dataset.image_size
     who = (config.run_id, str(config.spec), config.seed, config.epochs, config.data.label, len(dataset.train), size)
-    level = (coarsest.excess, coarsest.share, *map(float, of), k)
+    level = (coarsest.excess, coarsest.share, of_images, of_classes, k)
     return Trust(*who, float(same.mean()), float(agreed), *level, *communities(both, k, labels))
 
 
