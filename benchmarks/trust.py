@@ -102,8 +102,17 @@ def measure(folder: Path) -> Trust:
     of_images, of_classes = float(spearmanr(own, same).statistic), float(spearmanr(*means).statistic)
     config, size = run.config, dataset.image_size
     who = (config.run_id, str(config.spec), config.seed, config.epochs, config.data.label, len(dataset.train), size)
-    level = (coarsest.excess, coarsest.share, of_images, of_classes, k)
-    return Trust(*who, float(same.mean()), float(agreed), *level, *communities(both, k, labels))
+    return Trust(
+        *who,
+        same_class=float(same.mean()),
+        agreement=float(agreed),
+        excess=coarsest.excess,
+        share=coarsest.share,
+        of_images=of_images,
+        of_classes=of_classes,
+        k=k,
+        **communities(both, k, labels)._asdict(),
+    )
 
 
 def across(own: Tensor, others: Tensor) -> Tensor:
