@@ -38,6 +38,7 @@ class BankDSA(Regularizer):
       where it is; 0: neighbours are drawn until they coincide.
     - `k`: neighbours of an image, 0: read off the bank, at the finest level whose excess is at least `part` of the
       most; `pulls`: how many of them, evenly spread over the ranks, are looked at in a step.
+    - `push`: weight of the term that separates images of the batch that are no mutual neighbours, beside the pull.
     - `trust`: what the pull on an image is multiplied by: `local`: how much its own neighbours hang together beyond
       chance; `linear`: the same of all images together; `none`: 1.
 
@@ -60,6 +61,7 @@ class BankDSA(Regularizer):
         part: float = 0.5,
         pulls: int = 16,
         trust: str = "local",
+        push: float = 0.0,
         balance: bool = True,
         num_images: int = 0,
     ) -> None:
@@ -72,6 +74,7 @@ class BankDSA(Regularizer):
         require_word("trust", trust, ("local", "linear", "none"))
         self.weight, self.start, self.reach = weight, start, reach
         self.k, self.part, self.pulls, self.trust = k, part, pulls, trust
+        self.push = push
         images = max(2, num_images)
         self.features: Tensor
         self.embedded: Tensor
@@ -105,6 +108,9 @@ class BankDSA(Regularizer):
             beyond, whole = self.distances(
                 z1 if weight else z1.detach(), z2 if weight else z2.detach(), near, mutual, self.trusted[index]
             )
+            if self.push and weight:
+                apart = self.push * separation(torch.stack([z1, z2]), self.together(index, own))
+                beyond, whole = beyond + self.trusted.mean() * apart, whole + apart
             with torch.no_grad():
                 self.features[index] = own.to(self.features.dtype)
                 self.embedded[index] = normalize(z1 + z2, dim=1).to(self.embedded.dtype)
@@ -148,6 +154,13 @@ class BankDSA(Regularizer):
         near = top.indices[:, ranks]
         return near, top.values[:, ranks] >= self.radius[near]
 
+    @torch.no_grad()
+    def together(self, index: Tensor, own: Tensor) -> Tensor:
+        """Which images of the batch are mutual neighbours or the same, (B, B) bool, by the radii of `neighbours`."""
+        unit = normalize(own - self.features.mean(dim=0), dim=1)
+        radius = self.radius[index]
+        return ((unit @ unit.T) >= torch.maximum(radius[:, None], radius)).fill_diagonal_(True)
+
     def distances(self, z1: Tensor, z2: Tensor, near: Tensor, mutual: Tensor, trusted: Tensor) -> tuple[Tensor, Tensor]:
         """Mean over images and views of the distances to mutual neighbours, each (): beyond the reach, times what each
         image (B,) is trusted; and whole."""
@@ -178,3 +191,10 @@ class BankDSA(Regularizer):
             "dsa_trust": self.trusted.mean(),
             "dsa_pulled": mutual.sum(dim=1).float().mean(),
         }
+
+
+def separation(views: Tensor, together: Tensor) -> Tensor:
+    """log of the mean of exp(-2 d) over pairs of views (2, B, P) of images that are not together (B, B)."""
+    z = views.flatten(0, 1)
+    distance = (2 - 2 * z @ z.T).clamp(min=1e-6).sqrt()
+    return (-2 * distance).masked_fill(together.repeat(2, 2), -torch.inf).logsumexp((0, 1)) - (~together).sum().mul(4).log()
