@@ -62,6 +62,7 @@ class BankDSA(Regularizer):
         pulls: int = 16,
         trust: str = "local",
         push: float = 0.0,
+        pull: float = 1.0,
         balance: bool = True,
         num_images: int = 0,
     ) -> None:
@@ -74,7 +75,7 @@ class BankDSA(Regularizer):
         require_word("trust", trust, ("local", "linear", "none"))
         self.weight, self.start, self.reach = weight, start, reach
         self.k, self.part, self.pulls, self.trust = k, part, pulls, trust
-        self.push = push
+        self.push, self.pull = push, pull
         images = max(2, num_images)
         self.features: Tensor
         self.embedded: Tensor
@@ -110,7 +111,7 @@ class BankDSA(Regularizer):
             )
             if self.push and weight:
                 apart = self.push * separation(torch.stack([z1, z2]), self.together(index, own))
-                beyond, whole = beyond + self.trusted.mean() * apart, whole + apart
+                beyond, whole = self.pull * beyond + self.trusted.mean() * apart, self.pull * whole + apart
             with torch.no_grad():
                 self.features[index] = own.to(self.features.dtype)
                 self.embedded[index] = normalize(z1 + z2, dim=1).to(self.embedded.dtype)
