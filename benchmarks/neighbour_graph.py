@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dsabench.regularizers.dsa.neighbourhoods import most_neighbours, nearest, scores_of_neighbours
+from dsabench.regularizers.dsa.transitivity import local_transitivity
 from dsabench.rng import numpy_generator
 
 # Of the scores of DSA, as it has them by default.
@@ -83,19 +84,17 @@ def scores(unit: Tensor, k: int) -> dict[str, Tensor]:
     """How well each image lies among the others, (N,) each, by its k nearest among rows (N, D) of length 1.
 
     `in_degree`: how many have it among their k nearest; `cosine`: its mean cosine with its own; `mutual`: the share of
-    these that have it among theirs; `transitivity`: the share of pairs of these of which the first has the second among
-    its own. Raises ValueError unless 2 <= k <= N - 1.
+    these that have it among theirs; `transitivity`: the local one. Raises ValueError unless 2 <= k <= N - 1.
     """
     if k < 2:
         raise ValueError(f"pairs of neighbours need k >= 2, got {k}")
     near = nearest(unit, k)[:, 1:]
     points = adjacency(near)
-    shared = points.float() @ points.float().T
     return {
         "in_degree": points.sum(dim=0).float(),
         "cosine": (unit @ unit.T).gather(1, near).mean(dim=1),
         "mutual": (points & points.T).sum(dim=1) / k,
-        "transitivity": (shared * points).sum(dim=1) / (k * (k - 1)),
+        "transitivity": local_transitivity(unit, torch.arange(len(unit)), k),
     }
 
 

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 import dsabench
-from benchmarks.neighbour_graph import communities
+from benchmarks.neighbour_graph import Communities, communities
 from dsabench.cli.output import console
 from dsabench.data import load_dataset
 from dsabench.data.loader import pretraining_batches
@@ -69,13 +69,7 @@ class Trust(NamedTuple):
     of_images: float
     of_classes: float
     k: int
-    communities: int
-    in_communities: float
-    largest: float
-    others: float
-    community_same_class: float
-    mutual_same_class: float
-    nearest_same_class: float
+    graph: Communities
 
 
 def measure(folder: Path) -> Trust:
@@ -96,10 +90,8 @@ def measure(folder: Path) -> Trust:
     agreed = (across(view1, both)[:, :, None] == across(view2, both)[:, None]).any(dim=2).float().mean()
     coarsest = excess_transitivity(both)
     k = round(excess_transitivity(both, part=0.5).share * len(both))
-    own = local_transitivity(both, both, k)
-    classes = sorted({*labels.tolist()})
-    means = [[float(values[labels == label].mean()) for label in classes] for values in (own, same)]
-    of_images, of_classes = float(spearmanr(own, same).statistic), float(spearmanr(*means).statistic)
+    own = local_transitivity(both, torch.arange(len(both)), k)
+    of_images, of_classes = rank_correlations(own, same, labels)
     config, size = run.config, dataset.image_size
     who = (config.run_id, str(config.spec), config.seed, config.epochs, config.data.label, len(dataset.train), size)
     return Trust(
@@ -111,8 +103,19 @@ def measure(folder: Path) -> Trust:
         of_images=of_images,
         of_classes=of_classes,
         k=k,
-        **communities(both, k, labels)._asdict(),
+        graph=communities(both, k, labels),
     )
+
+
+def rank_correlations(own: Tensor, same: Tensor, labels: Tensor) -> tuple[float, float]:
+    """Spearman's correlation of two values of each image, (N,) each, over the images and over the means of classes."""
+    means = [[float(values[labels == label].mean()) for label in sorted({*labels.tolist()})] for values in (own, same)]
+    return float(spearmanr(own, same).statistic), float(spearmanr(*means).statistic)
+
+
+def written(found: Sequence[Trust]) -> str:
+    """The runs as CSV, what their communities are in columns of its own."""
+    return csv_text((*Trust._fields[:-1], *Communities._fields), [(*one[:-1], *one.graph) for one in found])
 
 
 def across(own: Tensor, others: Tensor) -> Tensor:
@@ -125,9 +128,9 @@ def table_of(found: Sequence[Trust]) -> Table:
     lines: list[tuple[Cell, ...]] = []
     for one in sorted(found, key=lambda one: -one.excess):
         numbers = (Number(one.same_class, "%"), Number(one.agreement, "%"), Number(one.excess), Number(one.share, "%"))
-        in_them = Number(one.community_same_class, "%")
+        in_them = Number(one.graph.community_same_class, "%")
         own = Number(one.of_images), Number(one.of_classes)
-        lines.append((Arm(one.spec), one.dataset, *numbers, *own, one.communities, in_them))
+        lines.append((Arm(one.spec), one.dataset, *numbers, *own, one.graph.communities, in_them))
     return Table("neighbours, and what tells of them without labels", COLUMNS, (Section(tuple(lines)),))
 
 
@@ -141,7 +144,7 @@ def main() -> None:
     found = [measure(folder) for folder in options.runs]
     draw(console(), table_of(found))
     if options.output:
-        write_atomic(options.output, csv_text(Trust._fields, found))
+        write_atomic(options.output, written(found))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from benchmarks.thirty import classes
+from dsabench.errors import DataError
+
 TRAIN, TEST = 2000, 100
 
 
@@ -41,19 +44,25 @@ def folders() -> Mapping[str, Sequence[int]]:
 
 
 def make(source: Path, out: Path, counts: Sequence[int]) -> None:
-    """Copy the images in the order of their names; raises SystemExit where a class has too few."""
-    classes = sorted(path for path in (source / "train").glob("*") if path.is_dir())
-    if len(classes) < len(counts):
-        sys.exit(f"{source}/train has {len(classes)} classes, {len(counts)} are wanted")
-    for folder, count in zip(classes, counts, strict=False):
+    """Copy the images in the order of their names.
+
+    Raises DataError where classes or images are missing or `out` is there already, before anything is written.
+    """
+    if out.exists():
+        raise DataError(f"{out} is there already; name a new folder")
+    there = classes(source / "train")
+    if len(there) < len(counts):
+        raise DataError(f"{source}/train has {len(there)} classes; {len(counts)} are wanted")
+    chosen: dict[Path, Path] = {}
+    for folder, count in zip(there, counts, strict=False):
         images = sorted(folder.iterdir())
         if len(images) < count + TEST:
-            sys.exit(f"{folder} has {len(images)} images, {count + TEST} are wanted")
-        for split, chosen in (("test", images[:TEST]), ("train", images[TEST : TEST + count])):
-            place = out / split / folder.name
-            place.mkdir(parents=True)
-            for image in chosen:
-                shutil.copyfile(image, place / image.name)
+            raise DataError(f"{folder} has {len(images)} images; {count + TEST} are wanted")
+        for place, image in enumerate(images[: count + TEST]):
+            chosen[out / ("test" if place < TEST else "train") / folder.name / image.name] = image
+    for path, image in chosen.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(image, path)
 
 
 def main() -> None:
@@ -62,8 +71,11 @@ def main() -> None:
     parser.add_argument("source", type=Path, metavar="FOLDER")
     parser.add_argument("out", type=Path, metavar="OUT")
     options = parser.parse_args()
-    for name, counts in folders().items():
-        make(options.source, options.out / name, counts)
+    try:
+        for name, counts in folders().items():
+            make(options.source, options.out / name, counts)
+    except DataError as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

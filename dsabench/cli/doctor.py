@@ -177,7 +177,7 @@ def _numbers(measured: tuple[float, ...], declared: tuple[float, ...]) -> str:
 
 def _json(found: Examination, dataset: Dataset) -> dict[str, object]:
     """The findings in full."""
-    content = asdict(found)
+    content = asdict(found) | {"deepest": found.deep.largest if found.deep else None}
     content["sizes"] = {f"{w}x{h}": n for (w, h), n in found.sizes.items()}
     for kind in ("exact", "perceptual"):
         twins: Twins = getattr(found, kind)

@@ -219,8 +219,8 @@ def compare_on(
         if beside.arms.keys() > arms.keys():
             # The baseline first: pairs are formed against it.
             every = {**arms, **beside.arms}
-            rows = [row for own in every.values() for row in own]
-            all_of_it = compare_rows(rows, list(every), criteria, layer, pairs=pairs_of_arms(every))
+            all_rows = [row for own in every.values() for row in own]
+            all_of_it = compare_rows(all_rows, list(every), criteria, layer, pairs=pairs_of_arms(every))
             lines += narrowed(comparisons, all_of_it, f"{len(arms)} of {len(every)} arms of {beside.table}")
         words = "\n".join(filter(None, lines))
         if not as_json and (every_pair or len(arms) == 2):

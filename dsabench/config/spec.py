@@ -120,8 +120,13 @@ def parse_seeds(text: str) -> list[int]:
     return sorted(seeds)
 
 
+def without_options(arm: str) -> str:
+    """An arm's name without the options in its brackets."""
+    return re.sub(r"\[[^\]]*\]", "", arm)
+
+
 def brief_names(arms: Iterable[str]) -> dict[str, str]:
-    """What arms are called without the options in their brackets, those alike in full."""
-    short = {arm: re.sub(r"\[[^\]]*\]", "", arm) for arm in arms}
+    """What arms are called without their options, those alike in full."""
+    short = {arm: without_options(arm) for arm in arms}
     counts = Counter(short.values())
     return {arm: name if counts[name] == 1 else arm for arm, name in short.items()}

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dsabench.config.spec import without_options
 from dsabench.report.glyphs import bar, sparkline
 from dsabench.report.table import (
     Arm,
@@ -218,5 +219,5 @@ def fitted(text: str, width: int) -> str:
 
 def short_names(spec: str, against: str) -> tuple[str, str]:
     """Column heads for two specs: without their options, unless nothing would tell them apart then."""
-    heads = (re.sub(r"\[[^\]]*\]", "", spec), re.sub(r"\[[^\]]*\]", "", against))
+    heads = (without_options(spec), without_options(against))
     return heads if heads[0] != heads[1] else ("spec", "against")

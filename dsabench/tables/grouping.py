@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from difflib import get_close_matches
 
-from dsabench.config.spec import Part, Spec, brief_names, parse_spec
+from dsabench.config.spec import brief_names, parse_spec, without_options
 from dsabench.errors import NothingToCompare, UsageError, several, unknown
 from dsabench.tables.collecting import data_flags
 from dsabench.tables.comparisons import own_plain
@@ -113,9 +113,9 @@ def unequal(by_dataset: Mapping[str, Mapping[str, Sequence[Row]]]) -> list[str]:
                 parts = [f"{', '.join(alike)} {text}" for text, alike in told.items()]
                 words = "; ".join(parts) if len("; ".join(parts)) <= _LINE else "".join(f"\n  {part}" for part in parts)
                 lines.setdefault((name.replace("_", " "), words), []).append(dataset)
-    several = len(by_dataset) > 1
+    many = len(by_dataset) > 1
     return [
-        (f"{name} on {', '.join(where)}: {words}" if several else f"{name}: {words}").replace(": \n", ":\n")
+        (f"{name} on {', '.join(where)}: {words}" if many else f"{name}: {words}").replace(": \n", ":\n")
         for (name, words), where in lines.items()
     ]
 
@@ -185,7 +185,7 @@ def meant(names: Sequence[str], specs: Collection[str], others: Collection[str] 
         if text in specs or name in (*specs, *others):
             found[name] = name
             continue
-        like = [one for one in specs if _without_options(one) == name]
+        like = [one for one in specs if without_options(one) == name]
         if len(like) > 1:
             raise UsageError(f"{name!r} could be any of {several(like, ', ')}; name one")
         if not like:
@@ -196,15 +196,6 @@ def meant(names: Sequence[str], specs: Collection[str], others: Collection[str] 
             raise UsageError(f"unknown arm {name!r}{hint} arms are {several(there, ', ')}")
         found[name] = like[0]
     return found
-
-
-def _without_options(spec: str) -> str:
-    """`simclr+dsa` of a spec with options; empty for a name that is no spec."""
-    try:
-        parsed = parse_spec(spec)
-    except UsageError:
-        return ""
-    return str(Spec(Part(parsed.method.name), Part(parsed.regularizer.name)))
 
 
 def are_single(arms: Mapping[str, Sequence[Row]]) -> bool:

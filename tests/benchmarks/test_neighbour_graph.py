@@ -76,7 +76,7 @@ def test_scores_are_what_is_written() -> None:
         "in_degree": [sum(i in one for one in near) for i in range(30)],
         "cosine": [sum(float(unit[i] @ unit[j]) for j in near[i]) / k for i in range(30)],
         "mutual": [sum(i in near[j] for j in near[i]) / k for i in range(30)],
-        "transitivity": [sum(m in near[j] for j in near[i] for m in near[i]) / (k * (k - 1)) for i in range(30)],
+        "transitivity": [sum(m in near[j] for j in near[i] for m in near[i]) / k**2 for i in range(30)],
     }
     found = scores(unit, k)
     assert found.keys() == expected.keys()

@@ -6,6 +6,7 @@ from statistics import fmean, stdev
 from types import SimpleNamespace
 
 import pytest
+import torch
 from command import TINY, dsabench
 
 from benchmarks import graph_scores, research_tables, trust
@@ -51,9 +52,22 @@ def test_trust_is_measured_on_the_images_of_a_run(runs: Store) -> None:
     )
     assert 0.25 < found.same_class <= 1
     assert 2 <= found.k <= found.share * 256
-    # Classes of images that differ only in their noise: whatever is found of them is a correlation.
-    assert all(-1 <= one <= 1 for one in (found.of_images, found.of_classes))
     assert trust.measure(clean.folder) == found
+    header, line = trust.written([found]).splitlines()
+    columns = dict(zip(header.split(","), line.split(","), strict=True))
+    assert (columns["run_id"], columns["communities"]) == (found.run_id, str(found.graph.communities))
+    assert columns.keys() == research_tables.records("research-trust")[0].keys()
+
+
+def test_ranks_agree_over_images_and_over_the_means_of_classes() -> None:
+    labels = torch.tensor([0, 0, 1, 1, 2, 2])
+    own = torch.tensor([1.0, 6.0, 2.0, 3.0, 4.0, 7.0])
+    assert trust.rank_correlations(own, own**3, labels) == pytest.approx((1.0, 1.0))
+    # Backwards within every class, and the classes, of means 3.5, 2.5 and 5.5, in their order.
+    images, classes = trust.rank_correlations(own, torch.tensor([6.0, 1.0, 3.0, 2.0, 7.0, 4.0]), labels)
+    assert classes == pytest.approx(1.0)
+    # Ranks 1 5 2 3 4 6 against 5 1 3 2 6 4: 1 - 6 (16 + 16 + 1 + 1 + 4 + 4) / (6 * 35).
+    assert images == pytest.approx(1 - 6 * 42 / 210)
 
 
 def line(name: str, spec: str) -> Sequence[Cell]:

@@ -1,6 +1,7 @@
 """Everything that is published stands in the committed rows: no text and no summary says anything else."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -57,3 +58,12 @@ def test_every_section_of_results_begins_with_its_answer() -> None:
     sections = re.split(r"^##+ ", (RESULTS / "README.md").read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
     silent = [body.splitlines()[0] for body in sections if not body.split("\n\n")[1].startswith("**")]
     assert silent == ["What was found, and where", "The columns of `NAME.csv`", "The columns of `NAME-summary.csv`"]
+
+
+def test_configurations_are_of_no_one_machine() -> None:
+    root = Path(__file__).parents[2]
+    configs = [*root.glob("results/*.toml"), *root.glob("benchmarks/**/*.toml")]
+    assert len(configs) > 5
+    for path in configs:
+        values = [value for value in tomllib.loads(path.read_text()).values() if isinstance(value, str)]
+        assert not [value for value in values if Path(value).is_absolute()], path

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import uneven
+from dsabench.errors import DataError
 
 
 def test_classes_fall_in_equal_ratios_from_the_first_to_the_last() -> None:
@@ -30,7 +31,10 @@ def test_no_image_is_in_both_splits(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         *(f"train/a/{i}.png" for i in (2, 3, 4, 5)),
         *(f"train/b/{i}.png" for i in (2, 3)),
     }
-    with pytest.raises(SystemExit, match="6 images, 7 are wanted"):
+    with pytest.raises(DataError, match="6 images; 7 are wanted"):
         uneven.make(tmp_path, tmp_path / "other", [5])
-    with pytest.raises(SystemExit, match="has 3 classes, 4 are wanted"):
+    with pytest.raises(DataError, match="has 3 classes; 4 are wanted"):
         uneven.make(tmp_path, tmp_path / "other", [1] * 4)
+    assert not (tmp_path / "other").exists()
+    with pytest.raises(DataError, match="out is there already; name a new folder"):
+        uneven.make(tmp_path, tmp_path / "out", [1])

@@ -114,6 +114,7 @@ def test_sixteen_bits_that_come_out_black_are_told(tmp_path: Path) -> None:
     asked = ("doctor", "--dataset", "imagefolder", "--data-dir", tmp_path)
     done = dsabench(*asked)
     assert "divided by 257; largest value 4,094 of 65,535" in done.out
+    assert json.loads(dsabench(*asked, "--json").out)["deepest"] == 4094
     assert "the largest value of the 16-bit images is 4,094 of 65,535" in done.err
     which = rf"20 of 20 images \(first {re.escape(str(tmp_path))}/ant/\d\.png\) come out nearly black; rescale them"
     assert len(re.findall(which, done.err)) == 1

@@ -35,8 +35,7 @@ class FileSource:
 
     def read(self, index: Tensor) -> Tensor:
         """The images at `index` (B,) as uint8 (B, 3, size, size); DataError names a file that cannot be read."""
-        pixels = [np.asarray(_square(image, self.size)) for image in self._decoded(index)]
-        return torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).contiguous()
+        return torch.stack([_square_tensor(image, self.size) for image in self._decoded(index)]).contiguous()
 
     def pictures(self, index: Tensor) -> Iterator[Picture]:
         """The images at `index` (B,) one after another, in RGB; DataError names a file that cannot be read."""
@@ -85,7 +84,7 @@ def decode_all(source: FileSource, unreadable: list[str]) -> tuple[Tensor, Deep 
             except DataError as error:
                 wrong.append(str(error))
                 continue
-            images[position] = torch.from_numpy(np.array(_square(image, source.size))).permute(2, 0, 1)
+            images[position] = _square_tensor(image, source.size)
             deep += [] if largest is None else [Deep(largest, 1, source.encoded.where(position))]
         return wrong, deep
 
@@ -155,6 +154,11 @@ def _in_colour(image: Image.Image) -> tuple[Image.Image, int | None]:
             raise ValueError("its pixels are floating-point numbers that do not all lie in 0 to 1")
         return Image.fromarray(np.rint(values * 255).astype(np.uint8)).convert("RGB"), None
     return image.convert("RGB"), None
+
+
+def _square_tensor(image: Image.Image, size: int) -> Tensor:
+    """The image in RGB as uint8 (3, size, size)."""
+    return torch.from_numpy(np.array(_square(image, size))).permute(2, 0, 1)
 
 
 def _square(image: Image.Image, size: int) -> Image.Image:

@@ -13,7 +13,7 @@ from dsabench.checks import require, require_word
 from dsabench.gather import gather_rows, own_rows, world_size
 from dsabench.registry import Scalar
 from dsabench.regularizers.base import Regularizer, RegularizerFacts
-from dsabench.regularizers.dsa.transitivity import centred, excess_transitivity, local_transitivity
+from dsabench.regularizers.dsa.transitivity import above_chance, centred, excess_transitivity, local_transitivity
 from dsabench.types import LabelledViews, MethodOutput, Views, widened
 
 # So many images, evenly spread, tell how large neighbourhoods are and how far they are trusted.
@@ -123,14 +123,15 @@ class BankDSA(Regularizer):
             groups = excess_transitivity(self.features[sample], self.part)
             k, excess = float(self.k or max(1, round(groups.share * images))), groups.excess
             if self.trust == "local":
-                unit = centred(self.features)
-                found = local_transitivity(unit, unit[sample], round(groups.share * len(sample)))
-                self.trusted.copy_(groups.beyond_chance(found))
+                found = local_transitivity(centred(self.features), sample, round(groups.share * len(sample)))
+                self.trusted.copy_(above_chance(groups.chance, found))
             else:
                 self.trusted.fill_(excess if self.trust == "linear" else 1.0)
-        self.known = [k, excess, min(seen + batch, images)]
-        for place, value in enumerate(self.known):
-            self.found[place].fill_(value)
+        known = [k, excess, min(seen + batch, images)]
+        if known != self.known:
+            self.known = known
+            for place, value in enumerate(known):
+                self.found[place].fill_(value)
         return int(k)
 
     @torch.no_grad()

@@ -14,9 +14,8 @@ from dsabench.transfer import send
 
 # The largest share of the images that a neighbourhood may hold.
 LARGEST = 0.125
-# Rows that are looked at at once, and the cosine from which on an image is taken for the same.
+# Rows that are looked at at once.
 ROWS = 256
-SAME = 1 - 1e-6
 
 
 def transitivity(unit: Tensor, sizes: Sequence[int]) -> Tensor:
@@ -46,18 +45,23 @@ def ranks(order: Tensor, images: int) -> Tensor:
     return rank.scatter_(1, order, torch.arange(size, dtype=torch.int16, device=order.device).expand(rows, size))
 
 
-def local_transitivity(unit: Tensor, sample: Tensor, k: int) -> Tensor:
-    """Of each image (N, D), the share of pairs (N,) of its k nearest in a sample (M, D) of which the second is among
-    the k nearest of the first; rows of length 1, and copies of an image in the sample are not its neighbours."""
+def local_transitivity(unit: Tensor, positions: Tensor, k: int) -> Tensor:
+    """Of each image (N, D), the share of pairs (N,) of its k nearest of which the second is among the k nearest of the
+    first; neighbours are looked for among those at `positions` (M,). Rows of length 1; nobody is its own neighbour."""
+    sample = unit[positions]
     theirs = nearest(sample, k)[:, 1:]
     shares = []
-    for rows in torch.split(unit, ROWS):
-        cosine = rows @ sample.T
-        order = cosine.masked_fill_(cosine > SAME, -torch.inf).topk(k, dim=1).indices
-        near = torch.zeros(len(rows), len(sample), dtype=torch.bool, device=unit.device).scatter_(1, order, True)
-        both = near.gather(1, theirs[order].flatten(1))
-        shares.append(both.float().mean(dim=1))
+    for places in torch.split(torch.arange(len(unit), device=unit.device), ROWS):
+        cosine = (unit[places] @ sample.T).masked_fill_(positions == places[:, None], -torch.inf)
+        order = cosine.topk(k, dim=1).indices
+        near = torch.zeros_like(cosine, dtype=torch.bool).scatter_(1, order, True)
+        shares.append(near.gather(1, theirs[order].flatten(1)).float().mean(dim=1))
     return torch.cat(shares)
+
+
+def above_chance(chance: float, found: Tensor) -> Tensor:
+    """How much more a transitivity is than that by chance, as a share in [0, 1] of what it could be more."""
+    return ((found - chance) / max(1 - chance, 1e-6)).clamp(0, 1)
 
 
 class Groups(NamedTuple):
@@ -67,10 +71,6 @@ class Groups(NamedTuple):
     share: float
     chance: float
     excess: float
-
-    def beyond_chance(self, found: Tensor) -> Tensor:
-        """A transitivity as an excess in [0, 1]."""
-        return ((found - self.chance) / max(1 - self.chance, 1e-6)).clamp(0, 1)
 
 
 def excess_transitivity(features: Tensor, part: float = 1.0) -> Groups:
@@ -93,11 +93,10 @@ def excess_transitivity(features: Tensor, part: float = 1.0) -> Groups:
     u, s, _ = torch.linalg.svd(unit, full_matrices=False)
     orders = send(torch.rand(u.shape, generator=torch.Generator().manual_seed(0)).argsort(dim=0), u.device)
     shuffled = normalize(u.gather(0, orders) * s, dim=1)
-    chance = transitivity(shuffled, sizes).tolist()
-    found = zip(sizes, transitivity(unit, sizes).tolist(), chance, strict=True)
-    levels = [Groups(k / images, low, min(1.0, max(0.0, (high - low) / max(1 - low, 1e-6)))) for k, high, low in found]
-    most = max(level.excess for level in levels)
-    return next(level for level in levels if level.excess >= part * most)
+    levels = zip(sizes, transitivity(unit, sizes), transitivity(shuffled, sizes).tolist(), strict=True)
+    groups = [Groups(k / images, chance, float(above_chance(chance, found))) for k, found, chance in levels]
+    most = max(level.excess for level in groups)
+    return next(level for level in groups if level.excess >= part * most)
 
 
 def centred(features: Tensor) -> Tensor:
