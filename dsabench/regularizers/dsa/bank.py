@@ -60,17 +60,18 @@ class BankDSA(Regularizer):
         part: float = 0.5,
         pulls: int = 16,
         trust: str = "local",
+        push: float = 0.0,
         balance: bool = True,
         num_images: int = 0,
     ) -> None:
         super().__init__(balance=balance)
-        require(weight >= 0, "weight must be >= 0")
+        require(weight >= 0 and push >= 0, "weight and push must be >= 0")
         require(0 <= start <= 1 and 0 <= reach <= 1, "start and reach must lie in [0, 1]")
         require(0 < part <= 1, "part must lie in (0, 1]")
         require(k >= 0 and pulls >= 1, "k must be >= 0 and pulls >= 1")
         require(k < max(2, num_images), f"k must be less than the number of images, {num_images}")
         require_word("trust", trust, ("local", "linear", "none"))
-        self.weight, self.start, self.reach = weight, start, reach
+        self.weight, self.push, self.start, self.reach = weight, push, start, reach
         self.k, self.part, self.pulls, self.trust = k, part, pulls, trust
         images = max(2, num_images)
         self.features: Tensor
@@ -98,19 +99,23 @@ class BankDSA(Regularizer):
             h1, h2 = (normalize(gather_rows(widened(h.detach())), dim=1) for h in (output.h1, output.h2))
             z1, z2 = (normalize(gather_rows(widened(z)), dim=1) for z in (output.z1, output.z2))
             own = normalize(h1 + h2, dim=1)
-            k = self.read_off(len(index), bool(self.weight) and progress >= self.start)
+            k = self.read_off(len(index), bool(self.weight or self.push) and progress >= self.start)
             near, mutual = self.neighbours(index, own, k)
-            weight = self.weight if k else 0.0
+            pull, push = (self.weight, self.push) if k else (0.0, 0.0)
             # At weight 0 nothing may reach the student, not even a gradient of zeros.
             beyond, whole = self.distances(
-                z1 if weight else z1.detach(), z2 if weight else z2.detach(), near, mutual, self.trusted[index]
+                z1 if pull else z1.detach(), z2 if pull else z2.detach(), near, mutual, self.trusted[index]
             )
+            apart = crowding(torch.stack([z1, z2]) if push else torch.stack([z1, z2]).detach(), self.together(index, own))
             with torch.no_grad():
                 self.features[index] = own.to(self.features.dtype)
                 self.embedded[index] = normalize(z1 + z2, dim=1).to(self.embedded.dtype)
             self.observe(index, near, mutual)
         # By the whole distances, so that the few who are out of reach, or trusted, do not get the pull of all.
-        return {"dsa_adjust": self.weigh("dsa_adjust", weight, beyond, output, by=whole)}
+        terms = {"dsa_adjust": self.weigh("dsa_adjust", pull, beyond, output, by=whole)}
+        if self.push:
+            terms["dsa_separate"] = self.weigh("dsa_separate", push, apart, output)
+        return terms
 
     def read_off(self, batch: int, due: bool) -> int:
         """k; 0 until it is due and every image was seen."""
@@ -149,6 +154,13 @@ class BankDSA(Regularizer):
         near = top.indices[:, ranks]
         return near, top.values[:, ranks] >= self.radius[near]
 
+    @torch.no_grad()
+    def together(self, index: Tensor, own: Tensor) -> Tensor:
+        """Which images of the batch are mutual neighbours or the same, (B, B) bool, by the radii of `neighbours`."""
+        unit = normalize(own - self.features.mean(dim=0), dim=1)
+        radius = self.radius[index]
+        return ((unit @ unit.T) >= torch.maximum(radius[:, None], radius)).fill_diagonal_(True)
+
     def distances(self, z1: Tensor, z2: Tensor, near: Tensor, mutual: Tensor, trusted: Tensor) -> tuple[Tensor, Tensor]:
         """Mean over images and views of the distances to mutual neighbours, each (): beyond the reach, times what each
         image (B,) is trusted; and whole."""
@@ -179,3 +191,10 @@ class BankDSA(Regularizer):
             "dsa_trust": self.trusted.mean(),
             "dsa_pulled": mutual.sum(dim=1).float().mean(),
         }
+
+
+def crowding(views: Tensor, together: Tensor) -> Tensor:
+    """log of the mean of exp(-2 d^2) (), d the distances of unit views (2, B, P) of images not `together` (B, B)."""
+    z = views.flatten(0, 1)
+    exponents = (4 * (z @ z.T) - 4).masked_fill(together.repeat(2, 2), -torch.inf)
+    return exponents.logsumexp((0, 1)) - (~together).sum().mul(4).log()
