@@ -40,7 +40,7 @@ OTHERS = [
     "simclr+dsa[queue=128]",
     "simclr+dsa[ema_every=4]",
     "byol+dsa-minimal",
-    "simclr+dsa-bank",
+    "simclr+dsa-bank[push=1.0]",
     "simclr+sigreg",
     "simclr+koleo",
 ]

@@ -38,11 +38,14 @@ class BankDSA(Regularizer):
       where it is; 0: neighbours are drawn until they coincide.
     - `k`: neighbours of an image, 0: read off the bank, at the finest level whose excess is at least `part` of the
       most; `pulls`: how many of them, evenly spread over the ranks, are looked at in a step.
+    - `push`: the weight, as `weight` is one, of spreading over the sphere what is in a batch and no mutual neighbours;
+      trust takes nothing of it; 0: there is none.
     - `trust`: what the pull on an image is multiplied by: `local`: how much its own neighbours hang together beyond
       chance; `linear`: the same of all images together; `none`: 1.
 
-    Term: `dsa_adjust`, the mean over images and views of the distance to mutual neighbours beyond the reach. Raises
-    ValueError for an option out of its range. Costs the bank, N (D + P) numbers, and O(B N D) operations a step.
+    Terms: `dsa_adjust`, the mean over images and views of the distance to mutual neighbours beyond the reach, and with
+    `push` `dsa_separate`, the `uniformity` of the others. Raises ValueError for an option out of its range. Costs the
+    bank, N (D + P) numbers, and O(B N D) operations a step.
     """
 
     smallest_batch = 2
@@ -106,14 +109,15 @@ class BankDSA(Regularizer):
             beyond, whole = self.distances(
                 z1 if pull else z1.detach(), z2 if pull else z2.detach(), near, mutual, self.trusted[index]
             )
-            apart = crowding(torch.stack([z1, z2]) if push else torch.stack([z1, z2]).detach(), self.together(index, own))
+            together = self.together(index, own) if self.push else None
             with torch.no_grad():
                 self.features[index] = own.to(self.features.dtype)
                 self.embedded[index] = normalize(z1 + z2, dim=1).to(self.embedded.dtype)
             self.observe(index, near, mutual)
         # By the whole distances, so that the few who are out of reach, or trusted, do not get the pull of all.
         terms = {"dsa_adjust": self.weigh("dsa_adjust", pull, beyond, output, by=whole)}
-        if self.push:
+        if together is not None:
+            apart = uniformity(torch.stack([z1, z2] if push else [z1.detach(), z2.detach()]), together)
             terms["dsa_separate"] = self.weigh("dsa_separate", push, apart, output)
         return terms
 
@@ -193,8 +197,11 @@ class BankDSA(Regularizer):
         }
 
 
-def crowding(views: Tensor, together: Tensor) -> Tensor:
-    """log of the mean of exp(-2 d^2) (), d the distances of unit views (2, B, P) of images not `together` (B, B)."""
+def uniformity(views: Tensor, together: Tensor) -> Tensor:
+    """log of the mean of exp(-2 d^2) (), d the distances of unit views (2, B, P) of images not `together` (B, B).
+
+    Of Wang and Isola 2020, arXiv 2005.10242, who take every pair.
+    """
     z = views.flatten(0, 1)
     exponents = (4 * (z @ z.T) - 4).masked_fill(together.repeat(2, 2), -torch.inf)
     return exponents.logsumexp((0, 1)) - (~together).sum().mul(4).log()

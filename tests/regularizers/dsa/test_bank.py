@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from dsabench.regularizers.dsa.bank import BankDSA
+from dsabench.regularizers.dsa.bank import BankDSA, uniformity
 from dsabench.regularizers.dsa.transitivity import (
     above_chance,
     centred,
@@ -203,6 +203,59 @@ def test_the_weight_is_relative_to_the_gradient_of_all_distances_and_times_the_t
     assert terms["local"] == pytest.approx(terms["linear"], rel=0.3)
 
 
+def test_uniformity_is_that_of_the_pairs_that_are_not_together_and_moves_no_other() -> None:
+    views = normalize(groups(2 * 10, 4, 1.0, dims=EMBEDDING), dim=1).view(2, 10, EMBEDDING).requires_grad_()
+    together = torch.eye(10, dtype=torch.bool)
+    together[0, 3] = together[3, 0] = True
+    flat = views.detach().flatten(0, 1).double().numpy()
+    apart = [(i, j) for i in range(20) for j in range(20) if not together[i % 10, j % 10]]
+    mean = np.mean([np.exp(-2 * ((flat[i] - flat[j]) ** 2).sum()) for i, j in apart])
+    found = uniformity(views, together)
+    assert float(found.detach()) == pytest.approx(np.log(mean), rel=1e-5)
+    only = torch.ones(10, 10, dtype=torch.bool)
+    only[1, 2] = only[2, 1] = False
+    (gradient,) = torch.autograd.grad(uniformity(views, only), views)
+    moved = gradient.abs().sum(dim=2) > 0
+    assert moved.tolist() == [[i in (1, 2) for i in range(10)]] * 2
+    # Downhill is apart.
+    z = views.detach() - 0.01 * gradient
+    assert float((z[0, 1] - z[0, 2]).norm()) > float((views[0, 1] - views[0, 2]).norm())
+
+
+def test_the_push_has_a_weight_of_its_own_and_without_it_nothing_changes() -> None:
+    pushed, plain, alone = bank(push=0.5), bank(), bank(push=2.0, weight=0.0)
+    for dsa in (pushed, plain, alone):
+        epoch(dsa)
+    output, views = batch(torch.arange(BATCH), 3)
+    terms, others, only = (dsa(output, views, 1.0) for dsa in (pushed, plain, alone))
+    assert torch.equal(terms["dsa_adjust"], others["dsa_adjust"])
+    assert (others.keys(), terms.keys()) == ({"dsa_adjust"}, {"dsa_adjust", "dsa_separate"})
+    for term, weight in ((terms["dsa_separate"], 0.5), (only["dsa_separate"], 2.0)):
+        norms = [
+            torch.cat(torch.autograd.grad(value, (output.z1, output.z2), retain_graph=True)).norm()
+            for value in (term, output.loss)
+        ]
+        assert float(norms[0] / norms[1]) == pytest.approx(weight, rel=1e-4)
+    assert not only["dsa_adjust"].requires_grad
+    # Before there are neighbours nobody is pushed.
+    assert not bank(push=0.5)(output, views, 1.0)["dsa_separate"].requires_grad
+
+
+def test_those_together_are_the_mutual_neighbours_of_the_batch() -> None:
+    dsa = bank(k=4, pulls=4)
+    for number in range(2):
+        epoch(dsa, number)
+    index = torch.arange(0, N, 2)
+    output, _ = batch(index, 5)
+    own = normalize(normalize(output.h1, dim=1) + normalize(output.h2, dim=1), dim=1)
+    dsa.features[index] = own
+    near, mutual = dsa.neighbours(index, own, 4)
+    drawn = torch.where(mutual, near, -1)
+    expected = (drawn[:, :, None] == index).any(dim=1) | torch.eye(len(index), dtype=torch.bool)
+    assert expected.sum() > len(index)
+    assert torch.equal(dsa.together(index, own), expected)
+
+
 def test_a_module_with_the_same_buffers_goes_on_alike() -> None:
     first, second = bank(), bank()
     epoch(first)
@@ -215,7 +268,8 @@ def test_a_module_with_the_same_buffers_goes_on_alike() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"weight": -1.0}, "weight must be >= 0"),
+        ({"weight": -1.0}, "weight and push must be >= 0"),
+        ({"push": -1.0}, "weight and push must be >= 0"),
         ({"reach": 1.5}, "start and reach must lie"),
         ({"part": 0.0}, "part must lie"),
         ({"pulls": 0}, "k must be >= 0 and pulls >= 1"),
