@@ -218,8 +218,8 @@ def test_uniformity_is_that_of_the_pairs_that_are_not_together_and_moves_no_othe
     moved = gradient.abs().sum(dim=2) > 0
     assert moved.tolist() == [[i in (1, 2) for i in range(10)]] * 2
     # Downhill is apart.
-    z = views.detach() - 0.01 * gradient
-    assert float((z[0, 1] - z[0, 2]).norm()) > float((views[0, 1] - views[0, 2]).norm())
+    before, after = views.detach(), views.detach() - 0.01 * gradient
+    assert float((after[0, 1] - after[0, 2]).norm()) > float((before[0, 1] - before[0, 2]).norm())
 
 
 def test_the_push_has_a_weight_of_its_own_and_without_it_nothing_changes() -> None:
