@@ -99,7 +99,7 @@ def compare(
         raise UsageError(
             "compare needs at least two specs, the baseline first, as in: dsabench compare simclr simclr+dsa"
         )
-    from dsabench.config.spec import one_seed, parse_seeds
+    from dsabench.config.spec import brief_names, one_seed, parse_seeds
 
     request = training.request(specs, parse_seeds(seeds))
     criteria = deciding.criteria()
@@ -124,14 +124,17 @@ def compare(
     from dsabench.launch.submission import run_on, to_submit
     from dsabench.launch.work import Job, Workshop, validate
     from dsabench.report import (
+        comparisons_called,
         declared,
         finding,
         per_image,
         print_chart,
         print_comparisons,
+        print_legend,
         print_overview,
         print_words,
         reach,
+        rows_called,
         write_summary,
     )
     from dsabench.signals import Stop
@@ -154,12 +157,13 @@ def compare(
     cluster = launching.cluster(common.runs, training) if launching.on_slurm else None
     say_added(asked_for, what)
     arms = list(dict.fromkeys(str(one.spec) for one in planned))
+    names = {arm: arm for arm in arms} if common.as_json else brief_names(arms)
     finished = {one.run_id for one in planned if store.run(one).state["status"] == "finished"}
     present = [arm for arm in arms if any(str(one.spec) == arm and one.run_id in finished for one in planned)]
     absent = [arm for arm in arms if choosing.no_train and arm not in present]
     if not common.quiet:
         there_are = [pair for pair in pairs_of([one.spec for one in planned[: len(arms)]]) if not {*pair} & {*absent}]
-        for line in reach(there_are, len(request.seeds)):
+        for line in reach([(names[arm], names[against]) for arm, against in there_are], len(request.seeds)):
             say(line)
     declaration = declaration_of(planned, request.seeds, criteria, what)
     work = [Job(one, what, overwrite, tuning or chosen_how(one.spec), tensorboard) for one in planned]
@@ -209,24 +213,27 @@ def compare(
         write_summary(comparisons, summary, extra={"dataset": title, "split": what.split}, rows=rows)
         written.append(summary)
         fresh = {row.run_id for row in rows if row.status != "failed"} - (set() if overwrite else finished)
-        sentence = finding(comparisons, cost_ratio=cost_ratios(rows, comparisons, fresh))
+        shown, shown_rows = comparisons_called(comparisons, names), rows_called(rows, names)
+        sentence = finding(shown, cost_ratio=cost_ratios(shown_rows, shown, fresh))
         if common.as_json:
             print(json.dumps({"finding": sentence, "rows": str(table), "summary": str(summary)}))
         else:
             out = console()
-            print_overview(out, rows, layer=layer)
+            print_overview(out, shown_rows, layer=layer)
             logs: dict[str, list[dict[str, list[float]]]] = {}
             for one in planned:
-                logs.setdefault(str(one.spec), []).append(read_curves(store.run(one).folder))
-            print_chart(out, comparisons, rows, logs)
+                logs.setdefault(names[str(one.spec)], []).append(read_curves(store.run(one).folder))
+            print_chart(out, shown, shown_rows, logs)
             if pairs or len(arms) == 2:
                 # Of more arms the sentences below say what carries a verdict; the summary has the rest.
-                print_comparisons(out, comparisons)
-            if by_image := per_image(images.mcnemar(comparisons)):
+                print_comparisons(out, shown)
+            print_legend(out, names)
+            by_pair = images.mcnemar(comparisons).items()
+            if by_image := per_image({(names[arm], names[against]): p for (arm, against), p in by_pair}):
                 print_words(out, by_image + "\n")
             print_words(out, sentence)
             if absent:
-                print_words(out, "\n" + "\n".join(f"{arm}: none of its runs is there" for arm in absent))
+                print_words(out, "\n" + "\n".join(f"{names[arm]}: none of its runs is there" for arm in absent))
             if departures:
                 print_words(out, "\n" + declared(departures))
     finally:

@@ -65,6 +65,7 @@ def compare_existing(
 ) -> None:
     """Compare the arms that exist, those of `names` (the baseline first), or all."""
     refuse_training(context)
+    from dsabench.config.spec import brief_names
     from dsabench.tables.collecting import MIXED, collected, with_one_name
     from dsabench.tables.grouping import check_shared, grouped_by_dataset, meant, named, picked, same_images, unequal
     from dsabench.tables.where import parse_where
@@ -128,10 +129,11 @@ def compare_existing(
     for old, new in became.items():
         say(f"{old} and {new} are the same images: called {new} here")
     shared = {title: own for title, own in by_dataset.items() if len(own) > 1}
+    names_shown = {} if common.as_json else brief_names(arms)
     for line in unequal(shared):
         say(f"not held equal: {line}")
     for title, own in shared.items():
-        for line in found.other_images(title, own):
+        for line in found.other_images(title, {names_shown.get(arm, arm): of_it for arm, of_it in own.items()}):
             say(line)
     alone = choosing.stores[0] if names and choosing.stores and len(choosing.stores) == 1 and not given else None
     whole = table_arms(alone, allowed, what) if alone is not None and alone.suffix == ".csv" else {}
@@ -139,7 +141,8 @@ def compare_existing(
     for title, own in by_dataset.items():
         if len(own) > 1:
             summary = Path(f"{name}-summary.csv" if len(by_dataset) == 1 else f"{name}-{slug(title)}-summary.csv")
-            beside = Beside([one.name for one in given], str(alone), whole.get(title, {}))
+            legend = names_shown if len(shared) == 1 else {}
+            beside = Beside([one.name for one in given], str(alone), whole.get(title, {}), names_shown, legend)
             findings.append(
                 compare_on(title, own, found, what, criteria, datasets, summary, common.as_json, every_pair, beside)
             )
@@ -148,10 +151,11 @@ def compare_existing(
             hint = same_images(by_dataset, outside) if set(own) <= set(outside) else ""
             say(f"on {title} there is {next(iter(own))} alone: nothing to compare it with{hint}")
     if len(shared) > 1 and not common.as_json:
-        from dsabench.report import print_datasets
+        from dsabench.report import print_datasets, print_legend
 
-        there = {arm: [row for row in own if row.dataset in shared] for arm, own in arms.items()}
+        there = {names_shown[arm]: [row for row in own if row.dataset in shared] for arm, own in arms.items()}
         print_datasets(console(), {arm: own for arm, own in there.items() if own}, criteria, str(what.layers[0]))
+        print_legend(console(), names_shown)
     if common.as_json:
         summaries = [str(path) for path in written[1:]]
         print(json.dumps({"finding": "\n".join(findings), "rows": str(table), "summary": summaries}))
@@ -159,12 +163,15 @@ def compare_existing(
 
 
 class Beside(NamedTuple):
-    """What is said beside the arms that are compared: which are `models` of one set of weights, and all arms of the
-    `table` that they were picked from, if they were."""
+    """What is said beside the arms that are compared: which are `models` of one set of weights, all arms of the
+    `table` that they were picked from, if they were, what arms are called, and of which names it is said here what
+    they stand for."""
 
     models: Sequence[str]
     table: str
     arms: Mapping[str, list[Row]]
+    names: Mapping[str, str]
+    legend: Mapping[str, str]
 
 
 def compare_on(
@@ -183,14 +190,17 @@ def compare_on(
     from dsabench.evaluation.images import Pairs
     from dsabench.evaluation.single import Models
     from dsabench.report import (
+        comparisons_called,
         finding,
         model_findings,
         narrowed,
         one_model_each,
         print_comparisons,
+        print_legend,
         print_models,
         print_overview,
         print_words,
+        rows_called,
         write_model_summary,
         write_summary,
     )
@@ -202,11 +212,12 @@ def compare_on(
     extra = {"dataset": title, "split": what.split}
     out = console()
     if not as_json:
-        print_overview(out, rows, layer=layer)
+        print_overview(out, rows_called(rows, beside.names), layer=layer)
     if are_single(arms):
         evaluated = {arm: layer for (arm, _), layer in images.finished.items()}
         models = Models(evaluated, images.parts).compared(arms, pairs, criteria, layer)
         write_model_summary(models, summary, extra=extra)
+        models = comparisons_called(models, beside.names)
         words = model_findings(models)
         if not as_json:
             print_models(out, models)
@@ -215,7 +226,8 @@ def compare_on(
         found_here = compare_rows(rows, list(arms), criteria, layer, pairs=pairs, seedless=models_alone)
         comparisons = images.with_images(found_here)
         write_summary(comparisons, summary, extra=extra, rows=rows)
-        lines = [finding(comparisons), one_model_each(models_alone)]
+        shown = comparisons_called(comparisons, beside.names)
+        lines = [finding(shown), one_model_each([beside.names.get(arm, arm) for arm in models_alone])]
         if beside.arms.keys() > arms.keys():
             # The baseline first: pairs are formed against it.
             every = {**arms, **beside.arms}
@@ -224,8 +236,9 @@ def compare_on(
             lines += narrowed(comparisons, all_of_it, f"{len(arms)} of {len(every)} arms of {beside.table}")
         words = "\n".join(filter(None, lines))
         if not as_json and (every_pair or len(arms) == 2):
-            print_comparisons(out, comparisons)
+            print_comparisons(out, shown)
     if not as_json:
+        print_legend(out, beside.legend)
         print_words(out, words + "\n")
     return words
 

@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -151,8 +151,14 @@ def print_plan(planned: Sequence[RunConfig], store: Store, datasets: Datasets, j
     if as_json:
         print(json.dumps([asdict(one) for one in found]))
     else:
-        from dsabench.report import print_plans
+        from dsabench.config.spec import brief_names
+        from dsabench.report import print_legend, print_plans
 
-        print_plans(console(), found, whole)
+        names = brief_names(dict.fromkeys(str(one.spec) for one in planned))
+        called = [f"{names[str(one.spec)]} s{one.seed}" for one in planned]
+        shown = [replace(one, run=name) for one, name in zip(found, called, strict=True)]
+        # Above, for what all runs take stands at the end.
+        print_legend(console(), names)
+        print_plans(console(), shown, whole)
     for warning in whole.warnings():
         print(warning, file=sys.stderr)

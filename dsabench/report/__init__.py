@@ -13,6 +13,7 @@ from dsabench.report.chart import Log, chart_table, log_table
 from dsabench.report.datasets import dataset_table
 from dsabench.report.differences import paired_tables
 from dsabench.report.entries import evaluator_table, listing_table, run_table
+from dsabench.report.legend import comparisons_called, legend, rows_called
 from dsabench.report.over_images import model_findings, model_tables
 from dsabench.report.overview import overview_tables
 from dsabench.report.sentences import declared, finding, narrowed, one_model_each, per_image, reach
@@ -34,10 +35,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "chart_table",
+    "comparisons_called",
     "dataset_table",
     "declared",
     "finding",
     "label",
+    "legend",
     "listing_table",
     "log_table",
     "model_findings",
@@ -52,6 +55,7 @@ __all__ = [
     "print_comparisons",
     "print_datasets",
     "print_description",
+    "print_legend",
     "print_listing",
     "print_log",
     "print_models",
@@ -61,6 +65,7 @@ __all__ = [
     "print_values",
     "print_words",
     "reach",
+    "rows_called",
     "run_table",
     "value_tables",
     "write_model_summary",
@@ -141,6 +146,11 @@ def print_description(console: Console, description: Description) -> None:
     _draw(console, description_tables(description))
     if description.about:
         console.print(reflowed(description.about), markup=False, highlight=False)
+
+
+def print_legend(console: Console, names: Mapping[str, str]) -> None:
+    """Draw `legend`."""
+    _draw(console, legend(names))
 
 
 def print_words(console: Console, text: str) -> None:

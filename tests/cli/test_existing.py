@@ -113,6 +113,43 @@ def test_tuned_arms_are_called_by_their_methods_where_that_is_clear(tmp_path: Pa
     assert "did you mean 'byol+dsa'? the arms are byol, byol+dsa, " in unknown.err
 
 
+def test_options_of_tuned_arms_are_told_once_in_the_terminal_and_everywhere_in_json(tmp_path: Path) -> None:
+    tuned = Path(__file__).parents[2] / "results" / "research-digits-tuned.csv"
+    asked = ("compare", "--from", tuned, "byol", "byol+dsa", "--output", tmp_path / "t")
+    shown = " ".join(ok(dsabench(*asked)).out.split())
+    plain, regularized = dict.fromkeys(row.spec for row in read_csv(tmp_path / "t.csv"))
+    assert "byol+dsa against byol: 10 seeds, paired" in shown
+    assert "byol+dsa lowers cdnv against byol by " in shown
+    # Lines are broken within a long spec.
+    assert shown.replace(" ", "").count(f"armsinfullbyol:{plain}byol+dsa:{regularized}byol+dsalowers") == 1
+    assert shown.count("momentum=") == 2
+    summary = (tmp_path / "t-summary.csv").read_bytes()
+    finding = json.loads(ok(dsabench(*asked, "--json")).out)["finding"]
+    assert finding.startswith(f"{regularized} lowers cdnv against {plain} by ")
+    assert (tmp_path / "t-summary.csv").read_bytes() == summary
+
+
+def test_options_of_arms_that_are_trained_are_told_once(tmp_path: Path) -> None:
+    regularized = "simclr+dsa[k=5,lambda1=2]"
+    asked = ("compare", "simclr", regularized, *TINY, "--seeds", "0", *QUICK)
+    legend = ["arms in full", f"simclr+dsa: {regularized}"]
+    planned = ok(dsabench(*asked, "--dry-run"))
+    assert planned.out.splitlines()[:2] == legend
+    assert planned.out.count(regularized) == 1
+    assert "simclr+dsa s0" in planned.out
+    assert json.loads(ok(dsabench(*asked, "--dry-run", "--json")).out)[1]["run"] == f"{regularized} s0"
+    result = ok(dsabench(*asked, "--jobs", "1"))
+    lines = result.out.splitlines()
+    place = lines.index(legend[0])
+    assert lines[place + 1] == legend[1]
+    assert result.out.count(regularized) == 1
+    # The overview, its chart and the differences above it, sentences below it.
+    assert [line.partition(" ")[0] for line in lines[:place]].count("simclr+dsa") == 3
+    assert any(line.startswith("simclr+dsa against simclr: p < .05 in 0 of 1 seed") for line in lines[place:])
+    (table,) = tmp_path.glob("results/*dsa*k-5*[!y].csv")
+    assert {row.spec for row in read_csv(table)} == {"simclr", regularized}
+
+
 def test_two_stores_say_what_was_not_held_equal_and_filters_choose(stores: Path, tmp_path: Path) -> None:
     sources = ("compare", "--from", stores / "a", "--from", stores / "b", *QUICK, "--output", tmp_path / "t")
     result = ok(dsabench(*sources, "simclr"))
