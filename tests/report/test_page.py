@@ -11,7 +11,7 @@ from arms import failed, overview_rows, rows_of
 from dsabench.report.cells import table_csv
 from dsabench.report.latex import best_cells, escaped, latex
 from dsabench.report.overview import overview_tables
-from dsabench.report.page.blocks import Absent, Drawing, Page
+from dsabench.report.page.blocks import Absent, Drawing, Fold, Listing, Page, Words
 from dsabench.report.page.document import page_of
 from dsabench.report.page.html import html, order, spread
 from dsabench.report.page.material import Material, material_of, read_searches
@@ -270,3 +270,21 @@ def test_csv_tables_hold_whole_numbers() -> None:
     assert header.startswith("spec,labels used,remarks,n,CDNV,CDNV std,CDNV n,")
     assert line.startswith("simclr,false,,2,0.168,0.0028284")
     assert all(table_csv(table).count("\n") > 1 for table in tables_of(material(overview_rows())))
+
+
+def test_the_opening_tells_options_once() -> None:
+    arms = ("byol[lr=0.003]", "byol[lr=0.004]+dsa[k=27]")
+    (chapter,) = page([one for arm in arms for one in rows_of(arm, range(6))]).chapters
+    words, explained, _ = chapter.opening
+    assert isinstance(words, Words)
+    assert words.text.startswith("byol+dsa lowers cdnv against byol by ")
+    assert explained == Listing((f"byol: {arms[0]}", f"byol+dsa: {arms[1]}"))
+    (plain,) = page([one for arm in ("byol", "byol+dsa") for one in rows_of(arm, range(6))]).chapters
+    assert plain.opening[0] == words
+    assert len(plain.opening) == 2
+    # Below several sentences, and folded as they are.
+    (several,) = page([one for arm in (*arms, "simclr") for one in rows_of(arm, range(6))]).chapters
+    (fold,) = [block for block in several.opening if isinstance(block, Fold)]
+    sentences, told = fold.blocks
+    assert isinstance(sentences, Listing)
+    assert (len(sentences.lines), told) == (2, explained)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from dsabench.report.legend import comparisons_called, legend
 from dsabench.report.page.blocks import Absent, Block, Fold, Grid, Listing, Words
 from dsabench.report.page.material import Material
 from dsabench.report.sentences import declared, finding
@@ -14,14 +15,20 @@ from dsabench.tables.rows import Row
 
 
 def opening(material: Material, deviations: Sequence[str]) -> tuple[Block, ...]:
-    """The finding, every pair's sentence, and the verdict's conditions; `deviations` are from what was declared."""
+    """The finding, every pair's sentence, what brief names stand for, and the verdict's conditions.
+
+    `deviations` are from what was declared.
+    """
     if material.obstacle:
         first: list[Block] = [Words(f"Nothing was compared: {material.obstacle}.", emphasised=True)]
     else:
-        sentences = finding(material.comparisons).split("\n")
+        sentences = finding(comparisons_called(material.comparisons, material.names)).split("\n")
         first = [Words(headline(material, sentences), emphasised=True)]
+        explained = tuple(Listing(table.notes) for table in legend(material.names))
         if len(sentences) > 1:
-            first.append(Fold(f"All {len(sentences)} comparisons in words", (Listing(tuple(sentences)),)))
+            first.append(Fold(f"All {len(sentences)} comparisons in words", (Listing(tuple(sentences)), *explained)))
+        else:
+            first += explained
     if deviations:
         first.append(Words(declared(deviations)))
     return (*first, Grid(conditions(material)))
@@ -33,7 +40,8 @@ def headline(material: Material, sentences: Sequence[str]) -> str:
         return sentences[0]
     own = [one for one in material.primaries if (one.spec, one.against) in material.own_pairs]
     judged = own or material.primaries
-    whom = "regularized arms against their own plain methods" if own else f"arms against {material.specs[0]}"
+    baseline = material.names[material.specs[0]]
+    whom = "regularized arms against their own plain methods" if own else f"arms against {baseline}"
     words = Counter(one.word for one in judged)
     told = "; ".join(f"{count} {word}" for word, count in words.most_common())
     return f"{len(judged)} {whom} on {judged[0].measure.label}, {counted(judged[0].n_pairs, 'seed')} each: {told}."
