@@ -115,7 +115,7 @@ def compare(
 
         check_tensorboard()
     limit(training.threads, training.offline)
-    from dsabench.config.plan import plan
+    from dsabench.config.plan import beside_defaults, plan
     from dsabench.data import Datasets
     from dsabench.evaluation.images import Pairs, finished_encoders
     from dsabench.evaluation.words import asked
@@ -179,7 +179,7 @@ def compare(
             print_words(console(), declared(departures))
         return
     title = planned[0].data.label
-    name = output or table_name(title, present if absent and present else arms)
+    name = output or table_name(title, present if absent and present else arms, beside_defaults(request, dataset))
     table, summary = Path(f"{name}.csv"), Path(f"{name}-summary.csv")
     for path in (table, summary):
         check_writable(path)

@@ -119,8 +119,9 @@ def say_added(asked_for: EvalConfig, measured: EvalConfig) -> None:
         say(f"measured too, for the verdict: {', '.join(added)} (see --primary and --guard)")
 
 
-def table_name(title: str, arms: Sequence[str]) -> str:
-    """The name of a table that was given none: what it is of and its arms, the first alone where that would be long."""
+def table_name(title: str, arms: Sequence[str], setting: Sequence[str] = ()) -> str:
+    """The name of a table that was given none: what it is of and its arms, the first alone where that would be long,
+    and the `setting` that sets it apart from another table of them."""
     from dsabench.files import sha256_bytes, slug
 
     name = slug(whole := f"{title}-{'-vs-'.join(arms)}")
@@ -129,7 +130,7 @@ def table_name(title: str, arms: Sequence[str]) -> str:
         first, rest = re.sub(r"\[[^\]]*\]", "", arms[0]), len(arms) - 1
         words = [title, first, *([f"vs-{rest}-{'other' if rest == 1 else 'others'}"] if rest else [])]
         name = f"{slug('-'.join(words))}-{sha256_bytes(whole.encode())[:6]}"
-    return str(Path("results") / name)
+    return str(Path("results") / "-".join([name, *map(slug, setting)]))
 
 
 def print_configs(planned: Sequence[RunConfig]) -> None:

@@ -70,7 +70,7 @@ def tune(
     overrides = read_spaces(space) if space else {}
     overwrite = common.always
     limit(training.threads, training.offline)
-    from dsabench.config.plan import configure, plan
+    from dsabench.config.plan import beside_defaults, configure, plan
     from dsabench.data import Datasets
     from dsabench.files import check_writable, to_toml, write_atomic
     from dsabench.launch.jobs import default_jobs
@@ -113,7 +113,7 @@ def tune(
         print(f"about {duration(seconds)} of training with --jobs {side_by_side}, as long as the defaults take")
         return
     title = planned[0].data.label
-    name = output or table_name(f"{title}-tuned", [str(arm.spec) for arm in arms])
+    name = output or table_name(f"{title}-tuned", [str(arm.spec) for arm in arms], beside_defaults(request, dataset))
     table, curve, winners = Path(f"{name}-trials.csv"), Path(f"{name}-budget.csv"), Path(f"{name}.toml")
     for path in (table, curve, winners):
         check_writable(path)

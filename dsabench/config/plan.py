@@ -160,6 +160,32 @@ def configure(request: Request, spec: Spec, seed: int, dataset: Dataset, device:
     return config
 
 
+def beside_defaults(request: Request, dataset: Dataset) -> list[str]:
+    """What sets the runs of a request apart from those of its specs under the defaults of its data set, in short words.
+
+    A default of the recipes that is spelled out is none of it; seeds and threads are not, either.
+    """
+    trained = [one.method.name for one in request.specs if method_class(one.method.name).trainable]
+    recipes = [recipe(name, dataset.scale) for name in trained]
+    data, device = request.data, request.device if request.elsewhere else resolve_device(request.device)
+    usual = resolve_precision("auto", device, elsewhere=request.elsewhere)
+    epochs, batch_size = request.epochs, request.batch_size
+    words = (
+        (f"{request.backbone}", request.backbone not in (None, DEFAULT_BACKBONE[dataset.scale])),
+        (f"{epochs}-epochs", epochs is not None and any(one.epochs != epochs for one in recipes)),
+        (f"batch-{batch_size}", batch_size is not None and any(one.batch_size != batch_size for one in recipes)),
+        (f"{data.train_images}-images", data.train_images is not None),
+        (f"{data.subset}", data.subset is not None),
+        (f"{data.image_size}-px", data.image_size is not None),
+        (f"val-{data.val_share}", data.val_share is not None),
+        (f"{data.group_by}", data.group_by is not None),
+        (f"{data.contaminate}", data.contaminate is not None),
+        (f"{request.augment}-views", request.augment != "batched"),
+        (f"{request.precision}", request.precision not in ("auto", usual)),
+    )
+    return [word for word, departs in words if departs]
+
+
 def identified(data: DataConfig, dataset: Dataset) -> DataConfig:
     """The data of a run, named by its content where its name does not say what is in it, wherever it lies now."""
     return data.model_copy(update={"content": dataset.sha256 if data.kind in USERS_OWN else None})

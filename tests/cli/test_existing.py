@@ -320,7 +320,7 @@ def test_without_training_the_missing_runs_are_named(stores: Path, tmp_path: Pat
     assert "1 pair against simclr, 3 seeds: " in result.err
     assert "byol: none of its runs is there" in result.out.splitlines()
     named = ok(dsabench(*arms, "--seeds", "0-2"))
-    assert "wrote results/synthetic-simclr-vs-simclr+dsa.csv and" in named.err
+    assert "wrote results/synthetic-simclr-vs-simclr+dsa-resnet8w16-1-epochs-batch-64-8-px.csv and" in named.err
     nothing = dsabench(*arms, "--seeds", "7", "--output", tmp_path / "u")
     assert nothing.code == 5
     assert f"none of these runs is finished in {stores / 'a'}; without --no-train they are trained" in nothing.err

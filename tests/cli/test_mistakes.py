@@ -195,3 +195,6 @@ def test_the_name_of_a_table_is_short_and_its_own() -> None:
     assert re.fullmatch(r"results/digits-simclr\+dsa-vs-3-others-[0-9a-f]{6}", name)
     assert table_name("digits", long) == name
     assert table_name("digits", long[::-1]) != name
+    # What sets it apart is never hidden in a hash.
+    assert table_name("digits", ["simclr"], ["30-epochs"]) == "results/digits-simclr-30-epochs"
+    assert table_name("digits", long, ["30-epochs", "noise=0.1"]) == f"{name}-30-epochs-noise-0.1"

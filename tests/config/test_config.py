@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from dsabench.config.optimization import LATER
-from dsabench.config.plan import plan
+from dsabench.config.plan import beside_defaults, plan
 from dsabench.config.request import Request
 from dsabench.config.run_config import Resolved, RunConfig
 from dsabench.config.spec import Part, Spec, parse_part, parse_seeds, parse_spec, parse_value
@@ -362,3 +362,29 @@ def test_a_default_that_is_spelled_out_is_the_same_run_and_is_refused_beside_it(
     assert (str(plain.spec), str(spelled.spec)) == ("simclr", "simclr[lr=0.002,temperature=0.5]")
     with pytest.raises(UsageError, match=re.escape("'simclr' and 'simclr[temperature=0.5]' are the same run")):
         configured("simclr", "simclr[temperature=0.5]")
+
+
+@pytest.mark.parametrize(
+    ("asked", "word"),
+    [
+        ({"epochs": 30}, "30-epochs"),
+        ({"backbone": "resnet18"}, "resnet18"),
+        ({"batch_size": 64}, "batch-64"),
+        ({"augment": "reference"}, "reference-views"),
+        ({"precision": "bf16"}, "bf16"),
+        ({"data": DataConfig(train_images=100)}, "100-images"),
+        ({"data": DataConfig(image_size=12)}, "12-px"),
+        ({"data": DataConfig(val_share=0.2)}, "val-0.2"),
+        ({"data": DataConfig(contaminate="noise=0.1")}, "noise=0.1"),
+    ],
+)
+def test_what_departs_from_the_defaults_is_a_word_and_a_default_spelled_out_is_none(
+    asked: dict[str, Any], word: str
+) -> None:
+    dataset = load_dataset(DataConfig(), offline=True)
+    specs = tuple(map(parse_spec, ("random", "simclr", "simclr+dsa")))
+    spelled = {"backbone": "resnet8", "epochs": 60, "batch_size": 256, "precision": "fp32", "device": "cpu"}
+    assert beside_defaults(Request(specs, device="cpu"), dataset) == []
+    assert beside_defaults(Request(specs, **spelled), dataset) == []
+    assert beside_defaults(Request(specs, seeds=(3, 4), threads=2, device="cpu"), dataset) == []
+    assert beside_defaults(Request(specs, **spelled | asked), dataset) == [word]
