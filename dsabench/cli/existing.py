@@ -67,6 +67,7 @@ def compare_existing(
     refuse_training(context)
     from dsabench.config.spec import brief_names
     from dsabench.tables.collecting import MIXED, collected, with_one_name
+    from dsabench.tables.comparisons import without_seeds
     from dsabench.tables.grouping import check_shared, grouped_by_dataset, meant, named, picked, same_images, unequal
     from dsabench.tables.where import parse_where
 
@@ -109,7 +110,8 @@ def compare_existing(
     found.add_models(given, what, datasets, stop, common.runs)
     # A model of one's own has the preprocessing that is its own, which stands in its rows.
     sources, became = with_one_name(found.rows)
-    rows = collected(sources, [*mixed, *(["preprocess"] if given else [])])
+    of_no_run = without_seeds(row for own in sources.values() for row in own)
+    rows = collected(sources, [*mixed, *(["preprocess"] if of_no_run else [])])
     arms = picked(named(rows), names)
     by_dataset = grouped_by_dataset(arms)
     # With a data set named they are of its images.
@@ -142,7 +144,7 @@ def compare_existing(
         if len(own) > 1:
             summary = Path(f"{name}-summary.csv" if len(by_dataset) == 1 else f"{name}-{slug(title)}-summary.csv")
             legend = names_shown if len(shared) == 1 else {}
-            beside = Beside([one.name for one in given], str(alone), whole.get(title, {}), names_shown, legend)
+            beside = Beside(str(alone), whole.get(title, {}), names_shown, legend)
             findings.append(
                 compare_on(title, own, found, what, criteria, datasets, summary, common.as_json, every_pair, beside)
             )
@@ -163,11 +165,9 @@ def compare_existing(
 
 
 class Beside(NamedTuple):
-    """What is said beside the arms that are compared: which are `models` of one set of weights, all arms of the
-    `table` that they were picked from, if they were, what arms are called, and of which names it is said here what
-    they stand for."""
+    """What is said beside the arms that are compared: all arms of the `table` that they were picked from, if they were,
+    what arms are called, and of which names it is said here what they stand for."""
 
-    models: Sequence[str]
     table: str
     arms: Mapping[str, list[Row]]
     names: Mapping[str, str]
@@ -204,7 +204,7 @@ def compare_on(
         write_model_summary,
         write_summary,
     )
-    from dsabench.tables.comparisons import compare_rows
+    from dsabench.tables.comparisons import compare_rows, without_seeds
     from dsabench.tables.grouping import are_single, pairs_of_arms
 
     layer, rows, pairs = str(what.layers[0]), [row for own in arms.values() for row in own], pairs_of_arms(arms)
@@ -222,12 +222,11 @@ def compare_on(
         if not as_json:
             print_models(out, models)
     else:
-        models_alone = [arm for arm in arms if arm in beside.models]
-        found_here = compare_rows(rows, list(arms), criteria, layer, pairs=pairs, seedless=models_alone)
+        found_here = compare_rows(rows, list(arms), criteria, layer, pairs=pairs)
         comparisons = images.with_images(found_here)
         write_summary(comparisons, summary, extra=extra, rows=rows)
         shown = comparisons_called(comparisons, beside.names)
-        lines = [finding(shown), one_model_each([beside.names.get(arm, arm) for arm in models_alone])]
+        lines = [finding(shown), one_model_each([beside.names.get(arm, arm) for arm in without_seeds(rows)])]
         if beside.arms.keys() > arms.keys():
             # The baseline first: pairs are formed against it.
             every = {**arms, **beside.arms}

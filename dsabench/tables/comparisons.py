@@ -50,12 +50,12 @@ def compare_rows(
     pairs: Sequence[tuple[str, str]] | None = None,
     family: Collection[MetricKey] | None = None,
     seeds: Iterable[int] | None = None,
-    seedless: Collection[str] = (),
 ) -> list[Comparison]:
     """The comparisons of all pairs that have runs, failed ones counted, and one value at least.
 
     `pairs` are `pairs_of` the specs by default; given, the specs may be any names that rows have for theirs. `family`
-    is the core tier by default, `seeds` are those that the runs of a pair have, `seedless` are arms of one model.
+    is the core tier by default, `seeds` are those that the runs of a pair have. An arm `without_seeds` is tested by
+    nothing.
     Raises NothingToCompare where no pair has finished runs or none of them the primary metric.
     """
     values: dict[str, dict[int, dict[MetricKey, float]]] = {}
@@ -92,8 +92,19 @@ def compare_rows(
         family={one for one in directions if is_core(one)} if family is None else family,
         failures=failures,
         seeds=seeds,
-        seedless=seedless,
+        seedless=without_seeds(rows),
     )
+
+
+def without_seeds(rows: Iterable[Row]) -> list[str]:
+    """The arms of one set of weights each, in order of appearance: models and embeddings that no run here trained.
+
+    Their rows say so, whichever table they come from, by saying nothing of views.
+    """
+    arms: dict[str, bool] = {}
+    for row in rows:
+        arms[row.spec] = arms.get(row.spec, True) and not row.augment
+    return [arm for arm, alone in arms.items() if alone]
 
 
 def key_of(row: Row) -> MetricKey:

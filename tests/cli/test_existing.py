@@ -270,6 +270,14 @@ def test_embeddings_of_the_images_of_runs_need_their_size_and_runs_of_other_imag
     assert seeds.count("mine has no seeds") == 1
     assert "missing" not in seeds
     assert "would do" not in seeds
+    # As it is of the table that was written.
+    (table,) = tmp_path.glob("results/*simclr-vs-mine.csv")
+    stored = " ".join(ok(dsabench("compare", "--from", table, "--output", tmp_path / "again")).out.split())
+    assert stored.count("mine has no seeds") == 1
+    assert "too few" not in stored
+    with (tmp_path / "again-summary.csv").open() as file:
+        judged = {row["verdict"] for row in csv.DictReader(file) if row["role"] != "descriptive"}
+    assert judged == {"no seeds"}
 
 
 def test_several_data_sets_have_a_column_each(stores: Path, tmp_path: Path) -> None:

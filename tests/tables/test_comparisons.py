@@ -13,7 +13,7 @@ import pytest
 from dsabench.config.spec import parse_spec
 from dsabench.errors import NothingToCompare, UsageError
 from dsabench.stats import Comparison, MetricKey
-from dsabench.tables.comparisons import SHORTEST_S, compare_rows, cost_ratios, key_of, pairs_of
+from dsabench.tables.comparisons import SHORTEST_S, compare_rows, cost_ratios, key_of, pairs_of, without_seeds
 from dsabench.tables.criteria import GUARDS, Criteria, MetricGuard, parse_guard, parse_primary, parse_share
 from dsabench.tables.rows import Row, cell, read_csv
 
@@ -40,6 +40,19 @@ def rows_of(spec: str, seeds: Sequence[int], gain: float = 0.0) -> list[Row]:
         for seed in seeds
         for probe, params, metric, mean, step, better in MEASURED
     ]  # fmt: skip
+
+
+def test_a_model_that_no_run_trained_has_no_seeds_in_any_table() -> None:
+    criteria = Criteria(parse_primary("cdnv"), tuple(map(parse_guard, GUARDS)))
+    mine = [replace(row, augment="") for row in rows_of("mine", [0])]
+    rows = [*rows_of("simclr", range(6)), *rows_of("byol", [0]), *mine]
+    assert without_seeds(rows) == ["mine"]
+    # An arm that has a run, too, is no such model.
+    assert without_seeds([*rows, *rows_of("mine", [1])]) == []
+    found = compare_rows(rows, ["simclr", "byol", "mine"], criteria, "backbone")
+    words = {one.spec: one.verdict for one in found if one.role == "primary"}
+    # Of a run there could be more.
+    assert words == {"byol": "too few", "mine": "no seeds"}
 
 
 def test_costs_are_compared_of_fresh_runs_that_are_long_enough() -> None:
