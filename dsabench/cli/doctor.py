@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,9 +14,10 @@ from dsabench.cli.groups import grouped
 from dsabench.cli.output import console, limit
 
 if TYPE_CHECKING:
+    from dsabench.data.data_config import DataConfig
     from dsabench.data.dataset import Dataset
     from dsabench.data.duplicates import Group, Twins
-    from dsabench.data.examination import Examination
+    from dsabench.data.examination import Examination, Repeated
 
 # What each extra brings, by the name that it is imported by.
 EXTRAS = {
@@ -66,7 +68,7 @@ def doctor(
     from dsabench.data import load_dataset
     from dsabench.data.data_config import DataConfig, located
     from dsabench.data.examination import examine
-    from dsabench.errors import DataError
+    from dsabench.errors import DataError, DsabenchError
     from dsabench.training.run import say
 
     config = DataConfig(
@@ -78,14 +80,19 @@ def doctor(
         group_by=group_by,
     )
     check_data(config)
-    loaded = load_dataset(config, offline=offline)
-    say("\n".join([f"{config.label}: {loaded.notes[0]}", *loaded.notes[1:]]))
-    found = examine(loaded)
+    try:
+        loaded = load_dataset(config, offline=offline)
+        say("\n".join([f"{config.label}: {loaded.notes[0]}", *loaded.notes[1:]]))
+        found = examine(loaded)
+    except DataError:
+        # What is wrong beside it is told too, as far as the folder can be listed.
+        with suppress(DsabenchError):
+            for line in _of_the_readable(config, offline):
+                say(line)
+        raise
     _show(_json(found, loaded) if as_json else _lines(found, loaded), as_json)
-    for words, groups in repeated(found):
-        shown = [_named(group, loaded) for group in groups[:MOST_NAMED]]
-        more = [f"and {len(groups) - MOST_NAMED:,} more, see --json"] if len(groups) > MOST_NAMED else []
-        say(f"{words}: {'; '.join([*shown, *more])}")
+    for line in _told(found, loaded, ", see --json"):
+        say(line)
     for words in _doubts(found, loaded):
         say(words)
     if leaked := _leaked(found.exact):
@@ -206,7 +213,30 @@ def _named(group: Group, dataset: Dataset) -> str:
     return words if len(classes) < 2 else f"{words}, of different classes: {', '.join(classes)}"
 
 
-def repeated(found: Examination) -> list[tuple[str, list[Group]]]:
+def _of_the_readable(config: DataConfig, offline: bool) -> list[str]:
+    """Of a user's own images, some of which cannot be read, which of the others are there twice, in words."""
+    from dsabench.data.data_config import USERS_OWN
+    from dsabench.data.examination import duplicates
+    from dsabench.data.loading import unread
+
+    if config.kind not in USERS_OWN:
+        return []
+    listed = unread(config, offline=offline)
+    found, unreadable = duplicates(listed)
+    return [f"of the images that can be read, {line}" for line in _told(found, listed)] if unreadable else []
+
+
+def _told(found: Examination | Repeated, dataset: Dataset, rest: str = "") -> list[str]:
+    """A line for each kind of equal images, with the first of them by name and where the `rest` are."""
+    lines = []
+    for words, groups in repeated(found):
+        shown = [_named(group, dataset) for group in groups[:MOST_NAMED]]
+        more = [f"and {len(groups) - MOST_NAMED:,} more{rest}"] if len(groups) > MOST_NAMED else []
+        lines.append(f"{words}: {'; '.join([*shown, *more])}")
+    return lines
+
+
+def repeated(found: Examination | Repeated) -> list[tuple[str, list[Group]]]:
     """The groups of equal images, each named once, under the worst that it is; of those that look alike, the ones whose
     pixels are not the same."""
     same = {frozenset(group) for group in found.exact.groups}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -53,14 +54,10 @@ class Examination:
 
 def examine(dataset: Dataset) -> Examination:
     """Look at every image of every split once; raises DataError that names those that cannot be read."""
-    splits = {"train": dataset.train, "val": dataset.val, "test": dataset.test}
-    exact: dict[str, list[bytes]] = {}
-    perceptual: dict[str, list[bytes]] = {}
-    unreadable: list[str] = []
-    for name, split in splits.items():
-        exact[name], perceptual[name] = _keys(split, name, unreadable)
+    repeated, unreadable = duplicates(dataset)
     if unreadable:
         raise DataError("\n".join(told_unreadable(unreadable)))
+    splits = {"train": dataset.train, "val": dataset.val, "test": dataset.test}
     sizes, modes, deep = _headers(splits.values())
     mean, std = _moments(dataset.train, dataset.channels)
     counts = torch.bincount(dataset.test.labels, minlength=len(dataset.classes))
@@ -73,8 +70,8 @@ def examine(dataset: Dataset) -> Examination:
             name: tuple(torch.bincount(split.labels, minlength=len(dataset.classes)).tolist())
             for name, split in splits.items()
         },
-        exact=equal(exact),
-        perceptual=equal(perceptual),
+        exact=repeated.exact,
+        perceptual=repeated.perceptual,
         sizes=sizes,
         modes=modes,
         deep=deep,
@@ -86,35 +83,52 @@ def examine(dataset: Dataset) -> Examination:
     )
 
 
+class Repeated(NamedTuple):
+    """The images that have the same pixels, and those that look alike."""
+
+    exact: Twins
+    perceptual: Twins
+
+
+def duplicates(dataset: Dataset) -> tuple[Repeated, list[str]]:
+    """The images that are there twice among those that can be read, and what is wrong with each of the others."""
+    exact: dict[str, list[bytes]] = {}
+    perceptual: dict[str, list[bytes]] = {}
+    unreadable: list[str] = []
+    for name, split in (("train", dataset.train), ("val", dataset.val), ("test", dataset.test)):
+        exact[name], perceptual[name] = _keys(split, name, unreadable)
+    return Repeated(equal(exact), equal(perceptual)), unreadable
+
+
 def _keys(split: Split, name: str, unreadable: list[str]) -> tuple[list[bytes], list[bytes]]:
     """The keys of a split's images, exact and perceptual; what cannot be read is entered in `unreadable`."""
     exact: list[bytes] = []
     perceptual: list[bytes] = []
-    for index in blocks(len(split)):
-        try:
-            images = split.pixels(index)
-        except DataError:
-            # One of a block, and perhaps others: each is asked for alone.
-            unreadable += _unreadable(split, index)
+    for index, images in (read for block in blocks(len(split)) for read in _read(split, block, unreadable)):
+        own = [f"{name} {position}".encode() for position in index.tolist()]
+        if images is None:
+            exact += own
+            perceptual += own
             continue
         exact += pixel_keys(images)
-        keys = perceptual_keys(images)
         # An image of one colour looks like every other one; it says nothing.
-        alone = flat(images).tolist()
-        perceptual += [
-            f"{name} {position}".encode() if bare else key
-            for position, key, bare in zip(index.tolist(), keys, alone, strict=True)
-        ]
+        alone, keys = flat(images).tolist(), perceptual_keys(images)
+        perceptual += [mine if bare else key for mine, bare, key in zip(own, alone, keys, strict=True)]
     return exact, perceptual
 
 
-def _unreadable(split: Split, index: Tensor) -> list[str]:
-    found = []
-    for position in index:
+def _read(split: Split, block: Tensor, unreadable: list[str]) -> list[tuple[Tensor, Tensor | None]]:
+    """The images of a block, one by one if one of them cannot be read: None for that, which is entered."""
+    try:
+        return [(block, split.pixels(block))]
+    except DataError:
+        found: list[tuple[Tensor, Tensor | None]] = []
+    for index in torch.split(block, 1):
         try:
-            split.pixels(position[None])
+            found.append((index, split.pixels(index)))
         except DataError as error:
-            found.append(str(error))
+            unreadable.append(str(error))
+            found.append((index, None))
     return found
 
 

@@ -60,6 +60,30 @@ def build(config: DataConfig, *, offline: bool) -> Dataset:
     )
 
 
+def unread(config: DataConfig, *, offline: bool) -> Dataset:
+    """The splits of a data set whose images are read when somebody asks for them, whether or not all can be.
+
+    It has neither hash nor notes: it is for whoever looks for what is wrong. Raises as `build` does, not for images.
+    """
+    spec: DatasetSpec = load(DATASETS, "dataset", config.kind)
+    raw = spec.builder(config, offline)
+    chosen = select(spec, raw, config).splits
+    size = _sizes(spec, chosen, config).chosen
+    splits = {key: _loaded(part, size, False, [])[0] for key, part in chosen.items()}
+    return Dataset(
+        name=config.name,
+        train=splits["train"],
+        val=splits["val"],
+        test=splits["test"],
+        classes=raw.classes,
+        channels=spec.channels,
+        image_size=size,
+        mean=spec.mean,
+        std=spec.std,
+        sha256="",
+    )
+
+
 def contaminate(train: Split, config: DataConfig, shape: tuple[int, int], offline: bool) -> Contaminated | None:
     """What is trained on where outliers are put in; a foreign data set is looked for where downloads usually go."""
     if config.contaminate is None:
@@ -134,12 +158,7 @@ def _decoded(
 
     Raises DataError that tells all there is: the `problems` that are known, every image that cannot be read, the sizes.
     """
-    size = config.image_size or spec.image_size
-    sizes = (
-        Sizes(size, "", ())
-        if size
-        else common_size([p.images for p in parts.values() if not isinstance(p.images, Tensor)])
-    )
+    sizes = _sizes(spec, parts, config)
     n_bytes = sum(len(part.labels) for part in parts.values()) * spec.channels * sizes.chosen**2
     resident = n_bytes <= RESIDENT_BYTES
     unreadable = [] if resident else list(sizes.unreadable)
@@ -148,6 +167,13 @@ def _decoded(
         raise DataError("\n".join([*problems, *told_unreadable(unreadable), *([sizes.note] if sizes.note else [])]))
     deep = together(deep for _, deep in loaded.values())
     return {key: split for key, (split, _) in loaded.items()}, sizes, deep
+
+
+def _sizes(spec: DatasetSpec, parts: Mapping[str, RawSplit], config: DataConfig) -> Sizes:
+    size = config.image_size or spec.image_size
+    if size:
+        return Sizes(size, "", ())
+    return common_size([part.images for part in parts.values() if not isinstance(part.images, Tensor)])
 
 
 def _loaded(part: RawSplit, size: int, resident: bool, unreadable: list[str]) -> tuple[Split, Deep | None]:

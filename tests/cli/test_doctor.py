@@ -90,6 +90,25 @@ def test_equal_images_are_named_under_the_worst_kind_that_they_are() -> None:
     ]
 
 
+def test_the_others_are_looked_at_where_images_cannot_be_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ant/5.png", "bee/7.png"):
+        (folder / "train" / name).write_bytes(b"no image")
+    asked = ("doctor", "--dataset", "imagefolder", "--data-dir", folder)
+    for resident in (True, False):
+        if not resident:
+            monkeypatch.setattr("dsabench.data.loading.RESIDENT_BYTES", 0)
+        done = dsabench(*asked)
+        assert (done.code, done.out) == (3, "")
+        # The two that cannot be read are not taken for each other.
+        (same,) = [line for line in done.err.splitlines() if "same pixels" in line]
+        assert same == "of the images that can be read, same pixels, test in train: train ant/3.png = test ant/0.png"
+        assert "2 images cannot be read; repair or remove them:" in done.err
+        assert all(name in done.err for name in ("ant/5.png", "bee/7.png"))
+    # Nothing is there twice but those.
+    (folder / "test" / "ant" / "0.png").unlink()
+    assert "of the images" not in dsabench(*asked).err
+
+
 def test_a_clean_set_is_told_in_a_line_each(folder: Path) -> None:
     (folder / "test" / "ant" / "0.png").unlink()
     (folder / "test" / "bee" / "0.png").unlink()
