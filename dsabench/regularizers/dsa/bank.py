@@ -23,7 +23,8 @@ NEVER = 2.0
 
 
 class BankDSA(Regularizer):
-    """Draws the embeddings of an image to those that its mutual neighbours among all training images had last.
+    """Draws the embeddings of an image to those that its mutual neighbours among all training images had last, and
+    spreads those of a batch that are none.
 
     A bank keeps, of every image, the features and the embedding of the mean of its two views, as they were when it was
     last in a batch. Two images are mutual neighbours where each is among the k nearest of the other by the features.
@@ -56,14 +57,14 @@ class BankDSA(Regularizer):
         feature_dim: int,
         embedding_dim: int,
         *,
-        weight: float = 1.0,
+        weight: float = 3.0,
         start: float = 0.3,
         reach: float = 0.0,
         k: int = 0,
         part: float = 0.5,
         pulls: int = 16,
         trust: str = "local",
-        push: float = 0.0,
+        push: float = 0.3,
         balance: bool = True,
         num_images: int = 0,
     ) -> None:

@@ -188,7 +188,7 @@ def test_before_its_start_and_without_a_weight_no_gradient_reaches_the_student()
 def test_the_weight_is_relative_to_the_gradient_of_all_distances_and_times_the_trust() -> None:
     terms = {}
     for trust in ("local", "linear", "none"):
-        dsa = bank(trust=trust, reach=0.0)
+        dsa = bank(weight=1.0, trust=trust, reach=0.0)
         epoch(dsa)
         output, views = batch(torch.arange(BATCH), 3)
         term = dsa(output, views, 1.0)["dsa_adjust"]
@@ -223,7 +223,7 @@ def test_uniformity_is_that_of_the_pairs_that_are_not_together_and_moves_no_othe
 
 
 def test_the_push_has_a_weight_of_its_own_and_without_it_nothing_changes() -> None:
-    pushed, plain, alone = bank(push=0.5), bank(), bank(push=2.0, weight=0.0)
+    pushed, plain, alone = bank(push=0.5), bank(push=0.0), bank(push=2.0, weight=0.0)
     for dsa in (pushed, plain, alone):
         epoch(dsa)
     output, views = batch(torch.arange(BATCH), 3)
