@@ -291,6 +291,12 @@ def test_several_data_sets_have_a_column_each(stores: Path, tmp_path: Path) -> N
     assert "P(better)" in result.out
     assert "not held equal: epochs on other: simclr 2; simclr+dsa 1\n" in result.err
     assert {path.name for path in tmp_path.glob("t-*")} == {"t-other-summary.csv", "t-synthetic-summary.csv"}
+    # What names stand for is said once, after the tables of all.
+    tuned = [replace(row, method="simclr[lr=0.01]") if row.regularizer == "none" else row for row in (*rows, *other)]
+    write_csv(tuned, tmp_path / "tuned.csv")
+    told = ok(dsabench("compare", "--from", tmp_path / "tuned.csv", "--output", tmp_path / "u")).out
+    assert told.count("simclr[lr=0.01]") == 1
+    assert told.rstrip().splitlines()[-2:] == ["arms in full", "simclr: simclr[lr=0.01]"]
 
 
 def test_images_that_have_two_names_are_compared_as_one_data_set(stores: Path, tmp_path: Path) -> None:
