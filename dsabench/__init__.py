@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from dsabench.evaluation.calls import frame as frame
     from dsabench.evaluation.calls import load_backbone as load_backbone
     from dsabench.metrics import measure as measure
-    from dsabench.regularizers.dsa.module import DSA as DSA
+    from dsabench.regularizers.dsa.bank import DSA as DSA
+    from dsabench.regularizers.dsa.nested import NestedDSA as NestedDSA
     from dsabench.types import LabelledViews as LabelledViews
     from dsabench.types import MethodOutput as MethodOutput
     from dsabench.types import Views as Views

@@ -18,13 +18,15 @@ class Entry(NamedTuple):
 
     `preset` holds options under which the entry is known by this name, which makes a variant a line of data; `later`
     holds the options that came after runs existed, each at the value at which it changes nothing and leaves a run's
-    identity.
+    identity. `identity` is what the entry was called when its first runs were written, where that is another name: they
+    keep their identity, and no later owner of the name can have it.
     """
 
     target: str
     summary: str
     preset: Mapping[str, Scalar] = MappingProxyType({})
     later: Mapping[str, Scalar] = MappingProxyType({})
+    identity: str = ""
 
 
 class Targeted(Protocol):
@@ -44,6 +46,12 @@ def load(registry: Mapping[str, Targeted], kind: str, name: str, *, see: str = "
 
 
 def canonical_name(registry: Mapping[str, Entry], name: str) -> str:
-    """The name without a preset for what `name` stands for: `dsa` for `dsa-oracle`, and most names for themselves."""
+    """The name without a preset for what `name` stands for: `dsa-nested` for `dsa-pull`, and most for themselves."""
     target = registry[name].target
     return next((other for other, entry in registry.items() if entry.target == target and not entry.preset), name)
+
+
+def identity_name(registry: Mapping[str, Entry], name: str) -> str:
+    """What a run's identity calls what `name` stands for: its canonical name, or what that was called first."""
+    canonical = canonical_name(registry, name)
+    return registry[canonical].identity or canonical

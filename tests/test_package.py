@@ -24,7 +24,7 @@ def loaded_by(statement: str) -> set[str]:
 
 def test_every_name_is_the_thing_itself_and_is_listed() -> None:
     from dsabench.backbones import build_backbone
-    from dsabench.regularizers.dsa.module import DSA
+    from dsabench.regularizers.dsa.nested import DSA
     from dsabench.types import MethodOutput, Views
 
     assert (dsabench.DSA, dsabench.build_backbone) == (DSA, build_backbone)

@@ -25,8 +25,8 @@ from torch.nn.functional import normalize
 from benchmarks.speed import published
 from benchmarks.speed.arena import SIMCLR, made_up, make_state
 from benchmarks.speed.measure import Report, arguments, in_turns, ratio, set_threads, spread, synchronise
-from dsabench.regularizers.dsa.bank import BankDSA
-from dsabench.regularizers.dsa.module import DSA
+from dsabench.regularizers.dsa.bank import DSA
+from dsabench.regularizers.dsa.nested import NestedDSA
 from dsabench.regularizers.dsa.pairs import DifferenceNetwork
 from dsabench.training.cost import freed_memory_kept, peak_memory_mb, reset_peak_memory
 from dsabench.training.state import State
@@ -134,7 +134,7 @@ def teacher_of(state: State, views: Views) -> Callable[[], object]:
 def terms_of(images: int, device: str, embedding: int = EMBEDDING) -> Callable[[], object]:
     """Everything that DSA computes beside the teacher, forward and backward, for a batch of `images`."""
     torch.manual_seed(0)
-    dsa = DSA(nn.Identity(), FEATURES, embedding, start=0.0, prior="self").to(device)
+    dsa = NestedDSA(nn.Identity(), FEATURES, embedding, start=0.0, prior="self").to(device)
     h1, h2 = (torch.randn(images, FEATURES, device=device) for _ in range(2))
     z1, z2 = (torch.randn(images, embedding, device=device, requires_grad=True) for _ in range(2))
     index = torch.arange(images, device=device)
@@ -150,7 +150,7 @@ def terms_of(images: int, device: str, embedding: int = EMBEDDING) -> Callable[[
 def bank_of(images: int, held: int, device: str) -> tuple[Callable[[], object], Callable[[], object]]:
     """Everything that `dsa-bank` computes for a batch, forward and backward, and what it does once: k and trust."""
     torch.manual_seed(0)
-    bank = BankDSA(nn.Identity(), FEATURES, EMBEDDING, num_images=held).to(device)
+    bank = DSA(nn.Identity(), FEATURES, EMBEDDING, num_images=held).to(device)
     bank.features.copy_(normalize(torch.randn(held, FEATURES), dim=1))
     bank.embedded.copy_(normalize(torch.randn(held, EMBEDDING), dim=1))
     bank.trusted.fill_(1.0)

@@ -25,9 +25,9 @@ def read_config(context: typer.Context, path: Path | None) -> Path | None:
     except (ValueError, RecursionError) as error:
         raise DataError(f"the configuration {path} is not valid TOML: {error}") from error
     if (path.parent / "run.json").exists():
-        from dsabench.training.run import check_own_config
+        from dsabench.training.run import own_flags
 
-        check_own_config(path, content)
+        values |= own_flags(path, content)
     flags = {flag_name(parameter): parameter for parameter in context.command.params}
     defaults: dict[str, Any] = {}
     for key, value in values.items():

@@ -13,7 +13,7 @@ from dsabench.config.spec import Part, Spec, parse_spec
 from dsabench.data.data_config import DataConfig
 from dsabench.files import canonical_json, sha256_bytes, slug
 from dsabench.methods import METHODS
-from dsabench.registry import Scalar, canonical_name
+from dsabench.registry import Scalar, identity_name
 from dsabench.regularizers import REGULARIZERS
 
 # Raised when the same configuration would train to other weights; part of every run's identity.
@@ -65,14 +65,15 @@ class RunConfig(BaseModel):
         """What decides the weights: the names, every option with its value, and how they are trained.
 
         Options that came after runs existed are left out at the value at which they change nothing, so that those
-        runs stay what they are; a name that stands for another with options is that other.
+        runs stay what they are; a name that stands for another with options is that other, and what was called
+        otherwise in its first runs is called so.
         """
         method, regularizer = self.spec.method.name, self.spec.regularizer.name
         return {
             **self.model_dump(exclude={"data", "spec", "resolved"}, exclude_none=True),
             "data": self.data.identity(),
             "method": method,
-            "regularizer": canonical_name(REGULARIZERS, regularizer),
+            "regularizer": identity_name(REGULARIZERS, regularizer),
             "options": {
                 "method": settled(self.resolved.method, METHODS[method].later),
                 "regularizer": settled(self.resolved.regularizer, REGULARIZERS[regularizer].later),

@@ -1,12 +1,12 @@
 """Regularizers: named terms that any method can be trained with.
 
-The variants of DSA from `dsa-no-m` on are its ablations: the same module, one option changed, and `dsa-minimal`, all
-that its pull can do without.
+The variants from `dsa-no-m` on are ablations of `dsa-nested`: the same module, one option changed, and `dsa-minimal`,
+all that its pull can do without.
 """
 
 from dsabench.registry import Entry
 
-_DSA = "dsabench.regularizers.dsa.module:DSA"
+_NESTED = "dsabench.regularizers.dsa.nested:NestedDSA"
 
 # The options that came after runs existed, each at the value that changes nothing.
 _BALANCE = {"balance": False}
@@ -14,14 +14,21 @@ _LATER = {"ema_every": 1} | _BALANCE
 
 REGULARIZERS: dict[str, Entry] = {
     "none": Entry("dsabench.regularizers.none:NoRegularizer", "nothing added: the plain method"),
-    "dsa": Entry(_DSA, "label-free DSA: shared neighbours of an EMA teacher (after arXiv 2407.13541)", later=_LATER),
-    "dsa-bank": Entry(
-        "dsabench.regularizers.dsa.bank:BankDSA",
-        "under study: neighbours among all images, as far as they hang together (results/research.md)",
+    "dsa": Entry(
+        "dsabench.regularizers.dsa.bank:DSA",
+        "label-free DSA: neighbours among all images drawn together, the rest spread (results/research.md)",
+        later={"push": 0.0},
+        identity="dsa-bank",
+    ),
+    "dsa-nested": Entry(
+        _NESTED,
+        "DSA in a batch: shared neighbours of an EMA teacher (after arXiv 2407.13541)",
+        later=_LATER,
+        identity="dsa",
     ),
     "dsa-oracle": Entry(
-        _DSA,
-        "DSA told the labels: the upper bound, not self-supervised",
+        _NESTED,
+        "dsa-nested told the labels: the upper bound, not self-supervised",
         preset={"prior": "labels", "scores": False},
         later=_LATER,
     ),
@@ -31,24 +38,26 @@ REGULARIZERS: dict[str, Entry] = {
         later=_BALANCE,
     ),
     "dsa-minimal": Entry(
-        _DSA,
+        _NESTED,
         "neighbour aggregation alone: pull only, no M, no scores, no teacher",
         preset={"adjust": "pull", "m": "prior", "scores": False, "prior": "self"},
         later=_LATER,
     ),
-    "dsa-no-m": Entry(_DSA, "ablation: nothing learned, M is the prior", preset={"m": "prior"}, later=_LATER),
-    "dsa-no-scores": Entry(_DSA, "ablation: every sample weighs the same", preset={"scores": False}, later=_LATER),
-    "dsa-no-prior": Entry(_DSA, "ablation: M is never drawn to the prior", preset={"lambda2": 0.0}, later=_LATER),
-    "dsa-pull": Entry(_DSA, "ablation: aggregation only", preset={"adjust": "pull"}, later=_LATER),
-    "dsa-push": Entry(_DSA, "ablation: separation only", preset={"adjust": "push"}, later=_LATER),
-    "dsa-constant": Entry(_DSA, "ablation: no two images are similar", preset={"similarity": "constant"}, later=_LATER),
+    "dsa-no-m": Entry(_NESTED, "ablation: nothing learned, M is the prior", preset={"m": "prior"}, later=_LATER),
+    "dsa-no-scores": Entry(_NESTED, "ablation: every sample weighs the same", preset={"scores": False}, later=_LATER),
+    "dsa-no-prior": Entry(_NESTED, "ablation: M is never drawn to the prior", preset={"lambda2": 0.0}, later=_LATER),
+    "dsa-pull": Entry(_NESTED, "ablation: aggregation only", preset={"adjust": "pull"}, later=_LATER),
+    "dsa-push": Entry(_NESTED, "ablation: separation only", preset={"adjust": "push"}, later=_LATER),
+    "dsa-constant": Entry(
+        _NESTED, "ablation: no two images are similar", preset={"similarity": "constant"}, later=_LATER
+    ),
     "dsa-exponential": Entry(
-        _DSA,
+        _NESTED,
         "ablation: the published similarity, of the run's own features",
         preset={"similarity": "exponential"},
         later=_LATER,
     ),
-    "dsa-shuffled": Entry(_DSA, "ablation: the prior of the wrong images", preset={"shuffle": True}, later=_LATER),
+    "dsa-shuffled": Entry(_NESTED, "ablation: the prior of the wrong images", preset={"shuffle": True}, later=_LATER),
     "koleo": Entry(
         "dsabench.regularizers.koleo:KoLeo",
         "spreads features evenly; shares nothing with DSA (1806.03198)",

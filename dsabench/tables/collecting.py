@@ -16,8 +16,6 @@ from dsabench.tables.rows import KEY, Row
 MIXED = ("dataset_sha256", "probe_version", "preprocess", "schema_version")
 # What can be behind another hash of the data, with the words for it.
 _OF_IMAGES = {"image_size": "{} px", "train_images": "{} training images", "n": "{} images"}
-# From this schema on, versions differ in columns alone.
-_ONE_MEANING_SINCE = 3
 
 
 def with_one_name(sources: Mapping[str, Sequence[Row]]) -> tuple[dict[str, list[Row]], dict[str, str]]:
@@ -77,7 +75,7 @@ def _check_one(name: str, rows: Collection[tuple[str, Row]]) -> None:
         if row.status == "failed":
             continue
         before, known = first.setdefault((row.dataset, row.split), (source, row))
-        if _meant(name, known) != _meant(name, row):
+        if getattr(known, name) != getattr(row, name):
             first_words, second_words = _apart(name, known, row)
             raise DataError(
                 f"rows of {row.dataset}, {row.split} split, differ in {name}: {first_words} "
@@ -96,7 +94,7 @@ def _apart(name: str, known: Row, row: Row) -> tuple[str, str]:
     if told:
         first, second = zip(*told, strict=True)
         return ", ".join(first), ", ".join(second)
-    return _short(_meant(name, known)), _short(_meant(name, row))
+    return _short(getattr(known, name)), _short(getattr(row, name))
 
 
 def _remedy(name: str, known: Row, row: Row) -> str:
@@ -114,11 +112,6 @@ def data_flags(dataset: str, rows: Iterable[Row]) -> str:
     flags = [f"--dataset {dataset}" if dataset in DATASETS else f"--dataset and --data-dir of {dataset}"]
     sizes = {row.image_size for row in rows} - {None}
     return " ".join([*flags, *(f"--image-size {size}" for size in sizes if len(sizes) == 1)])
-
-
-def _meant(name: str, row: Row) -> object:
-    value = getattr(row, name)
-    return min(value, _ONE_MEANING_SINCE) if name == "schema_version" else value
 
 
 def _short(value: object) -> str:

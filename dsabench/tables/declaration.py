@@ -17,12 +17,15 @@ from typing import Any
 
 from dsabench import __version__
 from dsabench.config.eval_config import EvalConfig
+from dsabench.config.renames import renamed_spec
 from dsabench.config.run_config import RunConfig
-from dsabench.errors import DataError
+from dsabench.errors import DataError, UsageError
 from dsabench.files import canonical_json, read_json, write_atomic
 from dsabench.tables.criteria import Criteria
 
 FOLDER = "declarations"
+# The form of a declaration; the first had no number, and its specs the names of regularizers of before.
+SCHEMA_VERSION = 2
 # What may change without another question being asked, with the words for it.
 _CHANGEABLE = {
     "primary": "primary",
@@ -64,11 +67,16 @@ class Declaration:
     runs_seen: int = 0
     utc: str = field(default_factory=_utc_now)
     versions: Mapping[str, str] = field(default_factory=_versions)
+    schema_version: int = SCHEMA_VERSION
 
     @property
     def name(self) -> str:
         """The name of its file, from the setting and the set of specs."""
-        identity = {"setting": dict(self.setting), "specs": sorted(set(self.specs))}
+        identity = {
+            "setting": dict(self.setting),
+            "specs": sorted(set(self.specs)),
+            "schema_version": self.schema_version,
+        }
         return f"{hashlib.sha256(canonical_json(identity).encode()).hexdigest()[:16]}.json"
 
 
@@ -146,12 +154,22 @@ def read_declarations(folder: Path) -> list[Declaration]:
 
 
 def _parsed(path: Path, content: Mapping[str, Any]) -> Declaration:
+    if "schema_version" not in content:
+        content = _from_version_1(content, path)
     names = {one.name for one in fields(Declaration)}
-    if content.keys() != names:
+    if content.keys() != names or content["schema_version"] != SCHEMA_VERSION:
         differing = ", ".join(sorted(content.keys() ^ names))
         raise DataError(f"{path} is no declaration of this version of dsabench ({differing}); move it out of the way")
     lists = {name: tuple(value) for name, value in content.items() if isinstance(value, list)}
     return Declaration(**{**content, **lists})
+
+
+def _from_version_1(content: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
+    try:
+        specs = [renamed_spec(spec) for spec in content.get("specs", ())]
+    except (TypeError, UsageError) as error:
+        raise DataError(f"{path} is no declaration of dsabench ({error}); move it out of the way") from error
+    return {**content, "specs": specs, "schema_version": SCHEMA_VERSION}
 
 
 def _changed(kind: str, before: Collection[object], after: Collection[object]) -> list[str]:

@@ -7,16 +7,19 @@ import io
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from operator import attrgetter
 from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
-from dsabench.errors import DataError
+from dsabench.config.renames import renamed_regularizer
+from dsabench.errors import DataError, UsageError
 from dsabench.files import write_atomic
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
+# Rows from this schema on mean the same, but for the names of regularizers before 5.
+_ONE_MEANING_SINCE = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,8 +168,7 @@ def read_csv(path: Path) -> list[Row]:
 def _check_schema(path: Path, header: list[str], records: list[list[str]]) -> tuple[str, ...]:
     """The columns of the file, of this schema or one before; raises DataError for any other.
 
-    A row may be of an earlier schema than the columns: it came from a table of that one, and keeps its number, which
-    says what its values mean.
+    A row may be of an earlier schema than the columns: it came from a table of that one.
     """
     newest = _EARLIER.get(tuple(header), SCHEMA_VERSION)
     if header[:1] == ["schema_version"]:
@@ -206,7 +208,22 @@ def _parse(path: Path, number: int, record: list[str], columns: tuple[str, ...])
     row = Row(**values)
     if spec not in (None, row.spec):
         raise DataError(f"{where}: spec cannot be {spec!r} of {row.spec}; rebuild the table from the run store")
-    return row
+    try:
+        return current(row)
+    except UsageError as error:
+        raise DataError(f"{where}: {error}; rebuild the table from the run store") from error
+
+
+def current(row: Row) -> Row:
+    """A row of an earlier schema under the names of this one; raises UsageError for a regularizer that is none.
+
+    It has the number of this schema then, unless its values mean something else.
+    """
+    if row.schema_version == SCHEMA_VERSION:
+        return row
+    # A row of schema 2 keeps its number and may be read again: then there was no dsa-bank, which is called dsa now.
+    version = SCHEMA_VERSION if row.schema_version >= _ONE_MEANING_SINCE else row.schema_version
+    return replace(row, schema_version=version, regularizer=renamed_regularizer(row.regularizer))
 
 
 def _value(kind: Any, text: str) -> object:

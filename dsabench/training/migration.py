@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from dsabench.config.optimization import LATER
-from dsabench.config.spec import parse_part
+from dsabench.config.renames import BANK, renamed, renamed_spec
+from dsabench.config.run_config import RunConfig
+from dsabench.config.spec import Part, parse_part, parse_spec
 from dsabench.errors import DataError
 from dsabench.files import canonical_json, sha256_bytes
 from dsabench.methods import METHODS
@@ -32,9 +34,11 @@ def check_version(state: Mapping[str, Any], path: Path) -> None:
 def current(state: dict[str, Any], path: Path) -> dict[str, Any]:
     """The content of a `run.json` that this version can read in its form.
 
-    Version 2 has this form without a checksum. Raises DataError where version 1 has been changed by hand.
+    Version 2 has the form of 3 without a checksum. Raises DataError where version 1 has been changed by hand.
     """
-    state = from_version_1(state, path) if state["schema_version"] == 1 else state
+    version = state["schema_version"]
+    state = from_version_1(state, path) if version == 1 else state
+    state = from_version_3(state) if version <= 3 else state
     return {**state, "schema_version": SCHEMA_VERSION}
 
 
@@ -57,6 +61,7 @@ def from_version_1(state: dict[str, Any], path: Path) -> dict[str, Any]:
     }
     flat = ("dataset", "data_dir", "data_name", "train_images", "image_size", "method", "regularizer", "resolved")
     method, regularizer = (parse_part(old[half]).name for half in ("method", "regularizer"))
+    regularizer = renamed(Part(regularizer)).name
     resolved = old["resolved"]
     config = {
         **{key: value for key, value in old.items() if key not in flat},
@@ -71,6 +76,37 @@ def from_version_1(state: dict[str, Any], path: Path) -> dict[str, Any]:
         },
     }
     return {**state, "config": config}
+
+
+def from_version_3(state: dict[str, Any]) -> dict[str, Any]:
+    """Up to version 3 `dsa` was what is `dsa-nested` now, and `dsa` was `dsa-bank`, for some time without `push`."""
+    config = state["config"]
+    resolved = config["resolved"]
+    trained = resolved["regularizer"]
+    if parse_spec(config["spec"]).regularizer.name == BANK:
+        trained = {"push": 0.0} | trained
+    config = {
+        **config,
+        "spec": renamed_spec(config["spec"], trained),
+        "resolved": {**resolved, "regularizer": trained},
+    }
+    return {**state, "spec": renamed_spec(state["spec"], trained), "config": config}
+
+
+def names(state: Mapping[str, Any], config: RunConfig) -> bool:
+    """Whether a `run.json`, as it was written, names the hash of this configuration, which was read from it.
+
+    The hash of version 1 was of another text, which was checked. For some time that of version 3 was of `push` of
+    `dsa-bank` also where it was 0.
+    """
+    version, written = state["schema_version"], state["config_hash"]
+    if version == 1 or written == config.config_hash:
+        return True
+    if version > 3 or state["config"]["resolved"]["regularizer"].get("push") != 0:
+        return False
+    identity: dict[str, Any] = config.identity()
+    identity["options"]["regularizer"]["push"] = 0
+    return bool(written == sha256_bytes(canonical_json(identity).encode()))
 
 
 def later_of(registry: Mapping[str, Entry], name: str) -> dict[str, Scalar]:

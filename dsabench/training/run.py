@@ -16,7 +16,7 @@ from dsabench.files import read_json, sha256_bytes, sha256_file, to_json, to_tom
 from dsabench.signals import Stop
 from dsabench.tables.rows import csv_text
 from dsabench.training.lock import Claim, acquire
-from dsabench.training.migration import check_version, current
+from dsabench.training.migration import check_version, current, names
 from dsabench.training.record import SCHEMA_VERSION, check_record, sealed
 
 if TYPE_CHECKING:
@@ -62,17 +62,16 @@ class Run:
         state = read_json(path)
         check_version(state, path)
         check_record(state, path)
-        version, written = state["schema_version"], state["config_hash"]
         try:
-            state = current(state, path)
+            written, state = state, current(state, path)
             config = RunConfig.model_validate(state["config"])
-            config_hash = config.config_hash
+            sound = names(written, config)
         except (UsageError, KeyError, TypeError, ValueError) as error:
             raise DataError(f"{path} is not of this version of dsabench: {error}") from error
-        # The hash of version 1 was of another text.
-        if version > 1 and config_hash != written:
+        if not sound:
             raise DataError(
-                f"{path} was changed by hand: its configuration has the hash {config.run_id}, not {written[:12]}"
+                f"{path} was changed by hand: its configuration has the hash {config.run_id}, "
+                f"not {written['config_hash'][:12]}"
             )
         state.pop("checksum", None)
         return cls(folder, config, state)
@@ -235,8 +234,13 @@ class Run:
             shutil.rmtree(self.folder / name, ignore_errors=True)
 
 
-def check_own_config(path: Path, content: bytes) -> None:
-    """Raise DataError where `path` is the `config.toml` of a run and not what the run wrote: it names another run."""
-    known = Run.load(path.parent).state.get("config_sha256") if path.name == "config.toml" else None
+def own_flags(path: Path, content: bytes) -> dict[str, object]:
+    """What the `config.toml` of a run says of it under the names of this version; nothing of another file beside it.
+
+    Raises DataError where it is not what the run wrote: it names another run.
+    """
+    run = Run.load(path.parent) if path.name == "config.toml" else None
+    known = run.state.get("config_sha256") if run else None
     if (known is not None and sha256_bytes(content) != known) or not content.strip():
         raise DataError(f"{path} is not the configuration that its run wrote; restore it, or change a copy elsewhere")
+    return {"method": str(run.config.spec)} if run else {}

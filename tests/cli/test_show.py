@@ -14,7 +14,7 @@ from dsabench.methods import METHODS
 from dsabench.metrics import METRICS
 from dsabench.probes import PROBES
 from dsabench.regularizers import REGULARIZERS
-from dsabench.regularizers.dsa.module import DSA
+from dsabench.regularizers.dsa.nested import DSA
 
 REGISTRIES = (METHODS, REGULARIZERS, PROBES, METRICS, DATASETS, BACKBONES)
 

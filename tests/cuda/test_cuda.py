@@ -20,7 +20,7 @@ from dsabench.data.views.augment import augment
 from dsabench.data.views.policies import POLICIES
 from dsabench.methods import METHODS
 from dsabench.probes.logistic import fit_batched
-from dsabench.regularizers.dsa.module import DSA
+from dsabench.regularizers.dsa.nested import DSA
 from dsabench.rng import generator
 from dsabench.training.checkpoint import module_state, tensors_sha256
 from dsabench.training.machine import prepare

@@ -1,5 +1,5 @@
-"""DSA over the whole training set, a form under study (results/research.md): an image is drawn to what its neighbours
-among all images were."""
+"""DSA, the Dynamic Semantic Adjuster (after arXiv 2407.13541), over the whole training set: an image is drawn to what
+its neighbours among all images were (results/research.md)."""
 
 from __future__ import annotations
 
@@ -22,15 +22,32 @@ NEVER = 2.0
 """A cosine that nothing reaches: the radius of an image without a neighbourhood."""
 
 
-class BankDSA(Regularizer):
+class DSA(Regularizer):
     """Draws the embeddings of an image to those that its mutual neighbours among all training images had last, and
-    spreads those of a batch that are none.
+    spreads those of a batch that are none, beside any SSL method. In a loop of your own:
+
+        dsa = DSA(backbone, feature_dim, embedding_dim, num_images=len(images))
+        ...
+        view1, view2 = augment(images[index]), augment(images[index])
+        ...
+        terms = dsa(MethodOutput(loss, h1, h2, z1, z2), Views(images[index], view1, view2, index), step / steps)
+        total = loss + sum(terms.values())
+
+    Call: `forward(output, views, progress)` of a `MethodOutput`, whose embeddings `z1`, `z2` (B, P) need no
+    normalisation, the `Views` that they are of, with the `index` (B,) of their images among the `num_images`, and the
+    share of training done, in [0, 1]. It returns the weighted terms, each a scalar to be added to the loss:
+    `dsa_adjust`, the mean over images and views of the distance to mutual neighbours beyond the reach, and with `push`
+    `dsa_separate`, the `uniformity` of the others. Nothing of it trains. What the log shows of the last batch is in
+    `diagnostics`, and the pairs that were drawn together are in `similar_pairs` (R, B).
 
     A bank keeps, of every image, the features and the embedding of the mean of its two views, as they were when it was
     last in a batch. Two images are mutual neighbours where each is among the k nearest of the other by the features.
     k is read off the bank when the term is switched on, as is how far each image's neighbours are trusted, in [0, 1]
     (`transitivity`), and they stay: what is pulled together hangs together, and would tell of the pull. Nothing is
-    drawn before one epoch is over, nor to an image that was in no batch since. Options:
+    drawn before one epoch is over, nor to an image that was in no batch since.
+
+    Construction: `encoder` is the backbone that is trained, which is not looked at; `feature_dim` is the width D of its
+    features, `embedding_dim` the width P of the embeddings, `num_images` how many images there are. Options:
 
     - `weight`: of the term, >= 0; with `balance`, as is the default, relative to the method's gradient, where one
       gradient of the term is that of all distances, without the limit of `reach`; `start`: the share of training
@@ -44,9 +61,7 @@ class BankDSA(Regularizer):
     - `trust`: what the pull on an image is multiplied by: `local`: how much its own neighbours hang together beyond
       chance; `linear`: the same of all images together; `none`: 1.
 
-    Terms: `dsa_adjust`, the mean over images and views of the distance to mutual neighbours beyond the reach, and with
-    `push` `dsa_separate`, the `uniformity` of the others. Raises ValueError for an option out of its range. Costs the
-    bank, N (D + P) numbers, and O(B N D) operations a step.
+    Raises ValueError for an option out of its range. Costs the bank, N (D + P) numbers, and O(B N D) operations a step.
     """
 
     smallest_batch = 2

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from dsabench.regularizers.dsa.bank import BankDSA, uniformity
+from dsabench.regularizers.dsa.bank import DSA, uniformity
 from dsabench.regularizers.dsa.transitivity import (
     above_chance,
     centred,
@@ -28,8 +28,8 @@ def groups(images: int, count: int, spread: float, seed: int = 0, dims: int = 48
     return means[member] + spread * torch.randn(images, dims, generator=draw)
 
 
-def bank(**options: Any) -> BankDSA:
-    return BankDSA(nn.Identity(), FEATURES, EMBEDDING, num_images=N, **options)
+def bank(**options: Any) -> DSA:
+    return DSA(nn.Identity(), FEATURES, EMBEDDING, num_images=N, **options)
 
 
 def batch(index: Tensor, seed: int = 0) -> tuple[MethodOutput, Views]:
@@ -42,7 +42,7 @@ def batch(index: Tensor, seed: int = 0) -> tuple[MethodOutput, Views]:
     return MethodOutput((z1 * z2).sum(), h1, h2, z1, z2), Views(*images, index)
 
 
-def epoch(dsa: BankDSA, number: int = 0, progress: float = 1.0) -> list[Tensor]:
+def epoch(dsa: DSA, number: int = 0, progress: float = 1.0) -> list[Tensor]:
     terms = []
     order = torch.randperm(N, generator=torch.Generator().manual_seed(number))
     for index in order.split(BATCH):

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from dsabench.config.options import regularizer_class, regularizer_options
 from dsabench.regularizers import REGULARIZERS
 from dsabench.regularizers.dsa import adjustment_loss, exponential_similarity, shared_neighbour_similarity
-from dsabench.regularizers.dsa.module import DSA
+from dsabench.regularizers.dsa.nested import DSA
 from dsabench.types import MethodOutput, Views
 
 N, FEATURES, EMBEDDING = 24, 10, 6

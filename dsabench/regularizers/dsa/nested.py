@@ -1,5 +1,5 @@
-"""DSA, the Dynamic Semantic Adjuster (arXiv 2407.13541), without labels: which images are similar is read off the
-neighbourhoods of features that the run itself learns."""
+"""DSA in a batch, without labels and after arXiv 2407.13541: which images are similar is read off the neighbourhoods of
+features that the run itself learns."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from dsabench.types import LabelledViews, MethodOutput, Views, widened
 BOUNDS = {"both": (0.0, 1.0), "pull": (0.5, 1.0), "push": (0.0, 0.5)}
 
 
-class DSA(Regularizer):
+class NestedDSA(Regularizer):
     """Loss terms that draw similar images of a batch together and push the others apart, beside any SSL method.
 
     Which images are similar is read off the neighbourhoods of a prior's features. In a loop of your own:
 
-        dsa = DSA(backbone, feature_dim, embedding_dim)
+        dsa = NestedDSA(backbone, feature_dim, embedding_dim)
         optimizer.add_param_group({"params": dsa.parameters(), "lr": 1e-2})
         ...
         terms = dsa(MethodOutput(loss, h1, h2, z1, z2), Views(anchor, view1, view2), step / steps)
