@@ -38,7 +38,12 @@ from dsabench.training.state import State
 from dsabench.training.step import batches, step
 
 STEPS = 3
-VARIANTS = {"none": "", "dsa": "+dsa[start=0]", "dsa, queue": "+dsa[start=0,queue=100]", "sigreg": "+sigreg"}
+VARIANTS = {
+    "none": "",
+    "dsa-nested": "+dsa-nested[start=0]",
+    "dsa-nested, queue": "+dsa-nested[start=0,queue=100]",
+    "sigreg": "+sigreg",
+}
 PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 SGD = "optimizer=sgd,lr=0.02,momentum=0.9,schedule=constant"
 # What makes a queue fill up, or a batch be cut into several slices, within three steps.

@@ -24,13 +24,13 @@ COLUMNS: Mapping[str, Column] = {
 }
 DIGITS = {
     "random": "random (untrained)",
-    **{spec: spec for one in ("simclr", "byol", "barlow_twins") for spec in (one, f"{one}+dsa")},
+    **{spec: spec for one in ("simclr", "byol", "barlow_twins") for spec in (one, f"{one}+dsa-nested")},
     "supervised": "supervised (labels)",
 }
 # What each row of the ablations is.
 PARTS = {
     "simclr": "plain",
-    "simclr+dsa": "as it stands",
+    "simclr+dsa-nested": "as it stands",
     "simclr+dsa-no-m": "without M (M = prior)",
     "simclr+dsa-no-scores": "without scores",
     "simclr+dsa-no-prior": "without the prior term",
@@ -38,8 +38,8 @@ PARTS = {
     "simclr+dsa-push": "separation only",
     "simclr+dsa-constant": "constant similarity",
     "simclr+dsa-shuffled": "shuffled prior",
-    "simclr+dsa[ema_every=4]": "the teacher looks every fourth time",
-    "simclr+dsa[prior=self]": "no teacher: the student's own features",
+    "simclr+dsa-nested[ema_every=4]": "the teacher looks every fourth time",
+    "simclr+dsa-nested[prior=self]": "no teacher: the student's own features",
     "simclr+koleo": "the rival",
     "simclr+dsa-oracle": "labels (upper bound)",
     "simclr+dsa-reference": "published computation, repaired",
@@ -91,7 +91,7 @@ def digits_pairs() -> Table:
     table = committed("digits")
     lines: list[list[Cell]] = []
     for method in ("simclr", "byol", "barlow_twins"):
-        pair = (f"{method}+dsa", method)
+        pair = (f"{method}+dsa-nested", method)
         primary, *others = (table.effect(*pair, metric) for metric in ("CDNV", ONE, KNN, "linear"))
         closed = "" if primary.gap is None else f"{percent(primary.gap.share)}%"
         lines.append(
@@ -185,15 +185,15 @@ def methods() -> Table:
     for spec in (one for one in table.specs if "+" not in one):
         labels = " (labels)" if spec in ("supcon", "supervised") else ""
         line: list[Cell] = [spec + labels]
-        paired = f"{spec}+dsa" in table.specs
+        paired = f"{spec}+dsa-nested" in table.specs
         for metric in ("CDNV", ONE, KNN):
-            line += [table.mean(spec, metric), table.mean(f"{spec}+dsa", metric) if paired else None]
+            line += [table.mean(spec, metric), table.mean(f"{spec}+dsa-nested", metric) if paired else None]
             if metric == "CDNV":
-                line.append(difference(table.effect(f"{spec}+dsa", spec, metric)) if paired else "")
-        ranks = [table.mean(one, "RankMe") for one in (spec, *[f"{spec}+dsa"] * paired)]
+                line.append(difference(table.effect(f"{spec}+dsa-nested", spec, metric)) if paired else "")
+        ranks = [table.mean(one, "RankMe") for one in (spec, *[f"{spec}+dsa-nested"] * paired)]
         lines.append([*line, " / ".join(written(Mean(one.value, None, one.n)) for one in ranks)])
-        lines[-1].append(verdict(table, f"{spec}+dsa", spec if paired else None))
-    after = Column("+dsa", "mean")
+        lines[-1].append(verdict(table, f"{spec}+dsa-nested", spec if paired else None))
+    after = Column("+dsa-nested", "mean")
     heads = [COLUMNS["CDNV"], after, Column("difference (exact 95%)", "difference"), COLUMNS[ONE], after, COLUMNS[KNN]]
     return plain_table([NAME, *heads, after, Column("RankMe", "number"), Column("verdict", "verdict")], lines)
 

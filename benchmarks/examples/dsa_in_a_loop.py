@@ -42,23 +42,22 @@ def main(arguments: Sequence[str] | None = None) -> list[dict[str, float]]:
     backbone = build_backbone("resnet8", channels=1, image_size=8)
     projector = SimCLRProjectionHead(backbone.feature_dim, 128, 64)
     simclr = NTXentLoss(temperature=0.5)
-    dsa = DSA(backbone, backbone.feature_dim, embedding_dim=64)  # DSA
+    dsa = DSA(backbone, backbone.feature_dim, embedding_dim=64, num_images=len(images))  # DSA
     optimizer = torch.optim.AdamW(nn.ModuleList([backbone, projector]).parameters(), lr=2e-3)
-    optimizer.add_param_group({"params": dsa.parameters(), "lr": 1e-2})  # DSA
 
     history = []
     for step in range(steps):
-        anchor = images[torch.randint(len(images), (256,))]
+        index = torch.randperm(len(images))[:256]
+        anchor = images[index]
         view1, view2 = augment(anchor), augment(anchor)
         h1, h2 = backbone(view1), backbone(view2)
         z1, z2 = projector(h1), projector(h2)
         loss = simclr(z1, z2)
-        terms = dsa(MethodOutput(loss, h1, h2, z1, z2), Views(anchor, view1, view2), step / steps)  # DSA
+        terms = dsa(MethodOutput(loss, h1, h2, z1, z2), Views(anchor, view1, view2, index), step / steps)  # DSA
         total = loss + sum(terms.values())  # DSA
         optimizer.zero_grad()
         total.backward()
         optimizer.step()
-        dsa.after_step((step + 1) / steps)  # DSA
         history.append({name: value.item() for name, value in {"loss": total, "ssl": loss, **terms}.items()})
         if step % 20 == 0 or step == steps - 1:
             print(f"step {step}:", ", ".join(f"{name} {value:.3f}" for name, value in history[-1].items()))

@@ -1,10 +1,10 @@
-"""What DSA costs: shares of a SimCLR step, the teacher and the terms told apart; the published loops; growth with N.
+"""What DSA costs: shares of a SimCLR step, of `dsa-nested` the teacher and the terms apart; the published loops; growth.
 
 python -m benchmarks.speed.dsa_cost [--json] [--backbone resnet18] [--batch-size 512] [--device cpu]
 
-`overhead` is the time of what DSA adds (the teacher's forward pass and update, the terms forward and backward),
+`overhead` is the time of what `dsa-nested` adds (the teacher's forward pass and update, the terms forward and backward),
 measured by itself, over that of a plain step: `ema`, `ema_every=4` and `self` by prior, `teacher` and `terms` apart.
-`bank` is what `dsa-bank` adds to a step with a bank of 50,000 images; what it reads off it, once, is a figure.
+`bank` is what `dsa` adds to a step with a bank of 50,000 images; what it reads off it, once, is a figure.
 Differences of whole steps are there too, as `whole_*`; a difference of two long times has the noise of both.
 """
 
@@ -69,14 +69,14 @@ def main() -> None:
 
 
 def shares_of_a_step(report: Report, options: argparse.Namespace) -> None:
-    """Whole steps of SimCLR, plain and with DSA by each prior, and the parts that DSA adds, in turns."""
+    """Whole steps of SimCLR, plain and with `dsa-nested` by each prior, and the parts that it adds, in turns."""
     batch = options.batch_size
     dataset = made_up(batch, options.image_size, 3)
     regularizers = {
         "plain": "",
-        "ema": "+dsa[start=0]",
-        "ema_every=4": "+dsa[start=0,ema_every=4]",
-        "self": "+dsa[start=0,prior=self]",
+        "ema": "+dsa-nested[start=0]",
+        "ema_every=4": "+dsa-nested[start=0,ema_every=4]",
+        "self": "+dsa-nested[start=0,prior=self]",
     }
     work: dict[str, Callable[[], object]] = {}
     for name, regularizer in regularizers.items():
@@ -132,7 +132,7 @@ def teacher_of(state: State, views: Views) -> Callable[[], object]:
 
 
 def terms_of(images: int, device: str, embedding: int = EMBEDDING) -> Callable[[], object]:
-    """Everything that DSA computes beside the teacher, forward and backward, for a batch of `images`."""
+    """Everything that `dsa-nested` computes beside the teacher, forward and backward, for a batch of `images`."""
     torch.manual_seed(0)
     dsa = NestedDSA(nn.Identity(), FEATURES, embedding, start=0.0, prior="self").to(device)
     h1, h2 = (torch.randn(images, FEATURES, device=device) for _ in range(2))
@@ -148,7 +148,7 @@ def terms_of(images: int, device: str, embedding: int = EMBEDDING) -> Callable[[
 
 
 def bank_of(images: int, held: int, device: str) -> tuple[Callable[[], object], Callable[[], object]]:
-    """Everything that `dsa-bank` computes for a batch, forward and backward, and what it does once: k and trust."""
+    """Everything that `dsa` computes for a batch, forward and backward, and what it does once: k and trust."""
     torch.manual_seed(0)
     bank = DSA(nn.Identity(), FEATURES, EMBEDDING, num_images=held).to(device)
     bank.features.copy_(normalize(torch.randn(held, FEATURES), dim=1))

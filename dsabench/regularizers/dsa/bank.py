@@ -84,6 +84,7 @@ class DSA(Regularizer):
         num_images: int = 0,
     ) -> None:
         super().__init__(balance=balance)
+        require(num_images > 0, "num_images, of the training split, must be given: a bank keeps something of each")
         require(weight >= 0 and push >= 0, "weight and push must be >= 0")
         require(0 <= start <= 1 and 0 <= reach <= 1, "start and reach must lie in [0, 1]")
         require(0 < part <= 1, "part must lie in (0, 1]")
@@ -113,6 +114,7 @@ class DSA(Regularizer):
         return RegularizerFacts("bank", "none")
 
     def forward(self, output: MethodOutput, views: Views | LabelledViews, progress: float) -> dict[str, Tensor]:
+        require(len(views.index) == len(output.z1), "the views have no index of their images in the training split")
         with torch.autocast(output.z1.device.type, enabled=False):
             index = gather_rows(views.index)
             h1, h2 = (normalize(gather_rows(widened(h.detach())), dim=1) for h in (output.h1, output.h2))
