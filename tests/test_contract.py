@@ -66,10 +66,10 @@ SPECS = list(
     dict.fromkeys(
         [
             *TRAINABLE,
-            *(f"{method}+dsa" for method in TRAINABLE),
+            *(f"{method}+dsa-nested" for method in TRAINABLE),
             *(f"simclr+{name}" for name in REGULARIZERS),
-            "simclr+dsa[ema_every=3,queue=40]",
-            "byol+dsa[balance=on,lambda1=0.5]",
+            "simclr+dsa-nested[ema_every=3,queue=40]",
+            "byol+dsa-nested[balance=on,lambda1=0.5]",
             "simclr+koleo[balance=on]",
         ]
     )
@@ -256,8 +256,11 @@ def test_a_resumed_run_is_the_uninterrupted_one(spec: str, trained: Callable[...
 
 def test_a_backbone_whose_weights_lie_pixel_major_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(globals(), "REQUEST", replace(REQUEST, backbone="resnet18"))
-    whole, resumed = train("byol+dsa", tmp_path / "whole"), train("byol+dsa", tmp_path / "resumed", stops=(2, 4))
-    assert any(not p.is_contiguous() for p in make_state("byol+dsa").method.parameters())
+    whole, resumed = (
+        train("byol+dsa-nested", tmp_path / "whole"),
+        train("byol+dsa-nested", tmp_path / "resumed", stops=(2, 4)),
+    )
+    assert any(not p.is_contiguous() for p in make_state("byol+dsa-nested").method.parameters())
     assert_same(whole.after, resumed.after)
     assert whole.log == resumed.log
 
@@ -265,7 +268,7 @@ def test_a_backbone_whose_weights_lie_pixel_major_resumes(tmp_path: Path, monkey
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("schedule", ["cosine", "step", "constant"])
 def test_every_optimiser_and_schedule_resumes(optimizer: str, schedule: str, tmp_path: Path) -> None:
-    spec = f"simclr[optimizer={optimizer},schedule={schedule},warmup_epochs=1,lr=0.01]+dsa"
+    spec = f"simclr[optimizer={optimizer},schedule={schedule},warmup_epochs=1,lr=0.01]+dsa-nested"
     whole = train(spec, tmp_path / "whole")
     resumed = train(spec, tmp_path / "resumed", stops=(1, 5))
     assert_same(whole.after, resumed.after)
@@ -296,14 +299,14 @@ def test_at_its_own_weights_it_is_not(spec: str, trained: Callable[..., Outcome]
 
 @pytest.mark.parametrize("method", TRAINABLE)
 def test_before_its_start_dsa_changes_nothing(method: str, trained: Callable[..., Outcome], tmp_path: Path) -> None:
-    plain, arm = trained(method), train(f"{method}+dsa[start=1]", tmp_path)
+    plain, arm = trained(method), train(f"{method}+dsa-nested[start=1]", tmp_path)
     assert_same(part(plain.after, "method", "optimizer"), part(arm.after, "method", "optimizer"))
     assert [row["ssl"] for row in plain.log] == [row["ssl"] for row in arm.log]
     assert all(row["dsa_adjust"] == 0 and row["dsa_prior"] > 0 for row in arm.log)
 
 
 def test_dsa_is_switched_on_at_its_start_and_not_a_step_later() -> None:
-    states = [make_state(spec) for spec in ("simclr", "simclr+dsa[start=0.5]")]
+    states = [make_state(spec) for spec in ("simclr", "simclr+dsa-nested[start=0.5]")]
     apart = []
     for number in range(STEPS):
         for state in states:
@@ -317,7 +320,7 @@ def test_at_weight_0_the_rows_are_those_of_the_plain_method(tmp_path: Path) -> N
     what = EvalConfig(("knn5", "crowding"), layers=(Part("backbone"), Part("projector")))
     rows = [
         evaluate(run_encoder(train(spec, tmp_path).run, DATASETS), what, DATASETS, stop=Stop())
-        for spec in ("simclr", "simclr+dsa[lambda1=0,lambda2=0]", "simclr+dsa")
+        for spec in ("simclr", "simclr+dsa-nested[lambda1=0,lambda2=0]", "simclr+dsa-nested")
     ]
     names = ("seed", "dataset", "split", "n", "layer", "probe", "probe_params", "metric", "higher_is_better")
     keys, values = (
@@ -356,7 +359,7 @@ def test_teachers_have_a_say_in_the_loss(method: str) -> None:
     assert (losses[0] != losses[1]) == bool(taught)
 
 
-@pytest.mark.parametrize("spec", ["simclr", "byol+dsa"])
+@pytest.mark.parametrize("spec", ["simclr", "byol+dsa-nested"])
 def test_the_last_checkpoint_holds_the_whole_state(spec: str, trained: Callable[..., Outcome]) -> None:
     outcome = trained(spec)
     tensors, meta = read_checkpoint(outcome.run.final_checkpoint())
@@ -369,9 +372,9 @@ def test_the_last_checkpoint_holds_the_whole_state(spec: str, trained: Callable[
 def test_compile_is_part_of_a_run_and_reaches_the_backbone_and_its_copies(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[Backbone] = []
     monkeypatch.setattr(Backbone, "compile", lambda self: compiled.append(self))
-    plain = make_state("byol+dsa")
+    plain = make_state("byol+dsa-nested")
     assert not compiled
-    request = replace(REQUEST, specs=(parse_spec("byol+dsa"),), compile=True)
+    request = replace(REQUEST, specs=(parse_spec("byol+dsa-nested"),), compile=True)
     dataset = DATASETS.load(request.data)
     (config,) = plan(request, dataset)
     state = State(config, dataset, make_fabric(config))
@@ -383,7 +386,7 @@ def test_compile_is_part_of_a_run_and_reaches_the_backbone_and_its_copies(monkey
 
 
 def test_losses_that_are_looked_at_later_are_the_same_and_so_is_all_else(tmp_path: Path) -> None:
-    here, later = make_state("byol+dsa"), make_state("byol+dsa")
+    here, later = make_state("byol+dsa-nested"), make_state("byol+dsa-nested")
     later.look_every = 4
     seen: list[float | None] = []
     fit(here, begin_run(here, tmp_path / "here"), Stop(), lambda *_: None)
@@ -398,7 +401,7 @@ def test_losses_that_are_looked_at_later_are_the_same_and_so_is_all_else(tmp_pat
 
 
 def test_a_bad_loss_that_is_seen_later_is_named_and_nothing_after_it_is_saved(tmp_path: Path) -> None:
-    state = make_state("byol+dsa")
+    state = make_state("byol+dsa-nested")
     state.look_every = 4
     run = begin_run(state, tmp_path)
     forward_method = state.forward_method
@@ -435,7 +438,7 @@ def test_a_run_whose_last_update_ruined_the_weights_has_failed(tmp_path: Path) -
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("source", ["method", "regularizer"])
 def test_a_loss_that_is_not_finite_stops_the_run_before_the_update(source: str, bad: float, tmp_path: Path) -> None:
-    state = make_state("byol+dsa")
+    state = make_state("byol+dsa-nested")
     run = begin_run(state, tmp_path)
     forward_method, forward_regularizer = state.forward_method, state.forward_regularizer
     before: dict[str, Tensor] = {}
@@ -455,7 +458,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_the_update(source: str, 
         state.forward_method = bad_method  # type: ignore[assignment]
     else:
         state.forward_regularizer = bad_regularizer  # type: ignore[assignment]
-    with pytest.raises(RunFailed, match=r"byol\+dsa s0: the loss is not finite at step 2"):
+    with pytest.raises(RunFailed, match=r"byol\+dsa-nested s0: the loss is not finite at step 2"):
         fit(state, run, Stop(), watch)
 
     assert state.position.step == 2

@@ -1,8 +1,8 @@
-"""What DSA costs: shares of a SimCLR step, of `dsa-nested` the teacher and the terms apart; the published loops; growth.
+"""What DSA costs: shares of a step, of `dsa-nested` the teacher and the terms apart; the published loops; growth.
 
 python -m benchmarks.speed.dsa_cost [--json] [--backbone resnet18] [--batch-size 512] [--device cpu]
 
-`overhead` is the time of what `dsa-nested` adds (the teacher's forward pass and update, the terms forward and backward),
+`overhead` is the time of what `dsa-nested` adds (the teacher's forward pass and update, the terms both ways),
 measured by itself, over that of a plain step: `ema`, `ema_every=4` and `self` by prior, `teacher` and `terms` apart.
 `bank` is what `dsa` adds to a step with a bank of 50,000 images; what it reads off it, once, is a figure.
 Differences of whole steps are there too, as `whole_*`; a difference of two long times has the noise of both.

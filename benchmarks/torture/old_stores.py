@@ -48,7 +48,9 @@ def tables(outcome: Outcome, root: Path) -> None:
         path = root / f"rows-{version}.csv"
         write(path, columns, version)
         found = {row.schema_version for row in read_csv(path)}
-        outcome.add(f"a table of schema {version}", [] if found == {version} else [f"schemas {found}"])
+        # Schemas from 3 on mean the same, and their rows are those of the newest.
+        meant = version if version < 3 else newest
+        outcome.add(f"a table of schema {version}", [] if found == {meant} else [f"schemas {found}"])
     path = root / "newer.csv"
     write(path, rows.COLUMNS, newest + 1)
     done = run(("report", path), root)

@@ -29,7 +29,9 @@ def renamed(part: Part, trained: Mapping[str, Scalar] = DEFAULTS_BEFORE) -> Part
     if part.name != BANK:
         return part
     meant = {**{name: trained.get(name, value) for name, value in DEFAULTS_BEFORE.items()}, **part.options}
-    return Part("dsa", {name: value for name, value in meant.items() if value != DEFAULTS_NOW.get(name)})
+    now = Part("dsa", {name: value for name, value in meant.items() if value != DEFAULTS_NOW.get(name)})
+    # 1.0 is 1, as in a spec.
+    return parse_part(str(now))
 
 
 def renamed_spec(text: str, trained: Mapping[str, Scalar] = DEFAULTS_BEFORE) -> str:

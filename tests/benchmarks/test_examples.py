@@ -16,29 +16,28 @@ from dsabench.config.options import option_types
 README = Path(__file__).parents[2] / "README.md"
 
 
-def test_dsa_in_a_loop_adds_its_terms_and_trains_its_network(
+def test_dsa_in_a_loop_adds_its_terms_once_it_has_seen_the_images(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    built: list[tuple[DSA, torch.Tensor]] = []
+    built: list[DSA] = []
 
     def remembered(*arguments: object, **options: object) -> DSA:
-        dsa = DSA(*arguments, **options)  # type: ignore[arg-type]
-        assert dsa.pair_network is not None
-        built.append((dsa, dsa.pair_network.scale.detach().clone()))
-        return dsa
+        built.append(DSA(*arguments, **options))  # type: ignore[arg-type]
+        return built[0]
 
     monkeypatch.setattr(dsa_in_a_loop, "DSA", remembered)
-    history = dsa_in_a_loop.main(["--steps", "4"])
-    assert [set(row) for row in history] == [{"loss", "ssl", "dsa_adjust", "dsa_prior"}] * 4
+    steps, epoch = 10, 8
+    history = dsa_in_a_loop.main(["--steps", str(steps)])
+    assert [set(row) for row in history] == [{"loss", "ssl", "dsa_adjust", "dsa_separate"}] * steps
     for row in history:
-        assert row["loss"] == pytest.approx(row["ssl"] + row["dsa_adjust"] + row["dsa_prior"], rel=1e-5)
-        assert row["dsa_prior"] > 0
-    # From 30% of training on.
-    assert [row["dsa_adjust"] > 0 for row in history] == [False, False, True, True]
-    ((dsa, scale),) = built
-    assert dsa.pair_network is not None
-    assert not torch.equal(dsa.pair_network.scale, scale)
-    assert float(dsa.diagnostics["dsa_k"]) == 20
+        assert row["loss"] == pytest.approx(row["ssl"] + row["dsa_adjust"] + row["dsa_separate"], rel=1e-5)
+    # As many images as there are were looked at.
+    assert [row["dsa_separate"] != 0 for row in history] == [step >= epoch for step in range(steps)]
+    assert [row["dsa_adjust"] != 0 for row in history] == [step >= epoch for step in range(steps)]
+    (dsa,) = built
+    assert float(dsa.diagnostics["dsa_k"]) > 0
+    # The bank has what was looked at, each batch other images.
+    assert int(dsa.features.any(dim=1).sum()) > 1000
     assert "CDNV of the features" in capsys.readouterr().out
 
 

@@ -62,7 +62,7 @@ def test_the_figures_of_the_texts_are_there(path: Path) -> None:
 
 def test_a_figure_is_described_in_the_text_and_others_are_left() -> None:
     new = described("![](results/digits-crowding.svg) ![mine](results/toy-digits.svg)")
-    assert "simclr+dsa (0.131, 99.0%)" in new
+    assert "simclr+dsa-nested (0.131, 99.0%)" in new
     assert "barlow\\_twins" in new
     assert new.endswith("![mine](results/toy-digits.svg)")
     assert described(new) == new

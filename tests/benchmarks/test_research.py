@@ -79,10 +79,12 @@ def test_a_line_has_the_means_over_the_seeds_of_its_spec() -> None:
     table = research_tables.development("research-digits")
     heads = [column.label for column in table.columns]
     assert heads[:3] == ["spec", "n", "CDNV"]
-    rows = [row for row in committed("research-digits").rows if (row.spec, row.layer) == ("simclr+dsa", "backbone")]
+    rows = [
+        row for row in committed("research-digits").rows if (row.spec, row.layer) == ("simclr+dsa-nested", "backbone")
+    ]
     values = [row.value for row in rows if row.metric == "cdnv"]
     pairs = [row.similar_precision for row in rows if row.metric == "cdnv"]
-    found = line("research-digits", "simclr+dsa")
+    found = line("research-digits", "simclr+dsa-nested")
     assert found[1] == len(values) == 3
     for head, wanted in (("CDNV", values), ("same class among the pairs of a batch", pairs)):
         cell = found[heads.index(head)]

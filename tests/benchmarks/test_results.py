@@ -49,7 +49,7 @@ def test_a_cell_is_the_mean_of_its_rows() -> None:
     assert len(values) == 6
     assert table.mean("simclr", "CDNV") == Mean(0.23693914970827734, 0.009626093449841867, 6)
     # As the summary has it, which comes from the comparison.
-    effect = table.effect("simclr+dsa", "simclr", "CDNV")
+    effect = table.effect("simclr+dsa-nested", "simclr", "CDNV")
     assert written(effect.before) == written(table.mean("simclr", "CDNV")).partition("±")[0]
 
 

@@ -14,7 +14,7 @@ from dsabench.methods import METHODS
 from dsabench.metrics import METRICS
 from dsabench.probes import PROBES
 from dsabench.regularizers import REGULARIZERS
-from dsabench.regularizers.dsa.nested import DSA
+from dsabench.regularizers.dsa.nested import NestedDSA
 
 REGISTRIES = (METHODS, REGULARIZERS, PROBES, METRICS, DATASETS, BACKBONES)
 
@@ -67,11 +67,11 @@ def test_the_options_of_a_method_are_those_that_a_run_resolves() -> None:
 
 
 def test_the_options_of_a_regularizer_and_of_its_presets() -> None:
-    plain = {name: option["defaults"]["tiny"] for name, option in options("dsa").items()}  # type: ignore[index]
-    assert plain == option_defaults(DSA)
+    plain = {name: option["defaults"]["tiny"] for name, option in options("dsa-nested").items()}  # type: ignore[index]
+    assert plain == option_defaults(NestedDSA)
     oracle = {name: option["defaults"]["tiny"] for name, option in options("dsa-oracle").items()}  # type: ignore[index]
     assert oracle == plain | {"prior": "labels", "scores": False}
-    assert shown("dsa-oracle")["facts"] == {"stands for": "dsa[prior=labels,scores=off]"}
+    assert shown("dsa-oracle")["facts"] == {"stands for": "dsa-nested[prior=labels,scores=off]"}
 
 
 def test_a_backbone_of_timm_without_a_line_of_its_own() -> None:
@@ -85,7 +85,7 @@ def test_a_page_for_people_fits_its_terminal(width: str, monkeypatch: pytest.Mon
     result = dsabench("show", "dsa")
     program = [line for line in result.out.splitlines() if line.startswith("    ")]
     assert all(len(line) <= int(width) for line in result.out.splitlines() if line not in program)
-    for words in ("lambda1", "5.0", "0.5 to 50", "METHOD+dsa[lambda1=...]", "    dsa = DSA("):
+    for words in ("weight", "3.0", "0.1 to 10", "METHOD+dsa[weight=...]", "    dsa = DSA("):
         assert words in result.out
 
 

@@ -24,7 +24,7 @@ from dsabench.regularizers import REGULARIZERS
 
 CONFIG = RunConfig(
     data=DataConfig(name="cifar10", folder="/somewhere/images", title="pets", train_images=10_000, image_size=32),
-    spec=parse_spec("simclr[lr=0.3,temperature=0.2]+dsa[lambda1=5,scores=off]"),
+    spec=parse_spec("simclr[lr=0.3,temperature=0.2]+dsa-nested[lambda1=5,scores=off]"),
     backbone="resnet18",
     epochs=200,
     batch_size=256,
@@ -44,7 +44,7 @@ CONFIG = RunConfig(
 # Another value of every field of the identity.
 OTHER: dict[str, Any] = {
     "data": CONFIG.data.model_copy(update={"name": "cifar100"}),
-    "spec": parse_spec("byol+dsa"),
+    "spec": parse_spec("byol+dsa-nested"),
     "backbone": "resnet50",
     "epochs": 201,
     "batch_size": 512,
@@ -208,18 +208,18 @@ def test_where_the_data_lie_and_what_they_are_called_is_no_part_of_the_identity_
 
 
 def test_the_identity_is_of_what_was_resolved_and_not_of_how_it_was_said() -> None:
-    said = parse_spec("simclr[hidden_dim=2048,lr=0.3,temperature=0.2]+dsa[lambda1=5,lambda2=1,scores=off]")
+    said = parse_spec("simclr[hidden_dim=2048,lr=0.3,temperature=0.2]+dsa-nested[lambda1=5,lambda2=1,scores=off]")
     assert changed(spec=said).run_id == CONFIG.run_id
     resolved = CONFIG.resolved.model_copy(update={"regularizer": CONFIG.resolved.regularizer | {"lambda2": 1}})
     assert changed(resolved=resolved).run_id == CONFIG.run_id
-    # A name that stands for DSA with options is DSA with these options.
+    # A name that stands for another with options is that with these options.
     assert changed(spec=parse_spec("simclr+dsa-no-scores")).run_id == CONFIG.run_id
     assert changed(spec=parse_spec("simclr+koleo")).run_id != CONFIG.run_id
 
 
 def test_an_option_that_came_later_leaves_the_identity_at_the_value_that_changes_nothing() -> None:
     resolved = CONFIG.resolved
-    for half, later in (("regularizer", REGULARIZERS["dsa"].later), ("optimizer", LATER)):
+    for half, later in (("regularizer", REGULARIZERS["dsa-nested"].later), ("optimizer", LATER)):
         assert later
         for name, value in later.items():
             said = {**getattr(resolved, half), name: value}
@@ -240,9 +240,9 @@ def test_a_configuration_is_the_same_after_json() -> None:
     again = RunConfig.model_validate(json.loads(json.dumps(CONFIG.model_dump())))
     assert again == CONFIG
     assert again.config_hash == CONFIG.config_hash
-    assert again.spec == parse_spec("simclr[lr=0.3,temperature=0.2]+dsa[lambda1=5,scores=off]")
-    assert again.label == "simclr[lr=0.3,temperature=0.2]+dsa[lambda1=5,scores=off] s3"
-    assert again.folder(Path("runs")) == Path("runs", "pets", "simclr+dsa", f"s3-{CONFIG.run_id}")
+    assert again.spec == parse_spec("simclr[lr=0.3,temperature=0.2]+dsa-nested[lambda1=5,scores=off]")
+    assert again.label == "simclr[lr=0.3,temperature=0.2]+dsa-nested[lambda1=5,scores=off] s3"
+    assert again.folder(Path("runs")) == Path("runs", "pets", "simclr+dsa-nested", f"s3-{CONFIG.run_id}")
 
 
 def test_a_configuration_cannot_be_changed_nor_hold_what_it_does_not_know() -> None:
@@ -266,8 +266,8 @@ def planned(*arguments: object, env: dict[str, str] | None = None) -> dict[str, 
     "arguments",
     [
         (),
-        ("--method", "byol[lr=1e-4,epochs=2]+dsa[scores=off]", "--seed", "7", "--set", "method.momentum=0.5"),
-        ("--method", "simclr+dsa", "--set", "regularizer.similarity=shared", "--train-images", "64"),
+        ("--method", "byol[lr=1e-4,epochs=2]+dsa-nested[scores=off]", "--seed", "7", "--set", "method.momentum=0.5"),
+        ("--method", "simclr+dsa-nested", "--set", "regularizer.similarity=shared", "--train-images", "64"),
         ("--method", "random", "--precision", "bf16", "--deterministic"),
         ("--train-images", "64", "--subset", "random"),
         ("--method", "simclr+dsa", "--augment", "reference"),

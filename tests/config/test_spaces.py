@@ -75,21 +75,23 @@ def test_regularizers_can_be_built_at_the_ends_of_their_spaces(name: str, place:
     defaults = regularizer_options(name, {})
     space = {option: dimension.around(defaults[option]) for option, dimension in space_of("regularizer", name).items()}
     options = {**defaults, **{option: ends(dimension)[place] for option, dimension in space.items()}}
-    regularizer_class(name)(nn.Flatten(), 12, 8, **options)  # type: ignore[arg-type]
+    kind = regularizer_class(name)
+    facts = {"num_images": 1000} if "num_images" in kind.__init__.__annotations__ else {}
+    kind(nn.Flatten(), 12, 8, **options, **facts)  # type: ignore[arg-type]
 
 
 def test_a_preset_has_the_space_of_what_it_presets_less_what_it_fixes() -> None:
-    assert space_of("regularizer", "dsa-no-m") == space_of("regularizer", "dsa")
+    assert space_of("regularizer", "dsa-no-m") == space_of("regularizer", "dsa-nested")
     wide: Space = {"lambda2": Range(0.1, 10, log=True), "k": Range(2, 9)}
-    assert space_of("regularizer", "dsa-no-prior", {("regularizer", "dsa"): wide}).keys() == {"k"}
+    assert space_of("regularizer", "dsa-no-prior", {("regularizer", "dsa-nested"): wide}).keys() == {"k"}
 
 
 def test_both_halves_are_searched_together_and_what_a_spec_says_is_fixed() -> None:
     both = {"method.lr", "method.weight_decay", "method.temperature"}
     dsa = {"regularizer.lambda1", "regularizer.k", "regularizer.start"}
     assert dimensions(parse_spec("simclr")).keys() == both
-    assert dimensions(parse_spec("simclr+dsa")).keys() == both | dsa
-    fixed = dimensions(parse_spec("simclr[lr=0.1]+dsa[k=9]"))
+    assert dimensions(parse_spec("simclr+dsa-nested")).keys() == both | dsa
+    fixed = dimensions(parse_spec("simclr[lr=0.1]+dsa-nested[k=9]"))
     assert fixed.keys() == (both | dsa) - {"method.lr", "regularizer.k"}
 
 
@@ -104,13 +106,13 @@ def test_ends_are_multiples_of_the_recipe_and_values_are_short() -> None:
 def test_a_file_replaces_the_whole_space_of_a_name(tmp_path: Path) -> None:
     path = tmp_path / "spaces.toml"
     path.write_text(
-        "[method.simclr]\nlr = {low = 0.001, high = 1, log = true}\n[regularizer.dsa]\nk = {choices = [5, 10]}\n"
+        "[method.simclr]\nlr = {low = 0.001, high = 1, log = true}\n[regularizer.dsa-nested]\nk = {choices = [5, 10]}\n"
     )
     assert read_spaces(path) == {
         ("method", "simclr"): {"lr": Range(0.001, 1, log=True)},
-        ("regularizer", "dsa"): {"k": Choice((5, 10))},
+        ("regularizer", "dsa-nested"): {"k": Choice((5, 10))},
     }
-    assert dimensions(parse_spec("simclr+dsa"), read_spaces(path)).keys() == {"method.lr", "regularizer.k"}
+    assert dimensions(parse_spec("simclr+dsa-nested"), read_spaces(path)).keys() == {"method.lr", "regularizer.k"}
 
 
 @pytest.mark.parametrize(

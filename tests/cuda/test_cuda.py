@@ -20,7 +20,7 @@ from dsabench.data.views.augment import augment
 from dsabench.data.views.policies import POLICIES
 from dsabench.methods import METHODS
 from dsabench.probes.logistic import fit_batched
-from dsabench.regularizers.dsa.nested import DSA
+from dsabench.regularizers.dsa.nested import NestedDSA
 from dsabench.rng import generator
 from dsabench.training.checkpoint import module_state, tensors_sha256
 from dsabench.training.machine import prepare
@@ -38,7 +38,13 @@ pytestmark = [
 TRAINED = [name for name in METHODS if name != "random"]
 ON_DEVICE = (*TINY, "--device", DEVICE, "--epochs", "2")
 # Of those below lightly's losses or CUDA's solvers wait; these have neither.
-NEVER_WAIT = ("byol+dsa", "barlow_twins+dsa", "simsiam+dsa", "byol+dsa[queue=256]", "byol+dsa[prior=self]")
+NEVER_WAIT = (
+    "byol+dsa-nested",
+    "barlow_twins+dsa-nested",
+    "simsiam+dsa-nested",
+    "byol+dsa-nested[queue=256]",
+    "byol+dsa-nested[prior=self]",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -82,7 +88,7 @@ def trained(spec: str, steps: int, **more: Any) -> State:
 def test_every_method_takes_finite_steps(method: str, precision: str) -> None:
     # Half of a batch whitens fewer dimensions.
     options = {"w_mse": "[whitening_size=32,output_dim=16]", "supcon_kmeans": "[clusters=5]"}.get(method, "")
-    state = state_of(f"{method}{options}+dsa[start=0]", precision)
+    state = state_of(f"{method}{options}+dsa-nested[start=0]", precision)
     stream = batches(state, 0)
     for _ in range(2):
         terms = step(state, next(stream))
@@ -105,14 +111,16 @@ def test_no_step_waits_for_the_device(spec: str) -> None:
         torch.cuda.set_sync_debug_mode("default")
 
 
-@pytest.mark.parametrize("spec", ["simclr+dsa[start=0]", "byol+dsa[start=0]", "swav+dsa[start=0]", "mmcr"])
+@pytest.mark.parametrize(
+    "spec", ["simclr+dsa-nested[start=0]", "byol+dsa-nested[start=0]", "swav+dsa-nested[start=0]", "mmcr"]
+)
 def test_deterministic_runs_repeat_each_other(spec: str) -> None:
     hashes = {tensors_sha256(module_state(trained(spec, 4, deterministic=True).method, "method")) for _ in range(2)}
     assert len(hashes) == 1
 
 
 def test_a_run_resumes_bit_for_bit(tmp_path: Path) -> None:
-    words = ("pretrain", *ON_DEVICE, "--method", "byol+dsa[start=0]", "--deterministic", "--json", "--runs")
+    words = ("pretrain", *ON_DEVICE, "--method", "byol+dsa-nested[start=0]", "--deterministic", "--json", "--runs")
     whole = dsabench(*words, tmp_path / "whole")
     assert whole.code == 0, whole.err
     stop = "import dsabench.training.loop as l, os, signal\nl.CHECKPOINT_S = 0.0\nreal = l.step\n"
@@ -135,7 +143,7 @@ def test_a_compiled_backbone_computes_the_same() -> None:
 
 
 def test_what_a_gpu_trained_is_evaluated_on_a_processor(tmp_path: Path) -> None:
-    assert dsabench("pretrain", *ON_DEVICE, "--method", "simclr+dsa", "--runs", tmp_path).code == 0
+    assert dsabench("pretrain", *ON_DEVICE, "--method", "simclr+dsa-nested", "--runs", tmp_path).code == 0
     values: list[dict[str, float]] = []
     for device in (DEVICE, "cpu"):
         table = tmp_path / f"{len(values)}.csv"
@@ -169,7 +177,7 @@ def test_views_and_terms_are_those_of_a_processor() -> None:
     found = []
     for device in ("cpu", DEVICE):
         torch.manual_seed(2)
-        dsa = DSA(torch.nn.Identity(), 32, 16, start=0.0, prior="self").to(device)
+        dsa = NestedDSA(torch.nn.Identity(), 32, 16, start=0.0, prior="self").to(device)
         own = [z.to(device).requires_grad_() for z in (z1, z2)]
         features = h.to(device)
         terms = dsa(

@@ -30,7 +30,7 @@ work.train = interrupted
 """
 
 
-def search(folder: Path, *arguments: object, specs: Sequence[str] = ("simclr", "simclr+dsa")) -> Result:
+def search(folder: Path, *arguments: object, specs: Sequence[str] = ("simclr", "simclr+dsa-nested")) -> Result:
     return dsabench("tune", *specs, *arguments, "-q", "--runs", folder / "runs", "--output", folder / "found")
 
 
@@ -50,7 +50,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_arm_has_as_many_trials_and_runs(whole: Path) -> None:
-    for arm in ("simclr", "simclr+dsa"):
+    for arm in ("simclr", "simclr+dsa-nested"):
         rows = [row for row in table(whole) if row["arm"] == arm]
         assert [row["trial"] for row in rows] == list("012345")
         assert [row["source"] for row in rows] == ["default", *["quasi-random"] * 3, "tpe", "tpe"]
@@ -64,7 +64,7 @@ def test_every_arm_has_as_many_trials_and_runs(whole: Path) -> None:
 
 def test_a_search_that_is_stopped_and_gone_on_with_has_the_same_trials(whole: Path, tmp_path: Path) -> None:
     folder = tmp_path / "stopped"
-    words = ("tune", "simclr", "simclr+dsa", *SMALL, "--jobs", "1", "-q")
+    words = ("tune", "simclr", "simclr+dsa-nested", *SMALL, "--jobs", "1", "-q")
     files = ("--runs", folder / "runs", "--output", folder / "found")
     # The first batch of both arms, and one run of the second; the tenth is stopped before it begins.
     stopped = end(start(*words, *files, cwd=tmp_path, before=INTERRUPT.format(at=10)))
@@ -136,7 +136,7 @@ def test_failed_trials_stay_in_the_table_and_count(tmp_path: Path) -> None:
 
 
 def test_a_dry_run_says_what_would_be_done_and_writes_nothing(tmp_path: Path) -> None:
-    words = ("simclr", "simclr[lr=0.01]+dsa[k=10]", *TINY, "--runs", tmp_path / "runs", "--dry-run")
+    words = ("simclr", "simclr[lr=0.01]+dsa-nested[k=10]", *TINY, "--runs", tmp_path / "runs", "--dry-run")
     text = dsabench("tune", *words).out
     assert "64 runs, of each arm 16 trials of 2 seeds (10, 11)" in text
     spaces = json.loads(dsabench("tune", *words, "--json").out)["spaces"]
@@ -189,8 +189,8 @@ def test_a_space_that_does_not_fit_the_method_is_refused(text: str, message: str
 
 
 def test_options_become_the_spec_that_a_person_would_write() -> None:
-    spec = with_options(parse_spec("simclr[lr=0.01]+dsa"), {"method.temperature": 1.0, "regularizer.k": 9})
-    assert str(spec) == "simclr[lr=0.01,temperature=1]+dsa[k=9]"
+    spec = with_options(parse_spec("simclr[lr=0.01]+dsa-nested"), {"method.temperature": 1.0, "regularizer.k": 9})
+    assert str(spec) == "simclr[lr=0.01,temperature=1]+dsa-nested[k=9]"
     assert spec == parse_spec(str(spec))
 
 

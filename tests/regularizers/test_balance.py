@@ -87,7 +87,7 @@ def test_the_loss_of_every_method_reaches_its_embeddings(method: str) -> None:
 @pytest.mark.parametrize(
     ("regularizer", "option", "term"),
     [
-        ("dsa", "lambda1", "dsa_adjust"),
+        ("dsa-nested", "lambda1", "dsa_adjust"),
         ("dsa-minimal", "lambda1", "dsa_adjust"),
         ("dsa-reference", "lambda1", "dsa_adjust"),
         ("koleo", "weight", "koleo"),
@@ -104,7 +104,7 @@ def test_balanced_the_weight_is_the_ratio_of_the_gradients(
     assert ratio(terms[term], output) == pytest.approx(weight, rel=1e-4)
 
 
-@pytest.mark.parametrize("regularizer", ["dsa", "koleo", "sigreg"])
+@pytest.mark.parametrize("regularizer", ["dsa-nested", "koleo", "sigreg"])
 def test_twice_the_methods_loss_is_twice_the_term(regularizer: str) -> None:
     method = make_method("simclr")
     output = output_of(method)
@@ -121,8 +121,8 @@ def test_twice_the_methods_loss_is_twice_the_term(regularizer: str) -> None:
 @pytest.mark.parametrize("name", [name for name in REGULARIZERS if name != "none"])
 def test_every_regularizer_has_the_option_and_off_is_the_sum_of_before(name: str) -> None:
     assert option_types(regularizer_class(name))["balance"] is bool
-    # The one form under study is weighed from the start.
-    assert regularizer_options(name, {})["balance"] is (name == "dsa-bank")
+    # One is weighed from the start.
+    assert regularizer_options(name, {})["balance"] is (name == "dsa")
     method = make_method("simclr")
     output = output_of(method)
     plain, balanced = (make_regularizer(name, method, balance=on) for on in (False, True))
@@ -140,11 +140,11 @@ def test_where_the_weight_is_0_nothing_reaches_the_student_and_the_log_has_the_s
 ) -> None:
     method = make_method("simclr")
     output = output_of(method)
-    dsa = make_regularizer("dsa", method, balance=True, **options)
+    dsa = make_regularizer("dsa-nested", method, balance=True, **options)
     term = terms_of(dsa, output, progress=0.5)["dsa_adjust"]
     assert torch.autograd.grad(term, [output.z1, output.z2], allow_unused=True) == (None, None)
     assert float(term.detach()) == 0.0
-    other = make_regularizer("dsa", method, balance=True)
+    other = make_regularizer("dsa-nested", method, balance=True)
     terms_of(other, output)
     assert set(dsa.diagnostics) == set(other.diagnostics)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -102,4 +102,21 @@ def test_a_damaged_declaration_is_named(tmp_path: Path) -> None:
         declare(tmp_path, DECLARED, runs_seen=0)
     path.write_text("{")
     with pytest.raises(DataError, match="damaged"):
+        read_declarations(tmp_path)
+
+
+def test_a_declaration_of_before_is_of_what_its_specs_are_called_now(tmp_path: Path) -> None:
+    before = asdict(replace(DECLARED, specs=("simclr", "simclr+dsa"), utc="2026-01-31"))
+    del before["schema_version"]
+    path = tmp_path / "declarations" / "0123456789abcdef.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps(before))
+    now = replace(DECLARED, specs=("simclr", "simclr+dsa-nested"), utc="2026-02-01")
+    assert declare(tmp_path, now, runs_seen=0) == (replace(now, utc="2026-01-31"), [])
+    # Another question is declared anew.
+    other = replace(DECLARED, specs=("simclr", "simclr+dsa"))
+    assert declare(tmp_path, other, runs_seen=0) == (other, [])
+    assert len(list(path.parent.iterdir())) == 2
+    path.write_text(json.dumps(before | {"specs": ["simclr+"]}))
+    with pytest.raises(DataError, match="is no declaration of dsabench"):
         read_declarations(tmp_path)

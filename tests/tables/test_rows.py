@@ -147,7 +147,7 @@ def test_no_cell_can_run_as_a_formula(tmp_path: Path) -> None:
     [
         ("schema_version,run_id", "schema_version,run", "missing: run_id; unexpected: run"),
         ("run_id,method", "method,run_id", "another order"),
-        ("\n4,", "\n7,", "schema_version 7, this dsabench reads 2 to 4"),
+        ("\n5,", "\n7,", "schema_version 7, this dsabench reads 2 to 5"),
         (",true,ok,", ",TRUE,ok,", "row 1: higher_is_better cannot be 'TRUE'"),
         (",0.30000000000000004,", ",0.3O,", "row 1: value cannot be '0.3O'"),
         (",resnet-small,3,", ",resnet-small,,", "row 1: seed cannot be ''"),
@@ -178,7 +178,42 @@ def test_a_table_of_schema_2_is_read_with_what_came_later_empty(tmp_path: Path) 
 def test_rows_of_earlier_schemas_are_written_and_read_again(tmp_path: Path) -> None:
     earlier = [ROW, replace(ROW, seed=4, schema_version=2, note="", lr=None), replace(FAILED, schema_version=3)]
     write_csv(earlier, tmp_path / "rows.csv")
-    assert read_csv(tmp_path / "rows.csv") == earlier
+    rows = read_csv(tmp_path / "rows.csv")
+    # From 3 on all mean the same.
+    assert rows == [ROW, replace(earlier[1], regularizer="dsa-nested[lambda1=5]"), FAILED]
+    write_csv(rows, tmp_path / "rows.csv")
+    assert read_csv(tmp_path / "rows.csv") == rows
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ("dsa", "dsa-nested"),
+        ("dsa[k=8,lambda1=2]", "dsa-nested[k=8,lambda1=2]"),
+        ("dsa-bank", "dsa[push=0,weight=1]"),
+        ("dsa-bank[weight=3.0]", "dsa[push=0]"),
+        ("dsa-bank[push=0.3,weight=3]", "dsa"),
+        ("dsa-bank[pull=0,push=1,trust=none]", "dsa[pull=0,push=1,trust=none,weight=1]"),
+        ("dsa-no-m[k=8]", "dsa-no-m[k=8]"),
+        ("none", "none"),
+    ],
+)
+@pytest.mark.parametrize("schema", [3, 4])
+def test_regularizers_of_earlier_schemas_have_the_names_of_now(
+    before: str, now: str, schema: int, tmp_path: Path
+) -> None:
+    write_csv([replace(ROW, regularizer=before, schema_version=schema)], tmp_path / "rows.csv")
+    rows = read_csv(tmp_path / "rows.csv")
+    assert rows == [replace(ROW, regularizer=now)]
+    # Once and for all.
+    write_csv(rows, tmp_path / "rows.csv")
+    assert read_csv(tmp_path / "rows.csv") == rows
+
+
+def test_a_regularizer_of_an_earlier_schema_that_is_none_is_named(tmp_path: Path) -> None:
+    write_csv([replace(ROW, regularizer="dsa[k]", schema_version=4)], tmp_path / "rows.csv")
+    with pytest.raises(DataError, match=r"row 1: cannot read the option 'k' of 'dsa\[k\]': .*; rebuild the table"):
+        read_csv(tmp_path / "rows.csv")
 
 
 def test_a_row_of_a_later_schema_than_its_columns_is_named(tmp_path: Path) -> None:
@@ -195,8 +230,8 @@ def test_a_table_of_schema_3_differs_in_the_spec_that_its_halves_imply(tmp_path:
         lines = [line[:-1] for line in csv.reader(file)]
     path.write_text(csv_text(lines[0], lines[1:]))
     rows = read_csv(path)
-    assert rows == [replace(ROW, schema_version=3), replace(FAILED, schema_version=3)]
-    assert [row.spec for row in rows] == ["simclr+dsa[lambda1=5]", "simclr"]
+    assert rows == [replace(ROW, regularizer="dsa-nested[lambda1=5]"), FAILED]
+    assert [row.spec for row in rows] == ["simclr+dsa-nested[lambda1=5]", "simclr"]
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"a,b\n1,2\n"])

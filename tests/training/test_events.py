@@ -27,7 +27,7 @@ def single(value: float) -> float:
 
 
 def test_event_files_hold_the_log(tmp_path: Path) -> None:
-    words = (*TINY, "--epochs", "2", "--method", "simclr+dsa", "--runs", tmp_path / "runs")
+    words = (*TINY, "--epochs", "2", "--method", "simclr+dsa-nested", "--runs", tmp_path / "runs")
     result = dsabench("pretrain", *words, "--tensorboard")
     assert result.code == 0, result.err
     (folder,) = (path.parent for path in (tmp_path / "runs").rglob("run.json"))

@@ -44,7 +44,7 @@ def listed(store: Path, *where: str) -> list[dict[str, Any]]:
 
 def test_runs_are_told_apart_and_selected(store: Path) -> None:
     assert {(one["spec"], one["status"], one["store"]) for one in listed(store)} == {
-        (spec, "finished", str(store)) for spec in ("random", "simclr", "simclr+dsa[lambda1=2]")
+        (spec, "finished", str(store)) for spec in ("random", "simclr", "simclr+dsa-nested[lambda1=2]")
     }
     assert [one["run_dir"] for one in listed(store, "spec=simclr")] == [str(folder(store))]
     assert listed(store, "method=simclr", "regularizer=none") == listed(store, "spec=simclr")
@@ -62,7 +62,7 @@ def test_a_list_that_is_piped_has_whole_lines(
     monkeypatch.delenv("COLUMNS", raising=False)
     list_runs(store, (), as_json=False)
     lines = capsys.readouterr().out.splitlines()
-    assert [line for line in lines if "simclr+dsa[lambda1=2]" in line]
+    assert [line for line in lines if "simclr+dsa-nested[lambda1=2]" in line]
     assert [line for line in lines if line.startswith("all: batch 64, ")]
 
 

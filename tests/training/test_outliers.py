@@ -26,10 +26,10 @@ def trained(runs: Path, method: str, *more: str) -> dict[str, object]:
 
 
 def test_the_log_holds_the_auroc_of_the_scores(tmp_path: Path) -> None:
-    plain = trained(tmp_path, "simclr+dsa")
-    again = trained(tmp_path, "simclr+dsa", "--contaminate", "noise=0")
+    plain = trained(tmp_path, "simclr+dsa-nested")
+    again = trained(tmp_path, "simclr+dsa-nested", "--contaminate", "noise=0")
     assert plain["run_id"] == again["run_id"]
-    dirty = trained(tmp_path, "simclr+dsa", "--contaminate", "noise=0.25")
+    dirty = trained(tmp_path, "simclr+dsa-nested", "--contaminate", "noise=0.25")
     assert dirty["run_id"] != plain["run_id"]
     run = Store(tmp_path).find(str(dirty["run_id"]))
     assert run_columns(run)["trained_on"] == "synthetic, noise=0.25"
@@ -47,8 +47,8 @@ def test_the_log_holds_the_auroc_of_the_scores(tmp_path: Path) -> None:
     assert logged == pytest.approx(sum(expected) / len(expected), abs=1e-6)
     assert "outlier_auroc" not in Store(tmp_path).find(str(plain["run_id"])).last_epoch()
     (section,) = outlier_table(found_in(Store(tmp_path))).sections
-    assert section.rows == ((Arm("simclr+dsa"), "synthetic, noise=0.25", 1, Mean(logged, None, 1)),)
-    off = trained(tmp_path, "simclr+dsa[scores=off]", "--contaminate", "noise=0.25")
+    assert section.rows == ((Arm("simclr+dsa-nested"), "synthetic, noise=0.25", 1, Mean(logged, None, 1)),)
+    off = trained(tmp_path, "simclr+dsa-nested[scores=off]", "--contaminate", "noise=0.25")
     assert "outlier_auroc" not in Store(tmp_path).find(str(off["run_id"])).last_epoch()
 
 

@@ -48,7 +48,7 @@ from dsabench.training.store import Store
 
 runs, said, updates = Path(sys.argv[1]), {}, []
 request = Request(
-    (parse_spec("byol+dsa[start=0.4]"),),
+    (parse_spec("byol+dsa-nested[start=0.4]"),),
     data=DataConfig(name="synthetic", image_size=8),
     backbone="resnet8w16",
     epochs=2,
@@ -277,7 +277,16 @@ def test_a_loss_that_is_not_finite_in_one_process_fails_both(told: list[dict[str
 
 
 def test_a_stopped_run_goes_on_in_one_process_with_the_same_batches(runs: Path, told: list[dict[str, Any]]) -> None:
-    spec = ("--method", "byol+dsa[start=0.4]", "--dataset", "synthetic", "--image-size", 8, "--backbone", "resnet8w16")
+    spec = (
+        "--method",
+        "byol+dsa-nested[start=0.4]",
+        "--dataset",
+        "synthetic",
+        "--image-size",
+        8,
+        "--backbone",
+        "resnet8w16",
+    )
     size = ("--epochs", 2, "--batch-size", 64, "--device", "cpu")
     done = dsabench("pretrain", *spec, *size, "--runs", runs / "moved", "--json")
     assert done.code == 0, done.err

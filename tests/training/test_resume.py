@@ -26,9 +26,9 @@ from dsabench.training.lock import acquire, holder
 from dsabench.training.state import State
 
 # 160 steps, so that a process is still at work when it is told to stop.
-LONG = (*TINY, "--epochs", "40", "--method", "simclr+dsa", "--runs", "runs")
+LONG = (*TINY, "--epochs", "40", "--method", "simclr+dsa-nested", "--runs", "runs")
 # 8 steps, of which every one is saved where that is asked for.
-SHORT = (*TINY, "--epochs", "2", "--method", "byol+dsa")
+SHORT = (*TINY, "--epochs", "2", "--method", "byol+dsa-nested")
 EVERY_STEP = "import dsabench.training.loop\ndsabench.training.loop.CHECKPOINT_S = 0.0"
 
 

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from command import TINY, dsabench
 
+from dsabench.config.renames import renamed_spec
 from dsabench.errors import DataError
 from dsabench.training.run import Run
 from dsabench.training.store import Store
 
 # Stores that released versions wrote, without what weighs something: the bits of weights differ between processors.
 STORES = Path(__file__).parent / "stores"
-SPECS = ("simclr", "simclr+dsa[lambda1=2]")
+SPECS = ("simclr", "simclr+dsa-nested[lambda1=2]")
 
 
 def changed(path: Path, **changes: Any) -> None:
@@ -31,7 +32,7 @@ def version1(tmp_path: Path) -> Path:
         done = dsabench("pretrain", "--method", spec, *TINY, "--runs", tmp_path / "new", "--json", "-q")
         assert done.code == 0, done.err
         ours = json.loads((Path(json.loads(done.out)["run_dir"]) / "run.json").read_text())
-        (theirs,) = (p for p in store.glob("*/*/*/run.json") if json.loads(p.read_text())["spec"] == spec)
+        (theirs,) = (p for p in store.glob("*/*/*/run.json") if renamed_spec(json.loads(p.read_text())["spec"]) == spec)
         checkpoints = Path(json.loads(done.out)["run_dir"]) / "checkpoints"
         shutil.copytree(checkpoints, theirs.parent / "checkpoints")
         changed(theirs, checkpoints=ours["checkpoints"], weights_sha256=ours["weights_sha256"])

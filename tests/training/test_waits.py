@@ -37,10 +37,10 @@ WAITING = (
 
 TRAINED = [name for name in METHODS if name != "random"]
 OTHERS = [
-    "simclr+dsa[queue=128]",
-    "simclr+dsa[ema_every=4]",
+    "simclr+dsa-nested[queue=128]",
+    "simclr+dsa-nested[ema_every=4]",
     "byol+dsa-minimal",
-    "simclr+dsa-bank[push=1.0]",
+    "simclr+dsa",
     "simclr+sigreg",
     "simclr+koleo",
 ]
@@ -107,7 +107,7 @@ def state_of(spec: str) -> State:
     return state
 
 
-@pytest.mark.parametrize("spec", [*(f"{name}+dsa" for name in TRAINED), *OTHERS])
+@pytest.mark.parametrize("spec", [*(f"{name}+dsa-nested" for name in TRAINED), *OTHERS])
 def test_no_step_asks_for_a_value(spec: str) -> None:
     state = state_of(spec)
     views: Iterator[Any] = batches(state, 0)

@@ -1,4 +1,4 @@
-"""The DSA module: what it trains, what it must leave alone, and what it says of a batch."""
+"""The module of `dsa-nested`: what it trains, what it must leave alone, and what it says of a batch."""
 
 from typing import Any, NamedTuple
 
@@ -11,12 +11,12 @@ from dsabench.backbones import build_backbone
 from dsabench.errors import RunFailed
 from dsabench.methods.embedding import embed
 from dsabench.regularizers.dsa import (
-    DSA,
+    NestedDSA,
     ReferenceDSA,
     adjustment_loss,
     exponential_similarity,
     good_neighbour_scores,
-    module,
+    nested,
     shared_neighbour_similarity,
 )
 from dsabench.regularizers.dsa.priors import count_nonfinite
@@ -58,9 +58,9 @@ def labelled(views: Views) -> LabelledViews:
     return LabelledViews(*views[:4], torch.arange(len(views.index)) % 3)
 
 
-def make_dsa(student: Student, **options: Any) -> DSA:
+def make_dsa(student: Student, **options: Any) -> NestedDSA:
     with rng.forked("dsa"):
-        return DSA(student.backbone, FEATURES, EMBEDDING, **options)
+        return NestedDSA(student.backbone, FEATURES, EMBEDDING, **options)
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def total_of(terms: dict[str, Tensor]) -> Tensor:
     return torch.stack(list(terms.values())).sum()
 
 
-def teacher_features(dsa: DSA, views: Views) -> Tensor:
+def teacher_features(dsa: NestedDSA, views: Views) -> Tensor:
     """What the neighbourhoods are of: the teacher's features of the anchors, centred on the batch."""
     with torch.no_grad():
         u = dsa.prior.teacher(views.anchor)
@@ -210,7 +210,7 @@ def test_the_pair_network_is_a_symmetric_similarity_that_ignores_a_shared_mean(s
     torch.testing.assert_close(network(z + 100.0), m, rtol=1e-2, atol=1e-3)
 
 
-def similarity_of(dsa: DSA, u: Tensor) -> Tensor:
+def similarity_of(dsa: NestedDSA, u: Tensor) -> Tensor:
     return dsa.relate(u)[0]
 
 
@@ -276,7 +276,7 @@ def test_the_oracle_knows_the_classes_and_weighs_all_alike(student: Student, vie
 def test_a_prior_without_labels_gets_none(student: Student, views: Views, prior: str) -> None:
     dsa = make_dsa(student, prior=prior)
     assert not dsa.needs_labels
-    assert DSA.facts({"prior": prior}).labels_used == "none"
+    assert NestedDSA.facts({"prior": prior}).labels_used == "none"
     total_of(dsa(student.output(views), views, 1.0)).backward()
     before = [p.clone() for p in dsa.prior.parameters()]
     with torch.no_grad():
@@ -288,11 +288,11 @@ def test_a_prior_without_labels_gets_none(student: Student, views: Views, prior:
 
 
 def test_facts_say_where_labels_come_in() -> None:
-    assert DSA.facts({"prior": "labels"}) == ("labels", "training")
-    assert DSA.facts({"prior": "frozen:resnet18"}) == ("frozen:resnet18", "prior")
+    assert NestedDSA.facts({"prior": "labels"}) == ("labels", "training")
+    assert NestedDSA.facts({"prior": "frozen:resnet18"}) == ("frozen:resnet18", "prior")
     for wrong in ("supervised", "frozen:", ""):
         with pytest.raises(ValueError, match="prior must be"):
-            DSA.facts({"prior": wrong})
+            NestedDSA.facts({"prior": wrong})
 
 
 def test_the_log_shows_the_spread_of_the_scores_and_the_similar_pairs(student: Student, views: Views) -> None:
@@ -333,9 +333,9 @@ def test_a_small_batch_uses_a_quarter_of_itself_as_neighbours(student: Student, 
 
 
 @pytest.mark.parametrize("images", [5, 8])
-@pytest.mark.parametrize("kind", [DSA, ReferenceDSA])
+@pytest.mark.parametrize("kind", [NestedDSA, ReferenceDSA])
 def test_a_batch_about_which_nothing_is_said_can_be_trained_on_with_one_warning(
-    student: Student, images: int, kind: type[DSA] | type[ReferenceDSA]
+    student: Student, images: int, kind: type[NestedDSA] | type[ReferenceDSA]
 ) -> None:
     assert kind.smallest_batch == 5
     views = make_views(images)
@@ -351,7 +351,7 @@ def test_a_batch_about_which_nothing_is_said_can_be_trained_on_with_one_warning(
     terms = dsa(student.output(views), views, 1.0)
     assert float(dsa.diagnostics["dsa_score_mean"]) == 0
     assert not any(gradient.any() for gradient in gradients(terms["dsa_adjust"], student.parameters()))
-    if kind is DSA:
+    if kind is NestedDSA:
         assert torch.equal(dsa.relate(torch.randn(images, FEATURES))[0], torch.eye(images))
 
 
@@ -364,9 +364,9 @@ def test_a_queue_makes_up_for_a_small_batch_and_the_labels_need_no_neighbours(st
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-@pytest.mark.parametrize("kind", [DSA, ReferenceDSA])
+@pytest.mark.parametrize("kind", [NestedDSA, ReferenceDSA])
 def test_features_of_the_prior_that_are_not_finite_are_an_error(
-    student: Student, views: Views, bad: float, kind: type[DSA] | type[ReferenceDSA]
+    student: Student, views: Views, bad: float, kind: type[NestedDSA] | type[ReferenceDSA]
 ) -> None:
     dsa = kind(student.backbone, FEATURES, EMBEDDING)
     views.anchor[3, 0, 0, 0] = bad
@@ -379,7 +379,7 @@ def test_where_to_look_is_to_wait_they_make_the_loss_nan_and_are_counted(
     student: Student, views: Views, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As on an accelerator, where the count is not read.
-    monkeypatch.setattr(module, "count_nonfinite", lambda u: (~u.isfinite()).any(dim=1).sum())
+    monkeypatch.setattr(nested, "count_nonfinite", lambda u: (~u.isfinite()).any(dim=1).sum())
     dsa = make_dsa(student, **options)
     views.anchor[3:5, 0, 0, 0] = float("nan")
     total = total_of(dsa(student.output(views), views, 0.0))
@@ -504,7 +504,7 @@ def test_the_state_is_all_of_it(student: Student, views: Views) -> None:
     output = student.output(views)
     dsa(output, views, 1.0)
     dsa.after_step(0.5)
-    other = DSA(make_student(seed=1).backbone, FEATURES, EMBEDDING, queue=40)
+    other = NestedDSA(make_student(seed=1).backbone, FEATURES, EMBEDDING, queue=40)
     other.load_state_dict(dsa.state_dict(), strict=True)
     ours, theirs = dsa(output, views, 1.0), other(output, views, 1.0)
     for name, term in ours.items():

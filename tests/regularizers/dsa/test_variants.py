@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from dsabench.config.options import regularizer_class, regularizer_options
 from dsabench.regularizers import REGULARIZERS
 from dsabench.regularizers.dsa import adjustment_loss, exponential_similarity, shared_neighbour_similarity
-from dsabench.regularizers.dsa.nested import DSA
+from dsabench.regularizers.dsa.nested import NestedDSA
 from dsabench.types import MethodOutput, Views
 
 N, FEATURES, EMBEDDING = 24, 10, 6
@@ -27,15 +27,15 @@ def nested(u: Tensor) -> Tensor:
     return (wide + narrow) / 2
 
 
-def build(name: str, **options: float | str) -> DSA:
-    dsa: DSA = regularizer_class(name)(  # type: ignore[call-arg,assignment]
+def build(name: str, **options: float | str) -> NestedDSA:
+    dsa: NestedDSA = regularizer_class(name)(  # type: ignore[call-arg,assignment]
         nn.Linear(64, FEATURES), FEATURES, EMBEDDING, **regularizer_options(name, options)
     )
     return dsa
 
 
 def test_the_pixel_prior_reads_the_anchors_and_no_network() -> None:
-    dsa = build("dsa", prior="pixels", scores=False)
+    dsa = build("dsa-nested", prior="pixels", scores=False)
     output, views = batch()
     assert not list(dsa.prior.parameters())
     u = dsa.prior(output, views)
@@ -45,12 +45,12 @@ def test_the_pixel_prior_reads_the_anchors_and_no_network() -> None:
     # Neither the features nor the views have a say in it.
     other = output._replace(h1=output.h2, h2=-output.h1)
     assert torch.equal(dsa.prior(other, views._replace(view1=views.view2)), u)
-    assert DSA.facts({"prior": "pixels"}) == ("pixels", "none")
+    assert NestedDSA.facts({"prior": "pixels"}) == ("pixels", "none")
 
 
 def test_the_pixel_prior_has_no_queue() -> None:
     with pytest.raises(ValueError, match="the pixels prior has none"):
-        build("dsa", prior="pixels", queue=100)
+        build("dsa-nested", prior="pixels", queue=100)
 
 
 def test_the_minimal_variant_pulls_by_the_neighbourhoods_of_this_step_alone() -> None:
@@ -77,6 +77,6 @@ def test_the_exponential_variant_has_the_published_similarity_of_the_runs_own_fe
 
 @pytest.mark.parametrize("name", [name for name in REGULARIZERS if name != "none"])
 def test_a_preset_is_of_options_that_exist_and_differs_from_the_defaults(name: str) -> None:
-    defaults = regularizer_options("dsa", {})
+    defaults = regularizer_options("dsa-nested", {})
     for option, value in REGULARIZERS[name].preset.items():
         assert defaults[option] != value

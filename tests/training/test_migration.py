@@ -1,0 +1,154 @@
+"""What earlier versions called by other names: runs keep their identity, and no text is taken for what it was not."""
+
+import json
+import shutil
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from command import TINY, dsabench
+
+from dsabench.config.options import option_defaults, regularizer_class
+from dsabench.config.plan import plan
+from dsabench.config.renames import DEFAULTS_NOW, renamed, renamed_spec
+from dsabench.config.request import Request
+from dsabench.config.run_config import RunConfig
+from dsabench.config.spec import parse_part, parse_spec
+from dsabench.data import Datasets
+from dsabench.data.data_config import DataConfig
+from dsabench.errors import DataError
+from dsabench.registry import canonical_name, identity_name
+from dsabench.regularizers import REGULARIZERS
+from dsabench.training.record import sealed
+from dsabench.training.run import Run
+from dsabench.training.store import Store
+
+STORES = Path(__file__).parent / "stores"
+# Version 3, simclr+dsa-bank: before it had the option push, when that was 0, and with the defaults of now.
+NO_PUSH, PUSH_0, AS_NOW = "s0-11d5fdb929be", "s1-a87e9358a0de", "s0-c538f2133aad"
+
+
+def planned(spec: str, seed: int, **changes: object) -> RunConfig:
+    request = Request((parse_spec(spec),), (seed,), DataConfig(name="digits"), device="cpu", threads=1)
+    (config,) = plan(replace(request, **changes), Datasets().load(request.data))  # type: ignore[arg-type]
+    return config
+
+
+@pytest.mark.parametrize(
+    ("spec", "seed", "changes", "run_id"),
+    [
+        # Of results/digits-30-epochs.csv, written as +dsa.
+        ("simclr+dsa-nested", 0, {"epochs": 30}, "64b4dc470de4"),
+        ("byol+dsa-nested", 5, {"epochs": 30}, "ea23f9acad20"),
+        # Of results/digits-tuned.csv.
+        (
+            "simclr[lr=0.0043,temperature=0.206,weight_decay=0.00157]+dsa-nested[k=27,lambda1=15.9,start=0.323]",
+            0,
+            {"epochs": 30},
+            "da64a3955a21",
+        ),
+        (
+            "swav[epsilon=0.0342,lr=0.0198,temperature=0.247,weight_decay=0.00264]"
+            "+dsa-minimal[k=17,lambda1=15,start=0.238]",
+            0,
+            {"epochs": 30},
+            "7505905d1cb8",
+        ),
+        # Of results/research-digits-tuned.csv, written as +dsa-bank.
+        (
+            "byol[lr=0.00568,momentum=0.99,weight_decay=0.00287]+dsa[push=0,start=0.222,weight=6.91]",
+            20,
+            {"epochs": 30},
+            "5103121f5a56",
+        ),
+        # Of results/research-digits.csv.
+        (
+            "simclr+dsa[push=0,weight=1]",
+            10,
+            {"epochs": 30, "data": DataConfig(name="digits", val_share=0.33)},
+            "af2aab36c3fd",
+        ),
+    ],
+)
+def test_runs_of_before_keep_their_identity(spec: str, seed: int, changes: dict[str, object], run_id: str) -> None:
+    assert planned(spec, seed, **changes).run_id == run_id
+
+
+def test_dsa_and_dsa_nested_share_no_run() -> None:
+    named = [name for name in REGULARIZERS if canonical_name(REGULARIZERS, name) == name]
+    assert {"dsa", "dsa-nested"} < set(named)
+    assert len({identity_name(REGULARIZERS, name) for name in named}) == len(named)
+    assert len({planned(f"simclr+{name}", 0).run_id for name in named}) == len(named)
+    assert canonical_name(REGULARIZERS, "dsa-oracle") == "dsa-nested"
+
+
+def test_the_defaults_that_are_left_out_are_those_of_dsa() -> None:
+    defaults = option_defaults(regularizer_class("dsa"))
+    assert {name: defaults[name] for name in DEFAULTS_NOW} == dict(DEFAULTS_NOW)
+
+
+def test_a_regularizer_of_before_means_what_was_trained() -> None:
+    assert renamed_spec("simclr[lr=0.1]+dsa[k=8]") == "simclr[lr=0.1]+dsa-nested[k=8]"
+    assert renamed_spec("byol+dsa-bank[trust=none]") == "byol+dsa[push=0,trust=none,weight=1]"
+    assert renamed_spec("simclr+dsa-pull") == "simclr+dsa-pull"
+    assert renamed_spec("simclr") == "simclr"
+    # What is known to have been trained comes before what the defaults were.
+    assert renamed(parse_part("dsa-bank"), {"weight": 3.0, "push": 0.3}) == parse_part("dsa")
+
+
+@pytest.mark.parametrize(
+    ("version", "folder", "spec"),
+    [
+        (1, "simclr+dsa/s0-9e2a736d5e53", "simclr+dsa-nested[lambda1=2]"),
+        (2, "simclr+dsa/s0-f29c251d3860", "simclr+dsa-nested[lambda1=2]"),
+        (3, "simclr+dsa/s0-f29c251d3860", "simclr+dsa-nested[lambda1=2]"),
+        (4, "simclr+dsa-nested/s0-f29c251d3860", "simclr+dsa-nested[lambda1=2]"),
+        (3, f"simclr+dsa-bank/{NO_PUSH}", "simclr+dsa[push=0,weight=1]"),
+        (3, f"simclr+dsa-bank/{PUSH_0}", "simclr+dsa[push=0,weight=1]"),
+        (3, f"simclr+dsa-bank/{AS_NOW}", "simclr+dsa"),
+        (4, f"simclr+dsa/{AS_NOW}", "simclr+dsa"),
+    ],
+)
+def test_a_run_of_every_version_is_found_by_what_it_is_called_now(version: int, folder: str, spec: str) -> None:
+    store = Store(STORES / f"version{version}")
+    known = Run.load(store.path / "synthetic" / folder)
+    assert (str(known.config.spec), known.state["spec"]) == (spec, spec)
+    assert (
+        known.config.resolved.regularizer.keys()
+        == option_defaults(regularizer_class(known.config.spec.regularizer.name)).keys()
+    )
+    data = DataConfig(name="synthetic", image_size=8)
+    request = Request((parse_spec(spec),), (known.config.seed,), data, "resnet8w16", 1, 64, device="cpu", threads=1)
+    (config,) = plan(request, Datasets().load(data))
+    assert config.run_id == known.config.run_id
+    assert store.run(config).folder == known.folder
+    assert store.find(known.folder.name.rpartition("-")[2]).folder == known.folder
+
+
+def test_a_record_of_version_3_that_was_changed_and_sealed_again_is_refused(tmp_path: Path) -> None:
+    for name, changes in ((PUSH_0, {"weight": 2.0}), (NO_PUSH, {"push": 0.3}), (AS_NOW, {"push": 0.0})):
+        folder = tmp_path / name
+        shutil.copytree(STORES / "version3" / "synthetic" / "simclr+dsa-bank" / name, folder)
+        path = folder / "run.json"
+        content = json.loads(path.read_text())
+        content["config"]["resolved"]["regularizer"] |= changes
+        path.write_text(json.dumps(sealed(content, path)))
+        with pytest.raises(DataError, match="was changed by hand"):
+            Run.load(folder)
+
+
+def test_what_a_run_of_before_wrote_of_itself_trains_it_again_and_no_other(tmp_path: Path) -> None:
+    shutil.copytree(STORES / "version3", tmp_path / "runs")
+    folder = tmp_path / "runs" / "synthetic" / "simclr+dsa" / "s0-f29c251d3860"
+    assert tomllib.loads((folder / "config.toml").read_text())["method"] == "simclr+dsa[lambda1=2]"
+    result = dsabench(
+        "pretrain", "--config", folder / "config.toml", "--runs", tmp_path / "runs", "--dry-run", "--json"
+    )
+    assert result.code == 0, result.err
+    (again,) = json.loads(result.out)
+    assert (again["run_id"], Path(again["run_dir"])) == ("f29c251d3860", folder)
+    # A file of one's own means what it says.
+    (tmp_path / "mine.toml").write_text('method = "simclr+dsa"\n')
+    mine = dsabench("pretrain", "--config", tmp_path / "mine.toml", *TINY, "--threads", 1, "--dry-run", "--json")
+    assert json.loads(mine.out)[0]["run_id"] == "c538f2133aad"
