@@ -12,7 +12,7 @@ from dsabench.regularizers.dsa.neighbourhoods import most_neighbours, nearest, s
 from dsabench.regularizers.dsa.transitivity import local_transitivity
 from dsabench.rng import numpy_generator
 
-# Of the scores of DSA, as it has them by default.
+# Of the scores of `dsa-nested`, as it has them by default.
 ETA, MU = 20, 1.0
 
 
@@ -99,5 +99,5 @@ def scores(unit: Tensor, k: int) -> dict[str, Tensor]:
 
 
 def dsa_scores(unit: Tensor) -> Tensor:
-    """What DSA at its defaults weighs the images of rows (N, D) by: s (N,) in [0, 1]."""
+    """What `dsa-nested` at its defaults weighs the images of rows (N, D) by: s (N,) in [0, 1]."""
     return scores_of_neighbours(nearest(unit, min(ETA, most_neighbours(len(unit))))[:, 1:], MU)

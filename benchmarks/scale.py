@@ -1,4 +1,4 @@
-"""How DSA's N x N terms grow with the batch: adds the sizes that it is given to results/scale.csv.
+"""How the N x N terms of `dsa-nested` grow with the batch: adds the sizes that it is given to results/scale.csv.
 
 python -m benchmarks.scale 256,512,1024,2048,4096,8192
 

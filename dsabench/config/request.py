@@ -24,7 +24,7 @@ HALVES = ("method", "regularizer")
 
 @dataclass(frozen=True)
 class Setting:
-    """An option for every arm that has it: `--set regularizer.lambda1=0`."""
+    """An option for every arm that has it: `--set regularizer.weight=0`."""
 
     half: str
     key: str

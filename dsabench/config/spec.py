@@ -1,4 +1,4 @@
-"""The grammar of specs, such as `simclr[temperature=0.2]+dsa[lambda1=5]`.
+"""The grammar of specs, such as `simclr[temperature=0.2]+dsa[weight=5]`.
 
 A spec is `METHOD` or `METHOD+REGULARIZER`, each with options of its own in brackets: `name[key=value,key=value]`.
 Values are numbers, `on`/`off`, or words; the canonical text sorts the keys, and `parse_spec(str(spec)) == spec`.

@@ -81,7 +81,7 @@ def test_version() -> None:
         (("pretrain", "--method", "simclr["), 2, "cannot read 'simclr['"),
         (("pretrain", "--method", "simclr[temp=1]"), 2, "simclr has no option 'temp'; did you mean 'temperature'?"),
         (("pretrain", "--method", "simclr[temperature=hot]"), 2, "the option temperature of simclr must be a number"),
-        (("pretrain", "--method", "simclr+dsa[lambda1=-1]"), 2, "dsa[lambda1=-1]: lambda1 and lambda2 must be >= 0"),
+        (("pretrain", "--method", "simclr+dsa[weight=-1]"), 2, "dsa[weight=-1]: weight and push must be >= 0"),
         (("pretrain", "--method", "simclr[lr=0]"), 2, "simclr: lr must be > 0"),
         (("pretrain", "--method", "simclr[epochs=0]"), 2, "--epochs must be at least 1, got 0"),
         (("pretrain", "--method", "random+dsa"), 2, "'random' is not trained"),
@@ -95,7 +95,7 @@ def test_version() -> None:
         (("pretrain", "--overwrite", "yes"), 2, "unknown value of --overwrite 'yes'"),
         (("pretrain", "--augment", "batch"), 2, "unknown value of --augment 'batch'; did you mean 'batched'?"),
         (("pretrain", "--batch-size", "1"), 2, "--batch-size must be at least 2, got 1"),
-        (("pretrain", "--method", "simclr+dsa", "--batch-size", "4"), 2, "dsa needs batches of at least 5 images"),
+        (("pretrain", "--method", "simclr+dsa-nested", "--batch-size", "4"), 2, "batches of at least 5 images"),
         (("pretrain", "--train-images", "100000"), 2, "100000 training images asked for"),
         (("pretrain", "--config", "nowhere.toml"), 3, "cannot read the configuration nowhere.toml"),
         (("pretrain", "--dataset", "imagefolder", "--data-dir", "nowhere"), 3, "nowhere"),
@@ -123,7 +123,7 @@ def test_what_is_wrong_is_one_line_and_nothing_is_written(
     result = dsabench(command, *(TINY if trains else ()), *rest, "--runs", tmp_path / "runs")
     assert (result.code, result.out) == (code, "")
     # What was read is said before models are built.
-    said = ("synthetic: 4 classes, ", "1 pair against ", "warning: dsa starts at step ")
+    said = ("synthetic: 4 classes, ", "1 pair against ", "warning: dsa starts at", "warning: dsa-nested starts at")
     (line,) = [line for line in result.err.splitlines() if not line.startswith(said)]
     assert line.startswith("dsabench: ")
     assert message in line
@@ -143,7 +143,7 @@ def test_offline_asks_no_network_for_the_weights_of_a_prior(tmp_path: Path, monk
     # Whoever looks up an address is found out.
     before = "import socket\ndef refuse(*_, **__): raise SystemExit(99)\nsocket.getaddrinfo = refuse"
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "none"))
-    prior = "simclr+dsa[prior=frozen:resnet18.tv_in1k]"
+    prior = "simclr+dsa-nested[prior=frozen:resnet18.tv_in1k]"
     result = end(start("pretrain", *TINY, "--method", prior, "--offline", cwd=tmp_path, before=before))
     assert result.code == 2
     assert "the weights of the prior resnet18.tv_in1k are not at hand" in result.err
@@ -182,7 +182,7 @@ def test_pretrain_as_json_is_one_object(tmp_path: Path) -> None:
     assert {path.name for path in folder.iterdir()} == {held, "run.json", "config.toml", "log.csv", "checkpoints"}
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]
     (row,) = csv.DictReader((folder / "log.csv").read_text().splitlines())
-    assert set(row) >= {"epoch", "loss", "lr", "ssl", "dsa_adjust", "dsa_prior", "dsa_k", "wall_s", "images_per_s"}
+    assert set(row) >= {"epoch", "loss", "lr", "ssl", "dsa_adjust", "dsa_separate", "dsa_k", "wall_s", "images_per_s"}
 
 
 def test_a_finished_run_is_left_as_it_is(store: Path) -> None:
@@ -297,14 +297,14 @@ def test_probing_changes_no_weight_and_no_buffer(store: Path) -> None:
 
 
 def test_a_comparison_writes_its_rows_and_its_summary_whatever_the_jobs(tmp_path: Path) -> None:
-    arguments = ("compare", "simclr", "simclr+dsa", *TINY, "--seeds", "0-1", *QUICK)
+    arguments = ("compare", "simclr", "simclr+dsa-nested", *TINY, "--seeds", "0-1", *QUICK)
     one = ok(dsabench(*arguments, "--jobs", 1, "--runs", "one", "--output", "tables/one"))
     assert "2 seeds are too few, 6 would do; p = .500): too few." in " ".join(one.out.split())
     assert "tables/one.csv and tables/one-summary.csv" in one.err
     assert {path.name for path in (tmp_path / "tables").iterdir()} == {"one.csv", "one-summary.csv"}
     rows = read_csv(tmp_path / "tables" / "one.csv")
-    arms = ("simclr", "simclr+dsa")
-    assert {row.spec for row in rows if row.similar_precision is not None} == {"simclr+dsa"}
+    arms = ("simclr", "simclr+dsa-nested")
+    assert {row.spec for row in rows if row.similar_precision is not None} == {"simclr+dsa-nested"}
     assert {(row.spec, row.seed) for row in rows} == {(arm, seed) for arm in arms for seed in (0, 1)}
     summary = list(csv.DictReader((tmp_path / "tables" / "one-summary.csv").read_text().splitlines()))
     (primary,) = [line for line in summary if line["role"] == "primary"]

@@ -89,39 +89,42 @@ def test_a_table_alone_is_compared_as_its_runs_are(stores: Path, tmp_path: Path)
 
 def test_a_table_made_of_shipped_ones_is_read_back(tmp_path: Path) -> None:
     shipped = Path(__file__).parents[2] / "results" / "digits.csv"
-    arms = ("simclr", "simclr+dsa")
+    arms = ("simclr", "simclr+dsa-nested")
     ok(dsabench("compare", "--from", shipped, *arms, "--output", tmp_path / "t"))
     assert ok(dsabench("report", tmp_path / "t.csv")).out == f"{tmp_path / 't.html'}\n"
     again = ok(dsabench("compare", "--from", tmp_path / "t.csv", *arms, "--output", tmp_path / "u"))
-    assert "simclr+dsa against simclr" in again.out
+    assert "simclr+dsa-nested against simclr" in again.out
     assert (tmp_path / "u.csv").read_bytes() == (tmp_path / "t.csv").read_bytes()
 
 
 def test_tuned_arms_are_called_by_their_methods_where_that_is_clear(tmp_path: Path) -> None:
     tuned = Path(__file__).parents[2] / "results" / "digits-tuned.csv"
-    result = ok(dsabench("compare", "--from", tuned, "byol", "byol+dsa", "--output", tmp_path / "t", "--json"))
+    result = ok(dsabench("compare", "--from", tuned, "byol", "byol+dsa-nested", "--output", tmp_path / "t", "--json"))
     taken = [line.partition(": ") for line in result.err.splitlines() if line.endswith("is taken")]
-    assert [(name, line.partition("[")[0]) for name, _, line in taken] == [("byol", "byol"), ("byol+dsa", "byol")]
+    assert [(name, line.partition("[")[0]) for name, _, line in taken] == [
+        ("byol", "byol"),
+        ("byol+dsa-nested", "byol"),
+    ]
     assert len({row.spec for row in read_csv(tmp_path / "t.csv")}) == 2
     # What Holm counts depends on the arms that were picked.
     sentence = json.loads(result.out)["finding"]
     told = f"2 of 15 arms of {tuned}: Holm counts 1 pair; over all its 14 pairs against byol p = "
     assert sum(line.startswith(told) for line in sentence.splitlines()) == 1
-    unknown = dsabench("compare", "--from", tuned, "byol", "bylo+dsa")
+    unknown = dsabench("compare", "--from", tuned, "byol", "bylo+dsa-nested")
     assert (unknown.code, unknown.out, unknown.err.count("\n")) == (2, "", 1)
-    assert "unknown arm 'bylo+dsa'" in unknown.err
-    assert "did you mean 'byol+dsa'? the arms are byol, byol+dsa, " in unknown.err
+    assert "unknown arm 'bylo+dsa-nested'" in unknown.err
+    assert "did you mean 'byol+dsa-nested'? the arms are byol, byol+dsa-nested, " in unknown.err
 
 
 def test_options_of_tuned_arms_are_told_once_in_the_terminal_and_everywhere_in_json(tmp_path: Path) -> None:
     tuned = Path(__file__).parents[2] / "results" / "research-digits-tuned.csv"
-    asked = ("compare", "--from", tuned, "byol", "byol+dsa", "--output", tmp_path / "t")
+    asked = ("compare", "--from", tuned, "byol", "byol+dsa-nested", "--output", tmp_path / "t")
     shown = " ".join(ok(dsabench(*asked)).out.split())
     plain, regularized = dict.fromkeys(row.spec for row in read_csv(tmp_path / "t.csv"))
-    assert "byol+dsa against byol: 10 seeds, paired" in shown
-    assert "byol+dsa lowers cdnv against byol by " in shown
+    assert "byol+dsa-nested against byol: 10 seeds, paired" in shown
+    assert "byol+dsa-nested lowers cdnv against byol by " in shown
     # Lines are broken within a long spec.
-    assert shown.replace(" ", "").count(f"armsinfullbyol:{plain}byol+dsa:{regularized}byol+dsalowers") == 1
+    assert shown.replace(" ", "").count(f"armsinfullbyol:{plain}byol+dsa-nested:{regularized}byol+dsa-nestedlowers") == 1
     assert shown.count("momentum=") == 2
     summary = (tmp_path / "t-summary.csv").read_bytes()
     finding = json.loads(ok(dsabench(*asked, "--json")).out)["finding"]
@@ -130,13 +133,13 @@ def test_options_of_tuned_arms_are_told_once_in_the_terminal_and_everywhere_in_j
 
 
 def test_options_of_arms_that_are_trained_are_told_once(tmp_path: Path) -> None:
-    regularized = "simclr+dsa[k=5,lambda1=2]"
+    regularized = "simclr+dsa-nested[k=5,lambda1=2]"
     asked = ("compare", "simclr", regularized, *TINY, "--seeds", "0", *QUICK)
-    legend = ["arms in full", f"simclr+dsa: {regularized}"]
+    legend = ["arms in full", f"simclr+dsa-nested: {regularized}"]
     planned = ok(dsabench(*asked, "--dry-run"))
     assert planned.out.splitlines()[:2] == legend
     assert planned.out.count(regularized) == 1
-    assert "simclr+dsa s0" in planned.out
+    assert "simclr+dsa-nested s0" in planned.out
     assert json.loads(ok(dsabench(*asked, "--dry-run", "--json")).out)[1]["run"] == f"{regularized} s0"
     result = ok(dsabench(*asked, "--jobs", "1"))
     lines = result.out.splitlines()
@@ -144,8 +147,8 @@ def test_options_of_arms_that_are_trained_are_told_once(tmp_path: Path) -> None:
     assert lines[place + 1] == legend[1]
     assert result.out.count(regularized) == 1
     # The overview, its chart and the differences above it, sentences below it.
-    assert [line.partition(" ")[0] for line in lines[:place]].count("simclr+dsa") == 3
-    assert any(line.startswith("simclr+dsa against simclr: p < .05 in 0 of 1 seed") for line in lines[place:])
+    assert [line.partition(" ")[0] for line in lines[:place]].count("simclr+dsa-nested") == 3
+    assert any(line.startswith("simclr+dsa-nested against simclr: p < .05 in 0 of 1 seed") for line in lines[place:])
     (table,) = tmp_path.glob("results/*dsa*k-5*[!y].csv")
     assert {row.spec for row in read_csv(table)} == {"simclr", regularized}
 

@@ -23,13 +23,16 @@ from dsabench.training.run import Run
 from dsabench.training.store import Store
 
 # Columns of the log that are no curves: positions, costs, and quantiles that other columns sum up.
-_NO_CURVES = ("epoch", "lr", "wall_s", "images_per_s", "dsa_k", "dsa_prior_nonfinite")
+_NO_CURVES = ("epoch", "lr", "wall_s", "images_per_s", "dsa_k", "dsa_excess", "dsa_prior_nonfinite")
 _NAMES: Mapping[str, str] = {
     "loss": "loss (all terms)",
     "ssl": "loss of the method",
     "similar_precision": "similar pairs that share a class, share",
     "dsa_similar": "pairs taken for similar, share",
     "dsa_adjust": "DSA: adjustment term, weighted",
+    "dsa_separate": "DSA: separation term, weighted",
+    "dsa_pulled": "neighbours that an image is drawn to, mean",
+    "dsa_trust": "trust in an image's neighbours, mean",
     "dsa_prior": "DSA: distance of M from the prior",
     "dsa_score_mean": "good-neighbour score, mean",
 }
