@@ -85,7 +85,9 @@ def _no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def weights_of(regularizer: str) -> list[str]:
     """The options of a regularizer that weigh its terms."""
-    return [name for name in option_types(regularizer_class(regularizer)) if re.fullmatch(r"lambda\d*|weight|push", name)]
+    return [
+        name for name in option_types(regularizer_class(regularizer)) if re.fullmatch(r"lambda\d*|weight|push", name)
+    ]
 
 
 def planned(spec: str, seed: int = 0) -> tuple[RunConfig, Dataset]:
