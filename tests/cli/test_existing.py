@@ -113,7 +113,7 @@ def test_tuned_arms_are_called_by_their_methods_where_that_is_clear(tmp_path: Pa
     unknown = dsabench("compare", "--from", tuned, "byol", "bylo+dsa-nested")
     assert (unknown.code, unknown.out, unknown.err.count("\n")) == (2, "", 1)
     assert "unknown arm 'bylo+dsa-nested'" in unknown.err
-    assert "did you mean 'byol+dsa-nested'? the arms are byol, byol+dsa-nested, " in unknown.err
+    assert "did you mean 'byol+dsa-nested'? the arms are byol, byol+dsa-minimal, byol+dsa-nested, " in unknown.err
 
 
 def test_options_of_tuned_arms_are_told_once_in_the_terminal_and_everywhere_in_json(tmp_path: Path) -> None:
@@ -124,7 +124,9 @@ def test_options_of_tuned_arms_are_told_once_in_the_terminal_and_everywhere_in_j
     assert "byol+dsa-nested against byol: 10 seeds, paired" in shown
     assert "byol+dsa-nested lowers cdnv against byol by " in shown
     # Lines are broken within a long spec.
-    assert shown.replace(" ", "").count(f"armsinfullbyol:{plain}byol+dsa-nested:{regularized}byol+dsa-nestedlowers") == 1
+    assert (
+        shown.replace(" ", "").count(f"armsinfullbyol:{plain}byol+dsa-nested:{regularized}byol+dsa-nestedlowers") == 1
+    )
     assert shown.count("momentum=") == 2
     summary = (tmp_path / "t-summary.csv").read_bytes()
     finding = json.loads(ok(dsabench(*asked, "--json")).out)["finding"]
@@ -133,13 +135,13 @@ def test_options_of_tuned_arms_are_told_once_in_the_terminal_and_everywhere_in_j
 
 
 def test_options_of_arms_that_are_trained_are_told_once(tmp_path: Path) -> None:
-    regularized = "simclr+dsa-nested[k=5,lambda1=2]"
+    regularized = "simclr+dsa[k=5,weight=2]"
     asked = ("compare", "simclr", regularized, *TINY, "--seeds", "0", *QUICK)
-    legend = ["arms in full", f"simclr+dsa-nested: {regularized}"]
+    legend = ["arms in full", f"simclr+dsa: {regularized}"]
     planned = ok(dsabench(*asked, "--dry-run"))
     assert planned.out.splitlines()[:2] == legend
     assert planned.out.count(regularized) == 1
-    assert "simclr+dsa-nested s0" in planned.out
+    assert "simclr+dsa s0" in planned.out
     assert json.loads(ok(dsabench(*asked, "--dry-run", "--json")).out)[1]["run"] == f"{regularized} s0"
     result = ok(dsabench(*asked, "--jobs", "1"))
     lines = result.out.splitlines()
@@ -147,8 +149,8 @@ def test_options_of_arms_that_are_trained_are_told_once(tmp_path: Path) -> None:
     assert lines[place + 1] == legend[1]
     assert result.out.count(regularized) == 1
     # The overview, its chart and the differences above it, sentences below it.
-    assert [line.partition(" ")[0] for line in lines[:place]].count("simclr+dsa-nested") == 3
-    assert any(line.startswith("simclr+dsa-nested against simclr: p < .05 in 0 of 1 seed") for line in lines[place:])
+    assert [line.partition(" ")[0] for line in lines[:place]].count("simclr+dsa") == 3
+    assert any(line.startswith("simclr+dsa against simclr: p < .05 in 0 of 1 seed") for line in lines[place:])
     (table,) = tmp_path.glob("results/*dsa*k-5*[!y].csv")
     assert {row.spec for row in read_csv(table)} == {"simclr", regularized}
 

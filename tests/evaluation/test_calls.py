@@ -76,10 +76,10 @@ def test_any_module_is_an_encoder_and_its_rows_say_which_weights() -> None:
 def test_rows_are_compared_in_their_order() -> None:
     rows = [row for row in read_csv(Path(__file__).parents[2] / "results" / "digits.csv") if "simclr" in row.method]
     found = [one for one in package.compare(rows) if one.role == "primary"]
-    assert [(one.spec, one.against, one.verdict) for one in found] == [("simclr+dsa", "simclr", "better")]
+    assert [(one.spec, one.against, one.verdict) for one in found] == [("simclr+dsa-nested", "simclr", "better")]
     table = package.frame(found)
     assert table[["spec", "layer", "metric", "verdict"]].values.tolist() == [
-        ["simclr+dsa", "backbone", "cdnv", "better"]
+        ["simclr+dsa-nested", "backbone", "cdnv", "better"]
     ]
     assert {"probe_params", "p", "difference"} <= set(table.columns)
     assert "key" not in table.columns
@@ -95,4 +95,4 @@ def test_a_table_is_a_data_frame() -> None:
     assert (len(empty), list(empty.columns)) == (0, list(table.columns))
     assert package.compare(path)[:3] == package.compare(read_csv(path))[:3]
     mean = table[(table.metric == "cdnv") & (table.status == "ok")].groupby("spec").value.mean()
-    assert mean.round(3)[["simclr", "simclr+dsa"]].tolist() == [0.237, 0.131]
+    assert mean.round(3)[["simclr", "simclr+dsa-nested"]].tolist() == [0.237, 0.131]

@@ -202,6 +202,6 @@ def test_only_accuracies_can_be_selected() -> None:
 
 def test_list_shows_the_spaces() -> None:
     entries = json.loads(dsabench("list", "spaces", "--json").out)
-    assert {"name": "regularizer.dsa", "option": "lambda1", "space": "0.5 to 50, log"} in entries
+    assert {"name": "regularizer.dsa-nested", "option": "lambda1", "space": "0.5 to 50, log"} in entries
     assert {"method.simclr", "regularizer.dsa-no-m", "regularizer.koleo"} <= {entry["name"] for entry in entries}
     assert "0.25 to 10 times the recipe, log" in dsabench("list", "spaces").out
