@@ -15,7 +15,7 @@ from dsabench.registry import Scalar
 BANK, NESTED = "dsa-bank", "dsa"
 # What an option of `dsa-bank` was where nothing was said, and what the same option of `dsa` is.
 DEFAULTS_BEFORE: Mapping[str, Scalar] = MappingProxyType({"weight": 1, "push": 0})
-DEFAULTS_NOW: Mapping[str, Scalar] = MappingProxyType({"weight": 3, "push": 0.3})
+DEFAULTS_NOW: Mapping[str, Scalar] = MappingProxyType({"weight": 1, "push": 0})
 
 
 def renamed(part: Part, trained: Mapping[str, Scalar] = DEFAULTS_BEFORE) -> Part:

@@ -16,7 +16,7 @@ REGULARIZERS: dict[str, Entry] = {
     "none": Entry("dsabench.regularizers.none:NoRegularizer", "nothing added: the plain method"),
     "dsa": Entry(
         "dsabench.regularizers.dsa.bank:DSA",
-        "label-free DSA: neighbours among all images drawn together, the rest spread (results/research.md)",
+        "label-free DSA: mutual neighbours among all images, drawn as far as they hang together (results/research.md)",
         later={"push": 0.0},
         identity="dsa-bank",
     ),

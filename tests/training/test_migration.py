@@ -26,7 +26,7 @@ from dsabench.training.store import Store
 
 STORES = Path(__file__).parent / "stores"
 # Version 3, simclr+dsa-bank: before it had the option push, when that was 0, and with the defaults of now.
-NO_PUSH, PUSH_0, AS_NOW = "s0-11d5fdb929be", "s1-a87e9358a0de", "s0-c538f2133aad"
+NO_PUSH, PUSH_0, PUSHED = "s0-11d5fdb929be", "s1-a87e9358a0de", "s0-c538f2133aad"
 
 
 def planned(spec: str, seed: int, **changes: object) -> RunConfig:
@@ -57,14 +57,14 @@ def planned(spec: str, seed: int, **changes: object) -> RunConfig:
         ),
         # Of results/research-digits-tuned.csv, written as +dsa-bank.
         (
-            "byol[lr=0.00568,momentum=0.99,weight_decay=0.00287]+dsa[push=0,start=0.222,weight=6.91]",
+            "byol[lr=0.00568,momentum=0.99,weight_decay=0.00287]+dsa[start=0.222,weight=6.91]",
             20,
             {"epochs": 30},
             "5103121f5a56",
         ),
         # Of results/research-digits.csv.
         (
-            "simclr+dsa[push=0,weight=1]",
+            "simclr+dsa",
             10,
             {"epochs": 30, "data": DataConfig(name="digits", val_share=0.33)},
             "af2aab36c3fd",
@@ -90,11 +90,11 @@ def test_the_defaults_that_are_left_out_are_those_of_dsa() -> None:
 
 def test_a_regularizer_of_before_means_what_was_trained() -> None:
     assert renamed_spec("simclr[lr=0.1]+dsa[k=8]") == "simclr[lr=0.1]+dsa-nested[k=8]"
-    assert renamed_spec("byol+dsa-bank[trust=none]") == "byol+dsa[push=0,trust=none,weight=1]"
+    assert renamed_spec("byol+dsa-bank[trust=none]") == "byol+dsa[trust=none]"
     assert renamed_spec("simclr+dsa-pull") == "simclr+dsa-pull"
     assert renamed_spec("simclr") == "simclr"
     # What is known to have been trained comes before what the defaults were.
-    assert renamed(parse_part("dsa-bank"), {"weight": 3.0, "push": 0.3}) == parse_part("dsa")
+    assert renamed(parse_part("dsa-bank"), {"weight": 3.0, "push": 0.3}) == parse_part("dsa[push=0.3,weight=3]")
 
 
 @pytest.mark.parametrize(
@@ -104,10 +104,9 @@ def test_a_regularizer_of_before_means_what_was_trained() -> None:
         (2, "simclr+dsa/s0-f29c251d3860", "simclr+dsa-nested[lambda1=2]"),
         (3, "simclr+dsa/s0-f29c251d3860", "simclr+dsa-nested[lambda1=2]"),
         (4, "simclr+dsa-nested/s0-f29c251d3860", "simclr+dsa-nested[lambda1=2]"),
-        (3, f"simclr+dsa-bank/{NO_PUSH}", "simclr+dsa[push=0,weight=1]"),
-        (3, f"simclr+dsa-bank/{PUSH_0}", "simclr+dsa[push=0,weight=1]"),
-        (3, f"simclr+dsa-bank/{AS_NOW}", "simclr+dsa"),
-        (4, f"simclr+dsa/{AS_NOW}", "simclr+dsa"),
+        (3, f"simclr+dsa-bank/{NO_PUSH}", "simclr+dsa"),
+        (3, f"simclr+dsa-bank/{PUSH_0}", "simclr+dsa"),
+        (3, f"simclr+dsa-bank/{PUSHED}", "simclr+dsa[push=0.3,weight=3]"),
     ],
 )
 def test_a_run_of_every_version_is_found_by_what_it_is_called_now(version: int, folder: str, spec: str) -> None:
@@ -127,7 +126,7 @@ def test_a_run_of_every_version_is_found_by_what_it_is_called_now(version: int, 
 
 
 def test_a_record_of_version_3_that_was_changed_and_sealed_again_is_refused(tmp_path: Path) -> None:
-    for name, changes in ((PUSH_0, {"weight": 2.0}), (NO_PUSH, {"push": 0.3}), (AS_NOW, {"push": 0.0})):
+    for name, changes in ((PUSH_0, {"weight": 2.0}), (NO_PUSH, {"push": 0.3}), (PUSHED, {"push": 0.0})):
         folder = tmp_path / name
         shutil.copytree(STORES / "version3" / "synthetic" / "simclr+dsa-bank" / name, folder)
         path = folder / "run.json"

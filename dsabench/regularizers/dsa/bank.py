@@ -23,8 +23,8 @@ NEVER = 2.0
 
 
 class DSA(Regularizer):
-    """Draws the embeddings of an image to those that its mutual neighbours among all training images had last, and
-    spreads those of a batch that are none, beside any SSL method. In a loop of your own:
+    """Draws the embeddings of an image to those that its mutual neighbours among all training images had last,
+    beside any SSL method. In a loop of your own:
 
         dsa = DSA(backbone, feature_dim, embedding_dim, num_images=len(images))
         ...
@@ -72,14 +72,14 @@ class DSA(Regularizer):
         feature_dim: int,
         embedding_dim: int,
         *,
-        weight: float = 3.0,
+        weight: float = 1.0,
         start: float = 0.3,
         reach: float = 0.0,
         k: int = 0,
         part: float = 0.5,
         pulls: int = 16,
         trust: str = "local",
-        push: float = 0.3,
+        push: float = 0.0,
         balance: bool = True,
         num_images: int = 0,
     ) -> None:
