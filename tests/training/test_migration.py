@@ -11,7 +11,7 @@ from command import TINY, dsabench
 
 from dsabench.config.options import option_defaults, regularizer_class
 from dsabench.config.plan import plan
-from dsabench.config.renames import DEFAULTS_NOW, renamed, renamed_spec
+from dsabench.config.renames import DEFAULTS, renamed, renamed_spec
 from dsabench.config.request import Request
 from dsabench.config.run_config import RunConfig
 from dsabench.config.spec import parse_part, parse_spec
@@ -85,7 +85,7 @@ def test_dsa_and_dsa_nested_share_no_run() -> None:
 
 def test_the_defaults_that_are_left_out_are_those_of_dsa() -> None:
     defaults = option_defaults(regularizer_class("dsa"))
-    assert {name: defaults[name] for name in DEFAULTS_NOW} == dict(DEFAULTS_NOW)
+    assert {name: defaults[name] for name in DEFAULTS} == dict(DEFAULTS)
 
 
 def test_a_regularizer_of_before_means_what_was_trained() -> None:
