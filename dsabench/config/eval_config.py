@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from dsabench.config.request import DEVICES, check_data, check_threads
 from dsabench.config.spec import Part, parse_part
@@ -12,16 +14,24 @@ from dsabench.registry import Scalar
 
 SPLITS = ("test", "val")
 
-# Layers that any encoder has: the raw images in [0, 1], flattened, the floor under every learned feature; and a layer
-# averaged with its nearest training neighbours, which is what aggregation gives without training.
+# Layers that any encoder has: the raw images in [0, 1], flattened, the floor under every learned feature; a layer
+# averaged with its nearest training neighbours, which is what aggregation gives without training; and a layer whose
+# principal axes are evened out, which is what spreading gives.
 PIXELS = "pixels"
 SMOOTH = "smooth"
+WHITEN = "whiten"
 # Every stage of the backbone and what is behind it, read in one forward pass: a layer each.
 ALL = "all"
 # What a method has: its backbone, and the projector on top of it.
 RUN_LAYERS = ("backbone", "projector")
 
-SMOOTH_OPTIONS: dict[str, Scalar] = {"k": 20, "layer": "backbone", "times": 1}
+# Layers that are made of another one after training, with their options.
+POSTHOC: Mapping[str, Mapping[str, Scalar]] = MappingProxyType(
+    {
+        SMOOTH: MappingProxyType({"k": 20, "layer": "backbone", "times": 1}),
+        WHITEN: MappingProxyType({"layer": "backbone", "power": 0.5}),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -70,14 +80,19 @@ def check_layer(layer: Part, *, modules: bool = False) -> None:
 
     With `modules` any name may be a layer: the model that has it, or has not, is not there yet.
     """
-    if layer.name not in (*RUN_LAYERS, PIXELS, SMOOTH) and not modules:
-        raise unknown("layer", layer.name, (*RUN_LAYERS, PIXELS, SMOOTH))
-    allowed = SMOOTH_OPTIONS if layer.name == SMOOTH else {}
+    known = (*RUN_LAYERS, PIXELS, *POSTHOC)
+    if layer.name not in known and not modules:
+        raise unknown("layer", layer.name, known)
+    allowed = POSTHOC.get(layer.name, {})
     for key, value in layer.options.items():
         if key not in allowed:
             raise UsageError(f"the layer {layer.name!r} has no option {key!r}; it has {', '.join(allowed) or 'none'}")
-        if type(value) is not type(allowed[key]) or (isinstance(value, int) and value < 1):
-            kind = "a layer's name" if isinstance(allowed[key], str) else "a whole number of at least 1"
+        kind, fits = {
+            str: ("a layer's name", isinstance(value, str)),
+            int: ("a whole number of at least 1", type(value) is int and value >= 1),
+            float: ("a number above 0, at most 1", type(value) in (int, float) and 0 < float(value) <= 1),
+        }[type(allowed[key])]
+        if not fits:
             raise UsageError(f"the option {key} of the layer {layer.name} must be {kind}, got {value!r}")
 
 

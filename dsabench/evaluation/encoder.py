@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dsabench import __version__
-from dsabench.config.eval_config import PIXELS, RUN_LAYERS, SMOOTH
+from dsabench.config.eval_config import PIXELS, POSTHOC, RUN_LAYERS
 from dsabench.config.preprocess import Preprocess
 from dsabench.data import Datasets
 from dsabench.data.data_config import DataConfig
@@ -99,7 +99,7 @@ class Encoder:
         if layer in self.layers:
             return self.layers[layer]
         backbone = self.layers["backbone"]
-        known = (*self.layer_names, PIXELS, SMOOTH)
+        known = (*self.layer_names, PIXELS, *POSTHOC)
         return ModuleOutput(backbone, find_module(backbone, layer, self.name, known), self.pooling).eval()
 
 

@@ -16,15 +16,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from dsabench.config.eval_config import PIXELS, SMOOTH, SMOOTH_OPTIONS
+from dsabench.config.eval_config import PIXELS, POSTHOC
 from dsabench.config.spec import Part
 from dsabench.data.dataset import Dataset, Split
 from dsabench.data.loader import image_batches, reading_workers
 from dsabench.errors import DataError, UsageError
 from dsabench.evaluation.embeddings import Embeddings
 from dsabench.evaluation.encoder import Encoder
+from dsabench.evaluation.posthoc import changed, inner
 from dsabench.evaluation.preprocessing import prepared_batches
-from dsabench.evaluation.smoothing import smoothed
 from dsabench.files import canonical_json, sha256_bytes, sha256_file, write_atomic
 from dsabench.rng import numpy_generator
 from dsabench.training.ranks import Ranks
@@ -71,7 +71,7 @@ class FeatureStore:
         is made of what is, stays for whoever wants it.
         """
         path, split = self.path(layer, split_name), getattr(self.dataset, split_name)
-        if path is None or layer.name in (PIXELS, SMOOTH):
+        if path is None or layer.name in (PIXELS, *POSTHOC):
             return
         if ranks.by_writer(lambda: is_whole(path)):
             return
@@ -92,8 +92,8 @@ class FeatureStore:
 
     def _found(self, layer: Part, split_name: str) -> Features:
         split: Split = getattr(self.dataset, split_name)
-        if layer.name == SMOOTH:
-            return smooth(self, layer, split_name)
+        if layer.name in POSTHOC:
+            return posthoc(self, layer, split_name)
         path = self.path(layer, split_name)
         if layer.name == PIXELS or path is None:
             return self.of(layer, split)
@@ -136,9 +136,8 @@ class FeatureStore:
         """Features of a layer of any images, such as are no split of the data set: computed, and not stored."""
         if layer.name == PIXELS:
             return Features(self._pixels(split), split.labels)
-        if layer.name == SMOOTH:
-            inner, k, times = smoothing_of(layer)
-            return smoothed(self.of(inner, split), self.get(inner, "train"), k=k, times=times)
+        if layer.name in POSTHOC:
+            return changed(layer, self.of(inner(layer), split), self.get(inner(layer), "train"))
         return Features(torch.cat(list(self._extracted(layer.name, split))), split.labels)
 
     def _extracted(self, layer: str, split: Split, rank: int = 0, world_size: int = 1) -> Iterator[Tensor]:
@@ -175,11 +174,11 @@ class EmbeddingStore:
         self.encoder, self.embeddings = encoder, embeddings
 
     def get(self, layer: Part, split_name: str) -> Features:
-        """The embeddings of a split, or these smoothed; raises UsageError for any other layer."""
-        if layer.name == SMOOTH:
-            return smooth(self, layer, split_name)
+        """The embeddings of a split, or these changed post hoc; raises UsageError for any other layer."""
+        if layer.name in POSTHOC:
+            return posthoc(self, layer, split_name)
         if layer.name not in self.encoder.layer_names:
-            known = ", ".join((*self.encoder.layer_names, SMOOTH))
+            known = ", ".join((*self.encoder.layer_names, *POSTHOC))
             raise UsageError(f"{self.encoder.name} has no layer {layer.name!r}; embeddings have {known}")
         return self.embeddings.splits[split_name]
 
@@ -189,17 +188,10 @@ class EmbeddingStore:
         return sha256_bytes(canonical_json(facts).encode())
 
 
-def smooth(store: FeatureStore | EmbeddingStore, layer: Part, split_name: str) -> Features:
-    """The layer `smooth[...]` of a store on a split."""
-    inner, k, times = smoothing_of(layer)
-    bank = None if split_name == "train" else store.get(inner, "train")
-    return smoothed(store.get(inner, split_name), bank, k=k, times=times)
-
-
-def smoothing_of(layer: Part) -> tuple[Part, int, int]:
-    """The layer that a layer `smooth[...]` averages, over how many neighbours, and how many times."""
-    options = {**SMOOTH_OPTIONS, **layer.options}
-    return Part(str(options["layer"])), int(options["k"]), int(options["times"])
+def posthoc(store: FeatureStore | EmbeddingStore, layer: Part, split_name: str) -> Features:
+    """A post-hoc layer, such as `smooth[...]`, of a store on a split."""
+    train = None if split_name == "train" else store.get(inner(layer), "train")
+    return changed(layer, store.get(inner(layer), split_name), train)
 
 
 def splits(store: FeatureStore | EmbeddingStore, layer: Part, split: str) -> tuple[Features, Features, Features]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dsabench import rng
-from dsabench.config.eval_config import PIXELS, SMOOTH
+from dsabench.config.eval_config import PIXELS, POSTHOC
 from dsabench.data.loader import pretraining_batches
 from dsabench.data.subset import subset
 from dsabench.evaluation.finetune import trained_on
@@ -30,7 +30,7 @@ def lidar(
     is read. Raises ValueError as `dsabench.metrics.lidar.lidar` does, and for the pixels.
     Cost: O(N V D^2 + D^3) for V views of N images, and their features.
     """
-    if subject.layer.name in (PIXELS, SMOOTH):
+    if subject.layer.name in (PIXELS, *POSTHOC):
         raise ValueError(f"views are shown to a model, and the layer {subject.layer} is none of its")
     found = viewed(subject, images, views, seed)
     params = {"images": len(found), "views": found.shape[1]}

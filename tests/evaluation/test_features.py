@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save
+from sklearn.decomposition import PCA
 from torch import Tensor
 
 from dsabench.config.plan import plan
@@ -21,6 +23,7 @@ from dsabench.errors import UsageError
 from dsabench.evaluation import features as module
 from dsabench.evaluation.encoder import Encoder, run_encoder
 from dsabench.evaluation.features import FeatureStore, seal, stored_form
+from dsabench.evaluation.posthoc import smoothed
 from dsabench.files import write_atomic
 from dsabench.launch.work import Workshop, train
 from dsabench.signals import Stop
@@ -184,6 +187,39 @@ def test_a_smoothed_layer_averages_with_the_nearest_training_features(fresh: Cal
         layer = parse_part(f"smooth[k={k},times={times}]")
         torch.testing.assert_close(store.get(layer, "test").x, test.float())
         torch.testing.assert_close(store.get(layer, "train").x, train.float())
+
+
+def test_a_whitened_layer_is_that_of_scikit_learn(fresh: Callable[[], FeatureStore]) -> None:
+    store = fresh()
+    train, test = (
+        torch.nn.functional.normalize(store.get(BACKBONE, split).x.double(), dim=1) for split in ("train", "test")
+    )
+    rank = int(torch.linalg.matrix_rank(train - train.mean(dim=0)))
+    reference = PCA(rank, whiten=True, svd_solver="full").fit(train.numpy())
+    expected = torch.from_numpy(reference.transform(test.numpy()))
+    # scikit-learn divides by N - 1.
+    expected *= math.sqrt(len(train) / (len(train) - 1))
+    white = store.get(parse_part("whiten[power=1]"), "test").x.double()
+    assert white.shape == expected.shape
+    torch.testing.assert_close(white @ white.T, expected @ expected.T, rtol=1e-3, atol=1e-3)
+    own = store.get(parse_part("whiten[power=1]"), "train").x.double()
+    torch.testing.assert_close(own.T @ own / len(own), torch.eye(rank, dtype=torch.float64), rtol=1e-3, atol=1e-3)
+
+
+def test_a_layer_evened_out_in_part_keeps_half_of_the_logarithm_of_every_spread(
+    fresh: Callable[[], FeatureStore],
+) -> None:
+    store = fresh()
+    plain, half = (store.get(parse_part(f"whiten[power={power}]"), "train").x.double() for power in (1e-6, 0.5))
+    spreads = [torch.linalg.svdvals(x - x.mean(dim=0)) / math.sqrt(len(x)) for x in (plain, half)]
+    torch.testing.assert_close(spreads[1], spreads[0].sqrt(), rtol=1e-3, atol=1e-6)
+
+
+def test_post_hoc_layers_are_made_of_each_other(fresh: Callable[[], FeatureStore]) -> None:
+    store = fresh()
+    layer = store.get(parse_part("smooth[k=4,layer=whiten]"), "test")
+    white, bank = (store.get(parse_part("whiten[power=0.5]"), split) for split in ("test", "train"))
+    assert torch.equal(layer.x, smoothed(white, bank, k=4, times=1).x)
 
 
 @pytest.mark.parametrize("width", [1, 3, 8])
