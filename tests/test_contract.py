@@ -51,7 +51,7 @@ DATASETS = Datasets(offline=True)
 # For defaults that a batch this small does not allow.
 SETTINGS = {"w_mse": ("method.whitening_size=8", "method.output_dim=4"), "supcon_kmeans": ("method.clusters=5",)}
 STEPS = 6
-TERMS = ("ssl", "dsa_adjust", "dsa_prior", "dsa_separate", "koleo", "sigreg", "visreg")
+TERMS = ("ssl", "dsa_adjust", "dsa_prior", "dsa_separate", "dsa_spread", "koleo", "sigreg", "visreg")
 TIMES = ("wall_s", "images_per_s")
 
 TRAINABLE = [name for name in METHODS if method_class(name).trainable]
@@ -86,7 +86,9 @@ def _no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
 def weights_of(regularizer: str) -> list[str]:
     """The options of a regularizer that weigh its terms."""
     return [
-        name for name in option_types(regularizer_class(regularizer)) if re.fullmatch(r"lambda\d*|weight|push", name)
+        name
+        for name in option_types(regularizer_class(regularizer))
+        if re.fullmatch(r"lambda\d*|weight|push|spread", name)
     ]
 
 

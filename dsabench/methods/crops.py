@@ -27,5 +27,5 @@ def embed_crops(backbone: nn.Module, projector: nn.Module, views: Views) -> tupl
                 "convolutional backbone, or views without small crops"
             ) from error
     h1, h2 = widened(features[0]).chunk(2)
-    z1, z2, *small = torch.split(widened(projector(torch.cat(features))), len(views.view1))
+    z1, z2, *small = torch.split(widened(projector(torch.cat([h1, h2, *features[1:]]))), len(views.view1))
     return Embedded(h1, h2, z1, z2), small

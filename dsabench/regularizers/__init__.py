@@ -17,7 +17,7 @@ REGULARIZERS: dict[str, Entry] = {
     "dsa": Entry(
         "dsabench.regularizers.dsa.bank:DSA",
         "label-free DSA: mutual neighbours among all images, drawn as far as they hang together (results/research.md)",
-        later={"push": 0.0},
+        later={"push": 0.0, "spread": 0.0},
         identity="dsa-bank",
     ),
     "dsa-nested": Entry(

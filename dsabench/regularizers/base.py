@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import ClassVar, NamedTuple, Self
 
@@ -26,9 +26,10 @@ class RegularizerFacts(NamedTuple):
     labels_used: str
 
 
-def gradient_norm(value: Tensor, output: MethodOutput) -> Tensor:
-    """The norm () of the gradient of `value` () at the embeddings z1 and z2, of all processes; 0 where none flows."""
-    grads = torch.autograd.grad(value, (output.z1, output.z2), retain_graph=True, allow_unused=True)
+def gradient_norm(value: Tensor, at: Sequence[Tensor]) -> Tensor:
+    """The norm () of the gradient of `value` () at all of `at` together, of all processes; 0 where none flows."""
+    where = [tensor for tensor in at if tensor.requires_grad]
+    grads = torch.autograd.grad(value, where, retain_graph=True, allow_unused=True) if where else ()
     squares = [grad.square().sum() for grad in grads if grad is not None]
     square = torch.stack(squares).sum() if squares else torch.zeros_like(value)
     return gather_rows(square.detach()[None]).sum().sqrt()
@@ -77,20 +78,29 @@ class Regularizer(nn.Module):
         return RegularizerFacts("none", "none")
 
     def weigh(
-        self, name: str, weight: float, term: Tensor, output: MethodOutput, *, by: Tensor | None = None
+        self,
+        name: str,
+        weight: float,
+        term: Tensor,
+        output: MethodOutput,
+        *,
+        by: Tensor | None = None,
+        at: Sequence[Tensor] = (),
     ) -> Tensor:
         """`weight` times `term` (); if balanced, scaled so that ||d term / dz|| is `weight` times ||d loss / dz||.
 
         The norms are of this very step, over both views of the global batch, and the scale has no gradient. A method
         or a term whose gradient does not reach the embeddings has the scale 0. The price is a backward pass from the
         method's loss and one from the term to the embeddings; the backbone takes no part. The scale is logged as
-        `NAME_scale`. Where `by` () is given, it is ||d by / dz|| that is made so, and the term has its scale.
+        `NAME_scale`. Where `by` () is given, it is ||d by / dz|| that is made so, and the term has its scale; where
+        `at` is, such as the features of both views, it stands for the embeddings.
         """
         if not self.balance:
             return weight * term
         scale = torch.zeros_like(term)
         if weight:
-            scale = gradient_norm(output.loss, output) / gradient_norm(term if by is None else by, output)
+            at = at or (output.z1, output.z2)
+            scale = gradient_norm(output.loss, at) / gradient_norm(term if by is None else by, at)
             scale = torch.where(scale.isfinite(), scale, 0.0)
         self.diagnostics[f"{name}_scale"] = scale.detach()
         return weight * scale.detach() * term

@@ -81,7 +81,7 @@ def test_version() -> None:
         (("pretrain", "--method", "simclr["), 2, "cannot read 'simclr['"),
         (("pretrain", "--method", "simclr[temp=1]"), 2, "simclr has no option 'temp'; did you mean 'temperature'?"),
         (("pretrain", "--method", "simclr[temperature=hot]"), 2, "the option temperature of simclr must be a number"),
-        (("pretrain", "--method", "simclr+dsa[weight=-1]"), 2, "dsa[weight=-1]: weight and push must be >= 0"),
+        (("pretrain", "--method", "simclr+dsa[weight=-1]"), 2, "dsa[weight=-1]: weight, push and spread must be >= 0"),
         (("pretrain", "--method", "simclr[lr=0]"), 2, "simclr: lr must be > 0"),
         (("pretrain", "--method", "simclr[epochs=0]"), 2, "--epochs must be at least 1, got 0"),
         (("pretrain", "--method", "random+dsa"), 2, "'random' is not trained"),

@@ -55,7 +55,10 @@ def told(*arguments: object, env: dict[str, str] | None = None) -> str:
         (("pretrain", "--set", "lr=0.2"), "cannot read --set 'lr=0.2': did you mean --set method.lr=0.2?"),
         (("pretrain", "--set", "temperature=0.2"), "method.temperature=0.2 or regularizer.temperature=0.2?"),
         (("pretrain", "--set", "lrr=0.2"), "expected method.KEY=VALUE or regularizer.KEY=VALUE"),
-        (("eval", "--layer", "whiten[power=2]"), "power of the layer whiten must be a number above 0, at most 1, got 2"),
+        (
+            ("eval", "--layer", "whiten[power=2]"),
+            "power of the layer whiten must be a number above 0, at most 1, got 2",
+        ),
         (("eval", "--layer", "whiten[k=2]"), "the layer 'whiten' has no option 'k'; it has layer, power"),
         (("eval", "--layer", "smooth[k=0]"), "the layer smooth must be a whole number of at least 1, got 0"),
         (("pretrain", "--dataset", "CIFAR10"), "unknown dataset 'CIFAR10'; did you mean 'cifar10'?"),

@@ -74,9 +74,10 @@ def ratio(term: Tensor, output: MethodOutput) -> float:
 
 
 @pytest.mark.parametrize("method", TRAINABLE)
-def test_the_loss_of_every_method_reaches_its_embeddings(method: str) -> None:
+def test_the_loss_of_every_method_reaches_its_embeddings_and_by_them_its_features(method: str) -> None:
     output = output_of(make_method(method))
-    assert gradient_norm(output.loss, output) > 0
+    for at in ((output.z1, output.z2), (output.h1, output.h2)):
+        assert gradient_norm(output.loss, at) > 0
     grads = torch.autograd.grad(output.loss, [output.z1, output.z2], allow_unused=True)
     # ReSSL's first view is the teacher's alone.
     assert [grad is not None and bool(grad.any()) for grad in grads] == [method != "ressl", True]
@@ -178,7 +179,9 @@ def test_a_ratio_that_is_none_is_0(loss: Any, term: Any) -> None:
 def test_the_norm_is_that_of_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     z1, z2 = (torch.randn(4, 3, generator=rng.generator(name)).requires_grad_() for name in "12")
     output = MethodOutput(z1.square().sum() + z2.sum(), z1, z2, z1, z2)
-    here = gradient_norm(output.loss, output)
+    here = gradient_norm(output.loss, (z1, z2))
     torch.testing.assert_close(here.square(), (2 * z1).square().sum().detach() + 12)
     monkeypatch.setattr("dsabench.regularizers.base.gather_rows", lambda square: torch.cat([square, 3 * square]))
-    torch.testing.assert_close(gradient_norm(output.loss, output), 2 * here)
+    torch.testing.assert_close(gradient_norm(output.loss, (z1, z2)), 2 * here)
+    # What does not move has no gradient, and is no error.
+    assert gradient_norm(output.loss, (z1.detach(), z2.detach())) == 0

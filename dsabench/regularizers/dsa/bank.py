@@ -1,5 +1,5 @@
 """DSA, the Dynamic Semantic Adjuster (after arXiv 2407.13541), over the whole training set: an image is drawn to what
-its neighbours among all images were (results/research.md)."""
+its neighbours among all images were, and others are spread (results/research.md)."""
 
 from __future__ import annotations
 
@@ -36,8 +36,9 @@ class DSA(Regularizer):
     Call: `forward(output, views, progress)` of a `MethodOutput`, whose embeddings `z1`, `z2` (B, P) need no
     normalisation, the `Views` that they are of, with the `index` (B,) of their images among the `num_images`, and the
     share of training done, in [0, 1]. It returns the weighted terms, each a scalar to be added to the loss:
-    `dsa_adjust`, the mean over images and views of the distance to mutual neighbours beyond the reach, and with `push`
-    `dsa_separate`, the `uniformity` of the others. Nothing of it trains. What the log shows of the last batch is in
+    `dsa_adjust`, the mean over images and views of the distance to mutual neighbours beyond the reach, with `spread`
+    `dsa_spread`, the `frame_potential` of the features of the others, and with `push` `dsa_separate`, the `uniformity`
+    of their embeddings. Nothing of it trains. What the log shows of the last batch is in
     `diagnostics`, and the pairs that were drawn together are in `similar_pairs` (R, B).
 
     A bank keeps, of every image, the features and the embedding of the mean of its two views, as they were when it was
@@ -56,6 +57,8 @@ class DSA(Regularizer):
       where it is; 0: neighbours are drawn until they coincide.
     - `k`: neighbours of an image, 0: read off the bank, at the finest level whose excess is at least `part` of the
       most; `pulls`: how many of them, evenly spread over the ranks, are looked at in a step.
+    - `spread`: the weight, from the first step on, of evening out the features, of which the objective sees no more
+      than the projector lets through; with `balance` relative to the method's gradient there; 0: there is none.
     - `push`: the weight, as `weight` is one, of spreading over the sphere what is in a batch and no mutual neighbours;
       trust takes nothing of it; 0: there is none.
     - `trust`: what the pull on an image is multiplied by: `local`: how much its own neighbours hang together beyond
@@ -80,18 +83,19 @@ class DSA(Regularizer):
         pulls: int = 16,
         trust: str = "local",
         push: float = 0.0,
+        spread: float = 0.0,
         balance: bool = True,
         num_images: int = 0,
     ) -> None:
         super().__init__(balance=balance)
         require(num_images > 0, "num_images, of the training split, must be given: a bank keeps something of each")
-        require(weight >= 0 and push >= 0, "weight and push must be >= 0")
+        require(weight >= 0 and push >= 0 and spread >= 0, "weight, push and spread must be >= 0")
         require(0 <= start <= 1 and 0 <= reach <= 1, "start and reach must lie in [0, 1]")
         require(0 < part <= 1, "part must lie in (0, 1]")
         require(k >= 0 and pulls >= 1, "k must be >= 0 and pulls >= 1")
         require(k < max(2, num_images), f"k must be less than the number of images, {num_images}")
         require_word("trust", trust, ("local", "linear", "none"))
-        self.weight, self.push, self.start, self.reach = weight, push, start, reach
+        self.weight, self.push, self.spread, self.start, self.reach = weight, push, spread, start, reach
         self.k, self.part, self.pulls, self.trust = k, part, pulls, trust
         images = max(2, num_images)
         self.features: Tensor
@@ -121,22 +125,26 @@ class DSA(Regularizer):
             z1, z2 = (normalize(gather_rows(widened(z)), dim=1) for z in (output.z1, output.z2))
             own = normalize(h1 + h2, dim=1)
             k = self.read_off(len(index), bool(self.weight or self.push) and progress >= self.start)
-            near, mutual = self.neighbours(index, own, k)
+            near, mutual, together = self.neighbours(index, own, k)
             pull, push = (self.weight, self.push) if k else (0.0, 0.0)
             # At weight 0 nothing may reach the student, not even a gradient of zeros.
             beyond, whole = self.distances(
                 z1 if pull else z1.detach(), z2 if pull else z2.detach(), near, mutual, self.trusted[index]
             )
-            together = self.together(index, own) if self.push else None
             with torch.no_grad():
                 self.features[index] = own.to(self.features.dtype)
                 self.embedded[index] = normalize(z1 + z2, dim=1).to(self.embedded.dtype)
             self.observe(index, near, mutual)
         # By the whole distances, so that the few who are out of reach, or trusted, do not get the pull of all.
         terms = {"dsa_adjust": self.weigh("dsa_adjust", pull, beyond, output, by=whole)}
-        if together is not None:
+        if self.push:
             apart = uniformity(torch.stack([z1, z2] if push else [z1.detach(), z2.detach()]), together)
             terms["dsa_separate"] = self.weigh("dsa_separate", push, apart, output)
+        if self.spread:
+            features = output.h1, output.h2
+            even = frame_potential(torch.stack([gather_rows(widened(h)) for h in features]), together)
+            terms["dsa_spread"] = self.weigh("dsa_spread", self.spread, even, output, at=features)
+            self.diagnostics["dsa_dimensions"] = (-even.detach()).exp()
         return terms
 
     def read_off(self, batch: int, due: bool) -> int:
@@ -162,26 +170,23 @@ class DSA(Regularizer):
         return int(k)
 
     @torch.no_grad()
-    def neighbours(self, index: Tensor, own: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """Some of the k nearest in the bank, (B, K), and which of them are mutual, (B, K) bool; itself and False for
-        k = 0."""
+    def neighbours(self, index: Tensor, own: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Some of the k nearest in the bank, (B, K), which of them are mutual, (B, K) bool, and which images of the
+        batch are mutual neighbours or the same, (B, B) bool; for k = 0 itself, False, and the same alone."""
         if not k:
-            return index[:, None], torch.zeros(len(index), 1, dtype=torch.bool, device=index.device)
+            alone = torch.zeros(len(index), 1, dtype=torch.bool, device=index.device)
+            return index[:, None], alone, torch.eye(len(index), dtype=torch.bool, device=index.device)
         mean = self.features.mean(dim=0)
-        cosine = normalize(own - mean, dim=1) @ normalize(self.features - mean, dim=1).T
+        unit = normalize(own - mean, dim=1)
+        cosine = unit @ normalize(self.features - mean, dim=1).T
         cosine.scatter_(1, index[:, None], -torch.inf)
         top = cosine.topk(k, dim=1)
-        self.radius[index] = top.values[:, -1]
+        radius = top.values[:, -1]
+        self.radius[index] = radius
         ranks = torch.linspace(0, k - 1, min(k, self.pulls), device=index.device).round().long()
         near = top.indices[:, ranks]
-        return near, top.values[:, ranks] >= self.radius[near]
-
-    @torch.no_grad()
-    def together(self, index: Tensor, own: Tensor) -> Tensor:
-        """Which images of the batch are mutual neighbours or the same, (B, B) bool, by the radii of `neighbours`."""
-        unit = normalize(own - self.features.mean(dim=0), dim=1)
-        radius = self.radius[index]
-        return ((unit @ unit.T) >= torch.maximum(radius[:, None], radius)).fill_diagonal_(True)
+        together = ((unit @ unit.T) >= torch.maximum(radius[:, None], radius)).fill_diagonal_(True)
+        return near, top.values[:, ranks] >= self.radius[near], together
 
     def distances(self, z1: Tensor, z2: Tensor, near: Tensor, mutual: Tensor, trusted: Tensor) -> tuple[Tensor, Tensor]:
         """Mean over images and views of the distances to mutual neighbours, each (): beyond the reach, times what each
@@ -221,5 +226,22 @@ def uniformity(views: Tensor, together: Tensor) -> Tensor:
     Of Wang and Isola 2020, arXiv 2005.10242, who take every pair.
     """
     z = views.flatten(0, 1)
-    exponents = (4 * (z @ z.T) - 4).masked_fill(together.repeat(2, 2), -torch.inf)
-    return exponents.logsumexp((0, 1)) - (~together).sum().mul(4).log()
+    return mean_of_others((4 * (z @ z.T) - 4).exp(), together).log()
+
+
+def frame_potential(views: Tensor, together: Tensor) -> Tensor:
+    """log of the mean squared cosine (), about their mean, of features (2, B, D) of images not `together` (B, B).
+
+    Of Benedetto and Fickus 2003 (doi 10.1023/A:1021323312367). Least where all principal axes have the same variance:
+    exp of minus it is then their number, and else about the participation ratio of the variances. Features that
+    coincide have no gradient.
+    """
+    unit = normalize(views, dim=2).flatten(0, 1)
+    unit = normalize(unit - unit.mean(dim=0), dim=1)
+    return mean_of_others((unit @ unit.T).square(), together).log()
+
+
+def mean_of_others(values: Tensor, together: Tensor) -> Tensor:
+    """The mean () of values (2B, 2B) of two views of images not `together` (B, B); next to nothing if all are."""
+    others = ~together.repeat(2, 2)
+    return ((values * others).sum() / others.sum().clamp(min=1)).clamp(min=1e-12)

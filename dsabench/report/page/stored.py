@@ -30,6 +30,7 @@ _NAMES: Mapping[str, str] = {
     "similar_precision": "similar pairs that share a class, share",
     "dsa_similar": "pairs taken for similar, share",
     "dsa_adjust": "DSA: adjustment term, weighted",
+    "dsa_spread": "DSA: evening out the features, weighted",
     "dsa_separate": "DSA: separation term, weighted",
     "dsa_pulled": "neighbours that an image is drawn to, mean",
     "dsa_trust": "trust in an image's neighbours, mean",

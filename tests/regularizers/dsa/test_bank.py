@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from dsabench.regularizers.dsa.bank import DSA, uniformity
+from dsabench.regularizers.dsa.bank import DSA, frame_potential, uniformity
 from dsabench.regularizers.dsa.transitivity import (
     above_chance,
     centred,
@@ -139,7 +139,7 @@ def test_mutual_neighbours_are_those_of_a_literal_search() -> None:
     output, views = batch(torch.arange(N), 5)
     own = normalize(normalize(output.h1, dim=1) + normalize(output.h2, dim=1), dim=1)
     dsa.features.copy_(own)
-    near, mutual = dsa.neighbours(views.index, own, 4)
+    near, mutual, _ = dsa.neighbours(views.index, own, 4)
     centred = normalize(own - own.mean(dim=0), dim=1)
     cosine = (centred @ centred.T).fill_diagonal_(-torch.inf)
     for i in range(N):
@@ -241,6 +241,72 @@ def test_the_push_has_a_weight_of_its_own_and_without_it_nothing_changes() -> No
     assert not bank(push=0.5)(output, views, 1.0)["dsa_separate"].requires_grad
 
 
+def test_the_frame_potential_is_that_of_the_pairs_that_are_not_together() -> None:
+    views = groups(2 * 10, 4, 1.0, dims=FEATURES).view(2, 10, FEATURES)
+    together = torch.eye(10, dtype=torch.bool)
+    together[0, 3] = together[3, 0] = True
+    x = views.flatten(0, 1).double().numpy()
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    x -= x.mean(axis=0)
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    apart = [(i, j) for i in range(20) for j in range(20) if not together[i % 10, j % 10]]
+    mean = np.mean([(x[i] @ x[j]) ** 2 for i, j in apart])
+    assert float(frame_potential(views, together)) == pytest.approx(np.log(mean), rel=1e-5)
+
+
+def test_the_frame_potential_tells_the_dimensions_and_downhill_there_are_more() -> None:
+    draw = torch.Generator().manual_seed(0)
+    apart = torch.eye(400, dtype=torch.bool)
+    for dims in (4, 10):
+        flat = torch.randn(2, 400, dims, generator=draw) @ torch.randn(dims, 16, generator=draw).svd().V.T
+        assert float((-frame_potential(flat, apart)).exp()) == pytest.approx(dims, rel=0.05)
+    turn, _ = torch.linalg.qr(torch.randn(16, 16, generator=draw))
+    uneven = (torch.randn(2, 400, 16, generator=draw) * torch.linspace(2, 0.2, 16) ** 2).requires_grad_()
+    before = frame_potential(uneven, apart)
+    torch.testing.assert_close(before, frame_potential(5 * uneven @ turn, apart), rtol=1e-4, atol=1e-4)
+    (gradient,) = torch.autograd.grad(before, uneven)
+    moved = uneven.detach() - 500 * gradient
+    shares = [torch.linalg.svdvals(x.flatten(0, 1)).square() for x in (uneven.detach(), moved)]
+    participation = [float(share.sum() ** 2 / share.square().sum()) for share in shares]
+    assert participation[1] > 1.02 * participation[0]
+
+
+def test_the_features_are_spread_from_the_first_step_and_without_it_nothing_changes() -> None:
+    spread, plain, alone = bank(spread=0.5), bank(), bank(spread=2.0, weight=0.0)
+    output, views = batch(torch.arange(BATCH), 3)
+    output.h1.requires_grad_()
+    output.h2.requires_grad_()
+    mixed = torch.randn(FEATURES, FEATURES, generator=torch.Generator().manual_seed(0))
+    loss = output.loss + (output.h1 @ mixed).square().sum() + output.h2.square().sum()
+    output = output._replace(loss=loss)
+    for first in (True, False):
+        terms, others, only = (dsa(output, views, 0.0 if first else 1.0) for dsa in (spread, plain, alone))
+        assert torch.equal(terms["dsa_adjust"], others["dsa_adjust"])
+        assert (others.keys(), terms.keys()) == ({"dsa_adjust"}, {"dsa_adjust", "dsa_spread"})
+        for term, weight in ((terms["dsa_spread"], 0.5), (only["dsa_spread"], 2.0)):
+            norms = [
+                torch.cat(torch.autograd.grad(value, (output.h1, output.h2), retain_graph=True)).norm()
+                for value in (term, loss)
+            ]
+            assert float(norms[0] / norms[1]) == pytest.approx(weight, rel=1e-4)
+        assert 1 < float(spread.diagnostics["dsa_dimensions"]) < FEATURES
+        for dsa in (spread, plain, alone):
+            epoch(dsa)
+    # A backbone that is not trained has nothing to spread.
+    frozen, _ = batch(torch.arange(BATCH), 3)
+    assert float(spread(frozen, views, 1.0)["dsa_spread"]) == 0
+
+
+def test_a_batch_whose_images_are_all_neighbours_is_neither_pushed_nor_spread() -> None:
+    together = torch.ones(3, 3, dtype=torch.bool)
+    views = normalize(groups(6, 2, 1.0, dims=EMBEDDING), dim=1).view(2, 3, EMBEDDING).requires_grad_()
+    for apart in (uniformity, frame_potential):
+        value = apart(views, together)
+        (gradient,) = torch.autograd.grad(value, views)
+        assert value.isfinite()
+        assert not gradient.any()
+
+
 def test_those_together_are_the_mutual_neighbours_of_the_batch() -> None:
     dsa = bank(k=4, pulls=4)
     for number in range(2):
@@ -249,11 +315,11 @@ def test_those_together_are_the_mutual_neighbours_of_the_batch() -> None:
     output, _ = batch(index, 5)
     own = normalize(normalize(output.h1, dim=1) + normalize(output.h2, dim=1), dim=1)
     dsa.features[index] = own
-    near, mutual = dsa.neighbours(index, own, 4)
+    near, mutual, together = dsa.neighbours(index, own, 4)
     drawn = torch.where(mutual, near, -1)
     expected = (drawn[:, :, None] == index).any(dim=1) | torch.eye(len(index), dtype=torch.bool)
     assert expected.sum() > len(index)
-    assert torch.equal(dsa.together(index, own), expected)
+    assert torch.equal(together, expected)
 
 
 def test_a_module_with_the_same_buffers_goes_on_alike() -> None:
@@ -268,8 +334,9 @@ def test_a_module_with_the_same_buffers_goes_on_alike() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"weight": -1.0}, "weight and push must be >= 0"),
-        ({"push": -1.0}, "weight and push must be >= 0"),
+        ({"weight": -1.0}, "weight, push and spread must be >= 0"),
+        ({"push": -1.0}, "weight, push and spread must be >= 0"),
+        ({"spread": -1.0}, "weight, push and spread must be >= 0"),
         ({"reach": 1.5}, "start and reach must lie"),
         ({"part": 0.0}, "part must lie"),
         ({"pulls": 0}, "k must be >= 0 and pulls >= 1"),
