@@ -64,7 +64,7 @@ def check_options(owner: str, options: Mapping[str, Scalar], types: Mapping[str,
         if key not in types:
             near = get_close_matches(key, types, n=1, cutoff=0.5)
             hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(sorted(types)) or 'none'}"
-            raise UsageError(f"{owner} has no option {key!r}; {hint}")
+            raise UsageError(f"{owner} has no option {key!r}; {hint}{formerly(owner, key)}")
         kind = types[key]
         fits = isinstance(value, bool) == (kind is bool) and (
             isinstance(value, kind) or (kind is float and isinstance(value, int))
@@ -72,6 +72,14 @@ def check_options(owner: str, options: Mapping[str, Scalar], types: Mapping[str,
         if not fits:
             name = {bool: "on or off", int: "an integer", float: "a number", str: "a word"}[kind]
             raise UsageError(f"the option {key} of {owner} must be {name}, got {value!r}")
+
+
+def formerly(owner: str, option: str) -> str:
+    """What to say of an option of the regularizer that had the name of `owner` in earlier versions; empty for none."""
+    for name, entry in REGULARIZERS.items():
+        if entry.identity == owner and option in option_types(regularizer_class(name)):
+            return f"; what was called {owner!r} in earlier versions is {name!r}, which has it"
+    return ""
 
 
 def regularizer_options(name: str, given: Mapping[str, Scalar]) -> dict[str, Scalar]:

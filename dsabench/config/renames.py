@@ -1,46 +1,54 @@
-"""Regularizers that earlier versions wrote under another name, as this one calls them.
+"""Regularizers that earlier versions wrote under another name or with other defaults, as this one writes them.
 
-What was `dsa` is `dsa-nested`, and what was `dsa-bank` is `dsa`. A text alone does not tell which
-`dsa` it means; the version of the file that it stands in does.
+What was `dsa` is `dsa-nested`, and what was `dsa-bank` is `dsa`, of which two options had other defaults. A text alone
+does not tell which `dsa` it means; the version of the file that it stands in does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from dsabench.config.spec import Part, Spec, parse_part, parse_spec
 from dsabench.registry import Scalar
+from dsabench.regularizers import SPREAD, TRUST
 
-BANK, NESTED = "dsa-bank", "dsa"
-# What an option of `dsa-bank` was where nothing was said, and the same of `dsa` is; in between it had other defaults.
-DEFAULTS: Mapping[str, Scalar] = MappingProxyType({"weight": 1, "push": 0})
+NAMES: Mapping[str, str] = MappingProxyType({"dsa": "dsa-nested", "dsa-bank": "dsa"})
+# What an option of `dsa` is where nothing is said, of those that ever had another default or came later, and what it
+# was. In between `weight` and `push` had others; what was written then says them.
+DEFAULTS: Mapping[str, Scalar] = MappingProxyType({"weight": 1, "push": 0, "spread": SPREAD, "trust": TRUST})
+DEFAULTS_BEFORE: Mapping[str, Scalar] = MappingProxyType({**DEFAULTS, "spread": 0, "trust": "local"})
 
 
-def renamed(part: Part, trained: Mapping[str, Scalar] = DEFAULTS) -> Part:
-    """A regularizer as an earlier version wrote it, under its name and options of now, so that it means the same.
+def renamed(part: Part) -> Part:
+    """A regularizer as it was written while `dsa-nested` was called `dsa`, under its name of now."""
+    return Part(NAMES.get(part.name, part.name), part.options)
 
-    `trained` has the options of `dsa-bank` that had other defaults with the values that they were trained with, where
-    that is known.
+
+def respelled(part: Part, trained: Mapping[str, Scalar] = DEFAULTS_BEFORE) -> Part:
+    """A regularizer as it was written while `dsa` had other defaults, so that it means the same now.
+
+    `trained` has the options of `dsa` with the values that they were trained with, where these are known.
     """
-    if part.name == NESTED:
-        return Part("dsa-nested", part.options)
-    if part.name != BANK:
+    if part.name != "dsa":
         return part
-    meant = {**{name: trained.get(name, value) for name, value in DEFAULTS.items()}, **part.options}
+    meant = {**{name: trained.get(name, value) for name, value in DEFAULTS_BEFORE.items()}, **part.options}
     now = Part("dsa", {name: value for name, value in meant.items() if value != DEFAULTS.get(name)})
     # 1.0 is 1, as in a spec.
     return parse_part(str(now))
 
 
-def renamed_spec(text: str, trained: Mapping[str, Scalar] = DEFAULTS) -> str:
-    """The same of the text of a spec; raises UsageError where it is none."""
+def renamed_and_respelled(part: Part) -> Part:
+    """A regularizer as it was written before either changed."""
+    return respelled(renamed(part))
+
+
+def in_spec(text: str, change: Callable[[Part], Part]) -> str:
+    """The text of a spec with its regularizer changed; raises UsageError where it is none."""
     spec = parse_spec(text)
-    return str(Spec(spec.method, renamed(spec.regularizer, trained)))
+    return str(Spec(spec.method, change(spec.regularizer)))
 
 
-def renamed_regularizer(text: str) -> str:
-    """The same of the text of a regularizer, left as it is where its name is."""
-    if text.partition("[")[0] not in (NESTED, BANK):
-        return text
-    return str(renamed(parse_part(text)))
+def in_regularizer(text: str, change: Callable[[Part], Part]) -> str:
+    """The same of the text of a regularizer, left as it is where nothing of that name changed."""
+    return str(change(parse_part(text))) if text.partition("[")[0] in NAMES else text

@@ -145,7 +145,7 @@ _LAMBDA1, _START = Range(0.5, 50, log=True), Range(0, 0.6)
 REGULARIZER_SPACES: Mapping[str, Space] = {
     "none": {},
     # Its number of neighbours is read off the data.
-    "dsa": {"weight": Range(0.1, 10, log=True), "push": Range(0, 1), "start": _START},
+    "dsa": {"weight": Range(0.1, 10, log=True), "spread": Range(0.003, 0.3, log=True), "start": _START},
     "dsa-nested": {"lambda1": _LAMBDA1, "k": Range(8, 40), "start": _START},
     # Their similarity reads no neighbourhoods.
     "dsa-oracle": {"lambda1": _LAMBDA1, "start": _START},

@@ -8,6 +8,9 @@ from dsabench.registry import Entry
 
 _NESTED = "dsabench.regularizers.dsa.nested:NestedDSA"
 
+# The defaults of `dsa` that were others once, here because specs of then are read without torch.
+SPREAD, TRUST = 0.03, "none"
+
 # The options that came after runs existed, each at the value that changes nothing.
 _BALANCE = {"balance": False}
 _LATER = {"ema_every": 1} | _BALANCE
@@ -16,7 +19,7 @@ REGULARIZERS: dict[str, Entry] = {
     "none": Entry("dsabench.regularizers.none:NoRegularizer", "nothing added: the plain method"),
     "dsa": Entry(
         "dsabench.regularizers.dsa.bank:DSA",
-        "label-free DSA: mutual neighbours among all images, drawn as far as they hang together (results/research.md)",
+        "label-free DSA: mutual neighbours among all images are drawn together, others evened out (results/research.md)",
         later={"push": 0.0, "spread": 0.0},
         identity="dsa-bank",
     ),

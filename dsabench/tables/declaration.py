@@ -17,15 +17,16 @@ from typing import Any
 
 from dsabench import __version__
 from dsabench.config.eval_config import EvalConfig
-from dsabench.config.renames import renamed_spec
+from dsabench.config.renames import in_spec, renamed_and_respelled, respelled
 from dsabench.config.run_config import RunConfig
 from dsabench.errors import DataError, UsageError
 from dsabench.files import canonical_json, read_json, write_atomic
 from dsabench.tables.criteria import Criteria
 
 FOLDER = "declarations"
-# The form of a declaration; the first had no number, and its specs the names of regularizers of before.
-SCHEMA_VERSION = 2
+# The form of a declaration. The first had no number, and regularizers had the names of before; up to the second
+# `dsa` had other defaults.
+SCHEMA_VERSION = 3
 # What may change without another question being asked, with the words for it.
 _CHANGEABLE = {
     "primary": "primary",
@@ -154,8 +155,8 @@ def read_declarations(folder: Path) -> list[Declaration]:
 
 
 def _parsed(path: Path, content: Mapping[str, Any]) -> Declaration:
-    if "schema_version" not in content:
-        content = _from_version_1(content, path)
+    if content.get("schema_version", 1) in (1, 2):
+        content = _of_now(content, path)
     names = {one.name for one in fields(Declaration)}
     if content.keys() != names or content["schema_version"] != SCHEMA_VERSION:
         differing = ", ".join(sorted(content.keys() ^ names))
@@ -164,9 +165,10 @@ def _parsed(path: Path, content: Mapping[str, Any]) -> Declaration:
     return Declaration(**{**content, **lists})
 
 
-def _from_version_1(content: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
+def _of_now(content: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
+    change = respelled if "schema_version" in content else renamed_and_respelled
     try:
-        specs = [renamed_spec(spec) for spec in content.get("specs", ())]
+        specs = [in_spec(spec, change) for spec in content.get("specs", ())]
     except (TypeError, UsageError) as error:
         raise DataError(f"{path} is no declaration of dsabench ({error}); move it out of the way") from error
     return {**content, "specs": specs, "schema_version": SCHEMA_VERSION}

@@ -13,13 +13,14 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
-from dsabench.config.renames import renamed_regularizer
+from dsabench.config.renames import in_regularizer, renamed_and_respelled, respelled
 from dsabench.errors import DataError, UsageError
 from dsabench.files import write_atomic
 
-SCHEMA_VERSION = 5
-# Rows from this schema on mean the same, but for the names of regularizers before 5.
+SCHEMA_VERSION = 6
+# Rows from this schema on mean the same, but for names of regularizers before 5 and defaults of `dsa` before 6.
 _ONE_MEANING_SINCE = 3
+_NAMES_OF_NOW_SINCE = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,7 +224,8 @@ def current(row: Row) -> Row:
         return row
     # A row of schema 2 keeps its number and may be read again: then there was no dsa-bank, which is called dsa now.
     version = SCHEMA_VERSION if row.schema_version >= _ONE_MEANING_SINCE else row.schema_version
-    return replace(row, schema_version=version, regularizer=renamed_regularizer(row.regularizer))
+    change = respelled if row.schema_version >= _NAMES_OF_NOW_SINCE else renamed_and_respelled
+    return replace(row, schema_version=version, regularizer=in_regularizer(row.regularizer, change))
 
 
 def _value(kind: Any, text: str) -> object:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dsabench.config.optimization import LATER
-from dsabench.config.renames import BANK, renamed, renamed_spec
+from dsabench.config.renames import in_spec, renamed, respelled
 from dsabench.config.run_config import RunConfig
 from dsabench.config.spec import Part, parse_part, parse_spec
 from dsabench.errors import DataError
@@ -39,6 +39,7 @@ def current(state: dict[str, Any], path: Path) -> dict[str, Any]:
     version = state["schema_version"]
     state = from_version_1(state, path) if version == 1 else state
     state = from_version_3(state) if version <= 3 else state
+    state = from_version_4(state) if version <= 4 else state
     return {**state, "schema_version": SCHEMA_VERSION}
 
 
@@ -79,18 +80,28 @@ def from_version_1(state: dict[str, Any], path: Path) -> dict[str, Any]:
 
 
 def from_version_3(state: dict[str, Any]) -> dict[str, Any]:
-    """Up to version 3 `dsa` was what is `dsa-nested` now, and `dsa` was `dsa-bank`, for some time without `push`."""
+    """Up to version 3 `dsa` was what is `dsa-nested` now, and `dsa` was `dsa-bank`."""
+    config = state["config"]
+    return {
+        **state,
+        "spec": in_spec(state["spec"], renamed),
+        "config": {**config, "spec": in_spec(config["spec"], renamed)},
+    }
+
+
+def from_version_4(state: dict[str, Any]) -> dict[str, Any]:
+    """Up to version 4 `dsa` had other defaults, and for some time neither `push` nor `spread`."""
     config = state["config"]
     resolved = config["resolved"]
-    trained = resolved["regularizer"]
-    if parse_spec(config["spec"]).regularizer.name == BANK:
-        trained = {"push": 0.0} | trained
-    config = {
-        **config,
-        "spec": renamed_spec(config["spec"], trained),
-        "resolved": {**resolved, "regularizer": trained},
-    }
-    return {**state, "spec": renamed_spec(state["spec"], trained), "config": config}
+    if parse_spec(config["spec"]).regularizer.name != "dsa":
+        return state
+    trained = later_of(REGULARIZERS, "dsa") | resolved["regularizer"]
+
+    def as_now(spec: str) -> str:
+        return in_spec(spec, lambda part: respelled(part, trained))
+
+    config = {**config, "spec": as_now(config["spec"]), "resolved": {**resolved, "regularizer": trained}}
+    return {**state, "spec": as_now(state["spec"]), "config": config}
 
 
 def names(state: Mapping[str, Any], config: RunConfig) -> bool:

@@ -12,8 +12,8 @@ from dsabench.errors import DataError
 from dsabench.files import canonical_json, sha256_bytes
 
 # The newest form of `run.json`, the one that is written; from 3 on a record has a checksum, from 4 on `dsa` is what was
-# `dsa-bank`.
-SCHEMA_VERSION = 4
+# `dsa-bank`, from 5 on it has the defaults of now.
+SCHEMA_VERSION = 5
 SEALED_SINCE = 3
 MEND = "restore the file, or remove the run's folder and train it again"
 

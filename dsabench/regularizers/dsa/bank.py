@@ -12,6 +12,7 @@ from torch.nn.functional import normalize
 from dsabench.checks import require, require_word
 from dsabench.gather import gather_rows, own_rows, world_size
 from dsabench.registry import Scalar
+from dsabench.regularizers import SPREAD, TRUST
 from dsabench.regularizers.base import Regularizer, RegularizerFacts
 from dsabench.regularizers.dsa.transitivity import above_chance, centred, excess_transitivity, local_transitivity
 from dsabench.types import LabelledViews, MethodOutput, Views, widened
@@ -81,9 +82,9 @@ class DSA(Regularizer):
         k: int = 0,
         part: float = 0.5,
         pulls: int = 16,
-        trust: str = "local",
+        trust: str = TRUST,
         push: float = 0.0,
-        spread: float = 0.0,
+        spread: float = SPREAD,
         balance: bool = True,
         num_images: int = 0,
     ) -> None:
