@@ -154,14 +154,14 @@ def bank_of(images: int, held: int, device: str) -> tuple[Callable[[], object], 
     bank.features.copy_(normalize(torch.randn(held, FEATURES), dim=1))
     bank.embedded.copy_(normalize(torch.randn(held, EMBEDDING), dim=1))
     bank.trusted.fill_(1.0)
-    h1, h2 = (torch.randn(images, FEATURES, device=device) for _ in range(2))
+    h1, h2 = (torch.randn(images, FEATURES, device=device, requires_grad=True) for _ in range(2))
     z1, z2 = (torch.randn(images, EMBEDDING, device=device, requires_grad=True) for _ in range(2))
     views = Views(h1, h1, h2, torch.arange(images, device=device))
 
     def work() -> None:
         bank.known = [held // ONE_IN, 1.0, held]
-        # The gradient of the method's loss, which the term is weighed by, is a product with the embeddings here.
-        output = MethodOutput((z1 * z2).sum(), h1, h2, z1, z2)
+        # The gradients of the method's loss, which the terms are weighed by, are products with what they weigh.
+        output = MethodOutput((z1 * z2).sum() + (h1 * h2).sum(), h1, h2, z1, z2)
         torch.autograd.backward(torch.stack(list(bank(output, views, 1.0).values())).sum())
 
     def read_off() -> None:

@@ -19,7 +19,7 @@ REGULARIZERS: dict[str, Entry] = {
     "none": Entry("dsabench.regularizers.none:NoRegularizer", "nothing added: the plain method"),
     "dsa": Entry(
         "dsabench.regularizers.dsa.bank:DSA",
-        "label-free DSA: mutual neighbours among all images are drawn together, others evened out (results/research.md)",
+        "label-free DSA: mutual neighbours among all images drawn together, others evened out (results/research.md)",
         later={"push": 0.0, "spread": 0.0},
         identity="dsa-bank",
     ),
