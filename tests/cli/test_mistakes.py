@@ -61,11 +61,21 @@ def told(*arguments: object, env: dict[str, str] | None = None) -> str:
         ),
         (("eval", "--layer", "whiten[k=2]"), "the layer 'whiten' has no option 'k'; it has layer, power"),
         (("eval", "--layer", "smooth[k=0]"), "the layer smooth must be a whole number of at least 1, got 0"),
+        (
+            ("pretrain", "--method", "simclr+dsa[lambda1=5]"),
+            "; what was called 'dsa' in earlier versions is 'dsa-nested', which has it",
+        ),
+        (("pretrain", "--method", "simclr+dsa[lambda9=5]"), "dsa has no option 'lambda9'; it has balance, k, part, pu"),
         (("pretrain", "--dataset", "CIFAR10"), "unknown dataset 'CIFAR10'; did you mean 'cifar10'?"),
     ],
 )
 def test_a_wrong_word_is_one_line_with_what_would_do(arguments: tuple[str, ...], words: str) -> None:
     assert words in told(*arguments)
+
+
+def test_an_option_that_no_form_of_a_name_has_is_of_none() -> None:
+    assert "earlier versions" not in told("pretrain", "--method", "simclr+dsa[lambda9=5]")
+    assert "earlier versions" not in told("pretrain", "--method", "simclr+dsa-nested[reach=0]")
 
 
 @pytest.mark.parametrize("command", [("pretrain", "--dry-run"), ("doctor",), ("compare", "simclr", "byol")])

@@ -9,6 +9,7 @@ from typing import get_type_hints
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from spelled import dsa
 
 from dsabench.errors import DataError
 from dsabench.files import canonical_json
@@ -147,7 +148,7 @@ def test_no_cell_can_run_as_a_formula(tmp_path: Path) -> None:
     [
         ("schema_version,run_id", "schema_version,run", "missing: run_id; unexpected: run"),
         ("run_id,method", "method,run_id", "another order"),
-        ("\n5,", "\n7,", "schema_version 7, this dsabench reads 2 to 5"),
+        ("\n6,", "\n8,", "schema_version 8, this dsabench reads 2 to 6"),
         (",true,ok,", ",TRUE,ok,", "row 1: higher_is_better cannot be 'TRUE'"),
         (",0.30000000000000004,", ",0.3O,", "row 1: value cannot be '0.3O'"),
         (",resnet-small,3,", ",resnet-small,,", "row 1: seed cannot be ''"),
@@ -190,10 +191,10 @@ def test_rows_of_earlier_schemas_are_written_and_read_again(tmp_path: Path) -> N
     [
         ("dsa", "dsa-nested"),
         ("dsa[k=8,lambda1=2]", "dsa-nested[k=8,lambda1=2]"),
-        ("dsa-bank", "dsa"),
-        ("dsa-bank[weight=3.0]", "dsa[weight=3]"),
-        ("dsa-bank[push=0.3,weight=3]", "dsa[push=0.3,weight=3]"),
-        ("dsa-bank[pull=0,push=1,trust=none]", "dsa[pull=0,push=1,trust=none]"),
+        ("dsa-bank", dsa(spread=0, trust="local")),
+        ("dsa-bank[weight=3.0]", dsa(spread=0, trust="local", weight=3)),
+        ("dsa-bank[push=0.3,weight=3]", dsa(push=0.3, spread=0, trust="local", weight=3)),
+        ("dsa-bank[pull=0,push=1,trust=none]", dsa(pull=0, push=1, spread=0, trust="none")),
         ("dsa-no-m[k=8]", "dsa-no-m[k=8]"),
         ("none", "none"),
     ],
@@ -206,6 +207,25 @@ def test_regularizers_of_earlier_schemas_have_the_names_of_now(
     rows = read_csv(tmp_path / "rows.csv")
     assert rows == [replace(ROW, regularizer=now)]
     # Once and for all.
+    write_csv(rows, tmp_path / "rows.csv")
+    assert read_csv(tmp_path / "rows.csv") == rows
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ("dsa", dsa(spread=0, trust="local")),
+        ("dsa[trust=none]", dsa(spread=0, trust="none")),
+        ("dsa[push=0.3,weight=3]", dsa(push=0.3, spread=0, trust="local", weight=3)),
+        ("dsa[spread=0.1]", dsa(spread=0.1, trust="local")),
+        ("dsa-nested[k=8]", "dsa-nested[k=8]"),
+        ("none", "none"),
+    ],
+)
+def test_dsa_of_schema_5_has_the_defaults_of_then(before: str, now: str, tmp_path: Path) -> None:
+    write_csv([replace(ROW, regularizer=before, schema_version=5)], tmp_path / "rows.csv")
+    rows = read_csv(tmp_path / "rows.csv")
+    assert rows == [replace(ROW, regularizer=now)]
     write_csv(rows, tmp_path / "rows.csv")
     assert read_csv(tmp_path / "rows.csv") == rows
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 from command import TINY, dsabench
+from spelled import dsa
 
-from dsabench.config.options import option_defaults, regularizer_class
+from dsabench.config.options import option_defaults, regularizer_class, regularizer_options
 from dsabench.config.plan import plan
-from dsabench.config.renames import DEFAULTS, renamed, renamed_spec
+from dsabench.config.renames import DEFAULTS, in_spec, renamed, renamed_and_respelled, respelled
 from dsabench.config.request import Request
 from dsabench.config.run_config import RunConfig
 from dsabench.config.spec import parse_part, parse_spec
@@ -27,6 +28,10 @@ from dsabench.training.store import Store
 STORES = Path(__file__).parent / "stores"
 # Version 3, simclr+dsa-bank: before it had the option push, when that was 0, and with the defaults of now.
 NO_PUSH, PUSH_0, PUSHED = "s0-11d5fdb929be", "s1-a87e9358a0de", "s0-c538f2133aad"
+# Version 4, simclr+dsa: before it had the option spread, when that was 0, and with options.
+NO_SPREAD, SPREAD_0, WITH_PUSH, SPREAD = "s0-11d5fdb929be", "s1-b76a2065a272", "s2-822e44929754", "s3-37ee7680b8d4"
+# What `dsa` was before where nothing was said.
+BEFORE = {"spread": 0, "trust": "local"}
 
 
 def planned(spec: str, seed: int, **changes: object) -> RunConfig:
@@ -57,14 +62,14 @@ def planned(spec: str, seed: int, **changes: object) -> RunConfig:
         ),
         # Of results/research-digits-tuned.csv, written as +dsa-bank.
         (
-            "byol[lr=0.00568,momentum=0.99,weight_decay=0.00287]+dsa[start=0.222,weight=6.91]",
+            "byol[lr=0.00568,momentum=0.99,weight_decay=0.00287]+dsa[spread=0,start=0.222,trust=local,weight=6.91]",
             20,
             {"epochs": 30},
             "5103121f5a56",
         ),
         # Of results/research-digits.csv.
         (
-            "simclr+dsa",
+            "simclr+dsa[spread=0,trust=local]",
             10,
             {"epochs": 30, "data": DataConfig(name="digits", val_share=0.33)},
             "af2aab36c3fd",
@@ -89,12 +94,39 @@ def test_the_defaults_that_are_left_out_are_those_of_dsa() -> None:
 
 
 def test_a_regularizer_of_before_means_what_was_trained() -> None:
-    assert renamed_spec("simclr[lr=0.1]+dsa[k=8]") == "simclr[lr=0.1]+dsa-nested[k=8]"
-    assert renamed_spec("byol+dsa-bank[trust=none]") == "byol+dsa[trust=none]"
-    assert renamed_spec("simclr+dsa-pull") == "simclr+dsa-pull"
-    assert renamed_spec("simclr") == "simclr"
+    def now(text: str) -> str:
+        return in_spec(text, renamed_and_respelled)
+
+    assert now("simclr[lr=0.1]+dsa[k=8]") == "simclr[lr=0.1]+dsa-nested[k=8]"
+    assert now("byol+dsa-bank[trust=none]") == f"byol+{dsa(spread=0, trust='none')}"
+    assert now("simclr+dsa-pull") == "simclr+dsa-pull"
+    assert now("simclr") == "simclr"
+    assert in_spec("simclr+dsa-nested[k=8]", respelled) == "simclr+dsa-nested[k=8]"
     # What is known to have been trained comes before what the defaults were.
-    assert renamed(parse_part("dsa-bank"), {"weight": 3.0, "push": 0.3}) == parse_part("dsa[push=0.3,weight=3]")
+    known = {"weight": 3.0, "push": 0.3, "spread": 0.1, "trust": "linear", "k": 8}
+    assert str(respelled(renamed(parse_part("dsa-bank")), known)) == dsa(push=0.3, spread=0.1, trust="linear", weight=3)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "dsa",
+        "dsa[trust=none]",
+        "dsa[push=0.3,weight=3]",
+        "dsa[push=0]",
+        "dsa[reach=0,trust=linear,weight=1.0]",
+        "dsa[spread=0.03,trust=none]",
+        "dsa[spread=0,trust=local]",
+    ],
+)
+def test_dsa_of_before_has_the_options_that_it_had(text: str) -> None:
+    said = parse_part(text)
+    now = respelled(said)
+    assert regularizer_options("dsa", now.options) == regularizer_options("dsa", {**BEFORE, **said.options})
+    # In the words of now: nothing is said twice, and an option that never had another default stays as it was said.
+    assert not now.options.items() & DEFAULTS.items()
+    assert now.options.get("reach") == said.options.get("reach")
+    assert parse_part(str(now)) == now
 
 
 @pytest.mark.parametrize(
@@ -104,9 +136,14 @@ def test_a_regularizer_of_before_means_what_was_trained() -> None:
         (2, "simclr+dsa/s0-f29c251d3860", "simclr+dsa-nested[lambda1=2]"),
         (3, "simclr+dsa/s0-f29c251d3860", "simclr+dsa-nested[lambda1=2]"),
         (4, "simclr+dsa-nested/s0-f29c251d3860", "simclr+dsa-nested[lambda1=2]"),
-        (3, f"simclr+dsa-bank/{NO_PUSH}", "simclr+dsa"),
-        (3, f"simclr+dsa-bank/{PUSH_0}", "simclr+dsa"),
-        (3, f"simclr+dsa-bank/{PUSHED}", "simclr+dsa[push=0.3,weight=3]"),
+        (3, f"simclr+dsa-bank/{NO_PUSH}", f"simclr+{dsa(**BEFORE)}"),
+        (3, f"simclr+dsa-bank/{PUSH_0}", f"simclr+{dsa(**BEFORE)}"),
+        (3, f"simclr+dsa-bank/{PUSHED}", f"simclr+{dsa(**BEFORE, push=0.3, weight=3)}"),
+        (4, f"simclr+dsa/{NO_SPREAD}", f"simclr+{dsa(**BEFORE)}"),
+        (4, f"simclr+dsa/{SPREAD_0}", f"simclr+{dsa(**BEFORE)}"),
+        (4, f"simclr+dsa/{WITH_PUSH}", f"simclr+{dsa(**BEFORE, push=0.3, weight=3)}"),
+        (4, f"simclr+dsa/{SPREAD}", f"simclr+{dsa(spread=0.1, trust='none')}"),
+        (5, "simclr+dsa/s0-e9fcf8b963ec", "simclr+dsa[spread=0.1,trust=local]"),
     ],
 )
 def test_a_run_of_every_version_is_found_by_what_it_is_called_now(version: int, folder: str, spec: str) -> None:
@@ -125,16 +162,27 @@ def test_a_run_of_every_version_is_found_by_what_it_is_called_now(version: int, 
     assert store.find(known.folder.name.rpartition("-")[2]).folder == known.folder
 
 
-def test_a_record_of_version_3_that_was_changed_and_sealed_again_is_refused(tmp_path: Path) -> None:
-    for name, changes in ((PUSH_0, {"weight": 2.0}), (NO_PUSH, {"push": 0.3}), (PUSHED, {"push": 0.0})):
-        folder = tmp_path / name
-        shutil.copytree(STORES / "version3" / "synthetic" / "simclr+dsa-bank" / name, folder)
-        path = folder / "run.json"
-        content = json.loads(path.read_text())
-        content["config"]["resolved"]["regularizer"] |= changes
-        path.write_text(json.dumps(sealed(content, path)))
-        with pytest.raises(DataError, match="was changed by hand"):
-            Run.load(folder)
+@pytest.mark.parametrize(
+    ("of", "name", "changes"),
+    [
+        ("version3/synthetic/simclr+dsa-bank", PUSH_0, {"weight": 2.0}),
+        ("version3/synthetic/simclr+dsa-bank", NO_PUSH, {"push": 0.3}),
+        ("version3/synthetic/simclr+dsa-bank", PUSHED, {"push": 0.0}),
+        ("version4/synthetic/simclr+dsa", NO_SPREAD, {"spread": 0.03}),
+        ("version4/synthetic/simclr+dsa", SPREAD_0, {"trust": "none"}),
+    ],
+)
+def test_a_record_of_before_that_was_changed_and_sealed_again_is_refused(
+    of: str, name: str, changes: dict[str, object], tmp_path: Path
+) -> None:
+    folder = tmp_path / name
+    shutil.copytree(STORES / of / name, folder)
+    path = folder / "run.json"
+    content = json.loads(path.read_text())
+    content["config"]["resolved"]["regularizer"] |= changes
+    path.write_text(json.dumps(sealed(content, path)))
+    with pytest.raises(DataError, match="was changed by hand"):
+        Run.load(folder)
 
 
 def test_what_a_run_of_before_wrote_of_itself_trains_it_again_and_no_other(tmp_path: Path) -> None:
@@ -150,4 +198,23 @@ def test_what_a_run_of_before_wrote_of_itself_trains_it_again_and_no_other(tmp_p
     # A file of one's own means what it says.
     (tmp_path / "mine.toml").write_text('method = "simclr+dsa"\n')
     mine = dsabench("pretrain", "--config", tmp_path / "mine.toml", *TINY, "--threads", 1, "--dry-run", "--json")
+    assert json.loads(mine.out)[0]["run_id"] not in {"f29c251d3860", "11d5fdb929be"}
+    (tmp_path / "mine.toml").write_text('method = "simclr+dsa[spread=0,trust=local]"\n')
+    mine = dsabench("pretrain", "--config", tmp_path / "mine.toml", *TINY, "--threads", 1, "--dry-run", "--json")
     assert json.loads(mine.out)[0]["run_id"] == "11d5fdb929be"
+
+
+def test_a_run_that_was_trained_as_dsa_before_is_not_trained_again(tmp_path: Path) -> None:
+    runs, spec = tmp_path / "runs", "simclr+dsa[spread=0,trust=local]"
+    done = dsabench("pretrain", "--method", spec, *TINY, "--runs", runs, "--json", "-q")
+    assert done.code == 0, done.err
+    path = Path(json.loads(done.out)["run_dir"]) / "run.json"
+    content = json.loads(path.read_text())
+    del content["config"]["resolved"]["regularizer"]["spread"]
+    content["config"]["spec"] = "simclr+dsa"
+    path.write_text(json.dumps(sealed({**content, "schema_version": 4, "spec": "simclr+dsa"}, path)))
+    arguments = ("compare", "simclr", spec, *TINY, "--seeds", "0", "--probe", "knn", "--jobs", "1", "--runs", runs)
+    result = dsabench(*arguments, "--output", tmp_path / "table")
+    assert result.code == 0, result.err
+    assert (result.err.count("reused"), result.err.count("finished after")) == (1, 1)
+    assert len(list(runs.glob("*/*+dsa/*/run.json"))) == 1

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from command import TINY, dsabench
 
-from dsabench.config.renames import renamed_spec
+from dsabench.config.renames import in_spec, renamed_and_respelled
 from dsabench.errors import DataError
 from dsabench.training.run import Run
 from dsabench.training.store import Store
@@ -32,7 +32,8 @@ def version1(tmp_path: Path) -> Path:
         done = dsabench("pretrain", "--method", spec, *TINY, "--runs", tmp_path / "new", "--json", "-q")
         assert done.code == 0, done.err
         ours = json.loads((Path(json.loads(done.out)["run_dir"]) / "run.json").read_text())
-        (theirs,) = (p for p in store.glob("*/*/*/run.json") if renamed_spec(json.loads(p.read_text())["spec"]) == spec)
+        written = {path: json.loads(path.read_text())["spec"] for path in store.glob("*/*/*/run.json")}
+        (theirs,) = (path for path, said in written.items() if in_spec(said, renamed_and_respelled) == spec)
         checkpoints = Path(json.loads(done.out)["run_dir"]) / "checkpoints"
         shutil.copytree(checkpoints, theirs.parent / "checkpoints")
         changed(theirs, checkpoints=ours["checkpoints"], weights_sha256=ours["weights_sha256"])
