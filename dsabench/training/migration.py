@@ -90,12 +90,10 @@ def from_version_3(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def from_version_4(state: dict[str, Any]) -> dict[str, Any]:
-    """Up to version 4 `dsa` had other defaults, and for some time neither `push` nor `spread`."""
+    """Up to version 4 `dsa` had other defaults, and runs from before an option existed do not say it."""
     config = state["config"]
     resolved = config["resolved"]
-    if parse_spec(config["spec"]).regularizer.name != "dsa":
-        return state
-    trained = later_of(REGULARIZERS, "dsa") | resolved["regularizer"]
+    trained = later_of(REGULARIZERS, parse_spec(config["spec"]).regularizer.name) | resolved["regularizer"]
 
     def as_now(spec: str) -> str:
         return in_spec(spec, lambda part: respelled(part, trained))

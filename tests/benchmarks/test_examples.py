@@ -28,9 +28,9 @@ def test_dsa_in_a_loop_adds_its_terms_once_it_has_seen_the_images(
     monkeypatch.setattr(dsa_in_a_loop, "DSA", remembered)
     steps, epoch = 10, 8
     history = dsa_in_a_loop.main(["--steps", str(steps)])
-    assert [set(row) for row in history] == [{"loss", "ssl", "dsa_adjust"}] * steps
+    assert [set(row) for row in history] == [{"loss", "ssl", "dsa_adjust", "dsa_spread"}] * steps
     for row in history:
-        assert row["loss"] == pytest.approx(row["ssl"] + row["dsa_adjust"], rel=1e-5)
+        assert row["loss"] == pytest.approx(row["ssl"] + row["dsa_adjust"] + row["dsa_spread"], rel=1e-5)
     # As many images as there are were looked at.
     assert [row["dsa_adjust"] != 0 for row in history] == [step >= epoch for step in range(steps)]
     (dsa,) = built
