@@ -223,7 +223,7 @@ def test_uniformity_is_that_of_the_pairs_that_are_not_together_and_moves_no_othe
 
 
 def test_the_push_has_a_weight_of_its_own_and_without_it_nothing_changes() -> None:
-    pushed, plain, alone = bank(push=0.5), bank(push=0.0), bank(push=2.0, weight=0.0)
+    pushed, plain, alone = (bank(spread=0.0, **one) for one in ({"push": 0.5}, {}, {"push": 2.0, "weight": 0.0}))
     for dsa in (pushed, plain, alone):
         epoch(dsa)
     output, views = batch(torch.arange(BATCH), 3)
@@ -272,7 +272,7 @@ def test_the_frame_potential_tells_the_dimensions_and_downhill_there_are_more() 
 
 
 def test_the_features_are_spread_from_the_first_step_and_without_it_nothing_changes() -> None:
-    spread, plain, alone = bank(spread=0.5), bank(), bank(spread=2.0, weight=0.0)
+    spread, plain, alone = bank(spread=0.5), bank(spread=0.0), bank(spread=2.0, weight=0.0)
     output, views = batch(torch.arange(BATCH), 3)
     output.h1.requires_grad_()
     output.h2.requires_grad_()
