@@ -9,7 +9,7 @@ from typing import Any
 from dsabench.config.optimization import LATER
 from dsabench.config.renames import in_spec, renamed, respelled
 from dsabench.config.run_config import RunConfig
-from dsabench.config.spec import Part, parse_part, parse_spec
+from dsabench.config.spec import parse_part, parse_spec
 from dsabench.errors import DataError
 from dsabench.files import canonical_json, sha256_bytes
 from dsabench.methods import METHODS
@@ -61,16 +61,14 @@ def from_version_1(state: dict[str, Any], path: Path) -> dict[str, Any]:
         "content": state.get("dataset_sha256") if old["dataset"] in FOLDERS else None,
     }
     flat = ("dataset", "data_dir", "data_name", "train_images", "image_size", "method", "regularizer", "resolved")
-    method, regularizer = (parse_part(old[half]).name for half in ("method", "regularizer"))
-    regularizer = renamed(Part(regularizer)).name
-    resolved = old["resolved"]
+    method, resolved = parse_part(old["method"]).name, old["resolved"]
     config = {
         **{key: value for key, value in old.items() if key not in flat},
         "data": data,
         "spec": old["method"] if old["regularizer"] == "none" else f"{old['method']}+{old['regularizer']}",
         "resolved": {
             "method": later_of(METHODS, method) | resolved["method"],
-            "regularizer": later_of(REGULARIZERS, regularizer) | resolved["regularizer"],
+            "regularizer": resolved["regularizer"],
             # What is not trained has no optimiser.
             "optimizer": (dict(LATER) if resolved["optimizer"] else {}) | resolved["optimizer"],
             "views": resolved["views"],
