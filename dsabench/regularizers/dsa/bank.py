@@ -233,7 +233,7 @@ def uniformity(views: Tensor, together: Tensor) -> Tensor:
 def frame_potential(views: Tensor, together: Tensor) -> Tensor:
     """log of the mean squared cosine (), about their mean, of features (2, B, D) of images not `together` (B, B).
 
-    Of Benedetto and Fickus 2003 (doi 10.1023/A:1021323312367). Least where all principal axes have the same variance:
+    Of Benedetto and Fickus 2003, Finite normalized tight frames. Least where all principal axes have the same variance:
     exp of minus it is then their number, and else about the participation ratio of the variances. Features that
     coincide have no gradient.
     """
