@@ -9,7 +9,7 @@ from dsabench.registry import Entry
 _NESTED = "dsabench.regularizers.dsa.nested:NestedDSA"
 
 # The defaults of `dsa` that were others once, here because specs of then are read without torch.
-SPREAD, TRUST = 0.03, "none"
+WEIGHT, SPREAD, TRUST = 3.0, 0.1, "none"
 
 # The options that came after runs existed, each at the value that changes nothing.
 _BALANCE = {"balance": False}
