@@ -23,6 +23,7 @@ METRICS: Mapping[str, Column] = {
 PAIRS = Column("same class among the pairs of a batch", "mean", "%")
 # What has a column where the runs of a table differ in it.
 CONDITIONS: Mapping[str, Column] = {
+    "layer": Column("layer", "text"),
     "dataset": Column("data", "text"),
     "split": Column("split", "text"),
     "backbone": Column("backbone", "text"),
@@ -43,15 +44,15 @@ SCORES: Mapping[str, str] = {
 }
 
 
-def development(name: str, specs: Sequence[str] | None = None, layer: str = "backbone") -> Table:
-    """A line for each spec of the table of rows `results/NAME.csv`, in its order: means over seeds on a layer.
+def development(name: str, specs: Sequence[str] | None = None, layers: Sequence[str] = ("backbone",)) -> Table:
+    """A line for each spec of the table of rows `results/NAME.csv`, in its order: means over seeds on these layers.
 
     `specs` are those to show, all if None. What the runs differ in beside the spec has a column of its own and parts
-    the lines; a metric that the table does not have has none.
+    the lines, as have layers; a metric that the table does not have has none.
     """
-    rows = [row for row in committed(name).rows if specs is None or row.spec in specs]
+    rows = [row for row in committed(name).rows if row.layer in layers and (specs is None or row.spec in specs)]
     conditions = [one for one in CONDITIONS if len({getattr(row, one) for row in rows}) > 1]
-    measured = [row for row in rows if row.layer == layer and row.value is not None]
+    measured = [row for row in rows if row.value is not None]
     found = {named(key_of(row)) for row in measured}
     metrics = [metric for metric in METRICS if metric in found]
     paired = any(row.similar_precision is not None for row in measured)
@@ -140,5 +141,5 @@ TABLES: Mapping[str, Callable[[], Table]] = {
     "research-communities": communities,
     "research-scores": scores,
     **{name: partial(development, name) for name in tables() if name.startswith("research-")},
-    "research-smoothed": partial(development, "research-confirm-digits", layer="smooth[k=20]"),
+    "research-smoothed": partial(development, "research-confirm-digits", layers=("smooth[k=20]",)),
 }
