@@ -26,9 +26,10 @@ class RegularizerFacts(NamedTuple):
     labels_used: str
 
 
-def gradient_norm(value: Tensor, output: MethodOutput) -> Tensor:
+def gradient_norm(value: Tensor, output: MethodOutput, at: str = "z") -> Tensor:
     """The norm () of the gradient of `value` () at the embeddings z1 and z2, of all processes; 0 where none flows."""
-    grads = torch.autograd.grad(value, (output.z1, output.z2), retain_graph=True, allow_unused=True)
+    where = (output.z1, output.z2) if at == "z" else (output.h1, output.h2)
+    grads = torch.autograd.grad(value, where, retain_graph=True, allow_unused=True)
     squares = [grad.square().sum() for grad in grads if grad is not None]
     square = torch.stack(squares).sum() if squares else torch.zeros_like(value)
     return gather_rows(square.detach()[None]).sum().sqrt()
@@ -77,7 +78,7 @@ class Regularizer(nn.Module):
         return RegularizerFacts("none", "none")
 
     def weigh(
-        self, name: str, weight: float, term: Tensor, output: MethodOutput, *, by: Tensor | None = None
+        self, name: str, weight: float, term: Tensor, output: MethodOutput, *, by: Tensor | None = None, at: str = "z"
     ) -> Tensor:
         """`weight` times `term` (); if balanced, scaled so that ||d term / dz|| is `weight` times ||d loss / dz||.
 
@@ -90,7 +91,7 @@ class Regularizer(nn.Module):
             return weight * term
         scale = torch.zeros_like(term)
         if weight:
-            scale = gradient_norm(output.loss, output) / gradient_norm(term if by is None else by, output)
+            scale = gradient_norm(output.loss, output, at) / gradient_norm(term if by is None else by, output, at)
             scale = torch.where(scale.isfinite(), scale, 0.0)
         self.diagnostics[f"{name}_scale"] = scale.detach()
         return weight * scale.detach() * term

@@ -13,7 +13,7 @@ from dsabench.checks import require, require_word
 from dsabench.gather import gather_rows, own_rows, world_size
 from dsabench.registry import Scalar
 from dsabench.regularizers.base import Regularizer, RegularizerFacts
-from dsabench.regularizers.dsa.transitivity import above_chance, centred, excess_transitivity, local_transitivity
+from dsabench.regularizers.dsa.transitivity import above_chance, excess_transitivity, local_transitivity
 from dsabench.types import LabelledViews, MethodOutput, Views, widened
 
 # So many images, evenly spread, tell how large neighbourhoods are and how far they are trusted.
@@ -80,6 +80,10 @@ class DSA(Regularizer):
         pulls: int = 16,
         trust: str = "local",
         push: float = 0.0,
+        spread: float = 0.0,
+        begin: float = 0.0,
+        whiten: float = 0.0,
+        at: str = "z",
         balance: bool = True,
         num_images: int = 0,
     ) -> None:
@@ -93,6 +97,7 @@ class DSA(Regularizer):
         require_word("trust", trust, ("local", "linear", "none"))
         self.weight, self.push, self.start, self.reach = weight, push, start, reach
         self.k, self.part, self.pulls, self.trust = k, part, pulls, trust
+        self.spread, self.begin, self.whiten, self.at = spread, begin, whiten, at
         images = max(2, num_images)
         self.features: Tensor
         self.embedded: Tensor
@@ -100,7 +105,7 @@ class DSA(Regularizer):
         self.trusted: Tensor
         self.found: Tensor
         self.register_buffer("features", torch.zeros(images, feature_dim))
-        self.register_buffer("embedded", torch.zeros(images, embedding_dim))
+        self.register_buffer("embedded", torch.zeros(images, embedding_dim if at == "z" else feature_dim))
         # The cosine of an image's k-th neighbour when it was last in a batch.
         self.register_buffer("radius", torch.full((images,), NEVER))
         self.register_buffer("trusted", torch.zeros(images))
@@ -120,6 +125,8 @@ class DSA(Regularizer):
             h1, h2 = (normalize(gather_rows(widened(h.detach())), dim=1) for h in (output.h1, output.h2))
             z1, z2 = (normalize(gather_rows(widened(z)), dim=1) for z in (output.z1, output.z2))
             own = normalize(h1 + h2, dim=1)
+            if self.at == "h":
+                z1, z2 = (normalize(gather_rows(widened(h)), dim=1) for h in (output.h1, output.h2))
             k = self.read_off(len(index), bool(self.weight or self.push) and progress >= self.start)
             near, mutual = self.neighbours(index, own, k)
             pull, push = (self.weight, self.push) if k else (0.0, 0.0)
@@ -133,11 +140,32 @@ class DSA(Regularizer):
                 self.embedded[index] = normalize(z1 + z2, dim=1).to(self.embedded.dtype)
             self.observe(index, near, mutual)
         # By the whole distances, so that the few who are out of reach, or trusted, do not get the pull of all.
-        terms = {"dsa_adjust": self.weigh("dsa_adjust", pull, beyond, output, by=whole)}
+        terms = {"dsa_adjust": self.weigh("dsa_adjust", pull, beyond, output, by=whole, at=self.at)}
         if together is not None:
             apart = uniformity(torch.stack([z1, z2] if push else [z1.detach(), z2.detach()]), together)
-            terms["dsa_separate"] = self.weigh("dsa_separate", push, apart, output)
+            terms["dsa_separate"] = self.weigh("dsa_separate", push, apart, output, at=self.at)
+        if self.spread:
+            on = self.spread if progress >= self.begin else 0.0
+            parts = []
+            for h in (output.h1, output.h2):
+                x = normalize(gather_rows(widened(h if on else h.detach())), dim=1)
+                x = x - x.mean(dim=0)
+                g = x @ x.T
+                parts.append(g.square().sum().log() - 2 * g.diagonal().sum().log())
+            flat = torch.stack(parts).mean()
+            self.diagnostics["dsa_participation"] = (-flat.detach()).exp()
+            terms["dsa_spread"] = self.weigh("dsa_spread", on, flat, output, at="h")
         return terms
+
+    def white(self, x: Tensor) -> Tensor:
+        """rows of unit length around the bank's mean, partly whitened."""
+        mean = self.features.mean(dim=0)
+        x = x - mean
+        if self.whiten:
+            c = self.features - mean
+            ev, v = torch.linalg.eigh(c.T @ c)
+            x = x @ (v * (ev.clamp(min=0) / ev[-1]).sqrt().clamp(min=1e-3) ** (-self.whiten))
+        return normalize(x, dim=1)
 
     def read_off(self, batch: int, due: bool) -> int:
         """k; 0 until it is due and every image was seen."""
@@ -147,10 +175,10 @@ class DSA(Regularizer):
         images = len(self.features)
         if due and not k and seen >= images:
             sample = torch.linspace(0, images - 1, min(images, SAMPLE), device=self.features.device).long()
-            groups = excess_transitivity(self.features[sample], self.part)
+            groups = excess_transitivity(self.white(self.features)[sample], self.part)
             k, excess = float(self.k or max(1, round(groups.share * images))), groups.excess
             if self.trust == "local":
-                found = local_transitivity(centred(self.features), sample, round(groups.share * len(sample)))
+                found = local_transitivity(self.white(self.features), sample, round(groups.share * len(sample)))
                 self.trusted.copy_(above_chance(groups.chance, found))
             else:
                 self.trusted.fill_(excess if self.trust == "linear" else 1.0)
@@ -167,8 +195,7 @@ class DSA(Regularizer):
         k = 0."""
         if not k:
             return index[:, None], torch.zeros(len(index), 1, dtype=torch.bool, device=index.device)
-        mean = self.features.mean(dim=0)
-        cosine = normalize(own - mean, dim=1) @ normalize(self.features - mean, dim=1).T
+        cosine = self.white(own) @ self.white(self.features).T
         cosine.scatter_(1, index[:, None], -torch.inf)
         top = cosine.topk(k, dim=1)
         self.radius[index] = top.values[:, -1]
@@ -179,7 +206,7 @@ class DSA(Regularizer):
     @torch.no_grad()
     def together(self, index: Tensor, own: Tensor) -> Tensor:
         """Which images of the batch are mutual neighbours or the same, (B, B) bool, by the radii of `neighbours`."""
-        unit = normalize(own - self.features.mean(dim=0), dim=1)
+        unit = self.white(own)
         radius = self.radius[index]
         return ((unit @ unit.T) >= torch.maximum(radius[:, None], radius)).fill_diagonal_(True)
 
