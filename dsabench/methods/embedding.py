@@ -25,8 +25,8 @@ def embed(backbone: nn.Module, projector: nn.Module, views: Views | LabelledView
     Autocast, where it is on, ends here: what follows is a loss, and losses are computed in float32 at least.
     """
     h = backbone(torch.cat([views.view1, views.view2]))
-    z = projector(h)
     h1, h2 = widened(h).chunk(2)
+    z = projector(torch.cat([h1, h2]))
     z1, z2 = widened(z).chunk(2)
     return Embedded(h1, h2, z1, z2)
 
