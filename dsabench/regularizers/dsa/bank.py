@@ -82,6 +82,7 @@ class DSA(Regularizer):
         push: float = 0.0,
         spread: float = 0.0,
         begin: float = 0.0,
+        form: str = "pr",
         whiten: float = 0.0,
         at: str = "z",
         balance: bool = True,
@@ -97,6 +98,7 @@ class DSA(Regularizer):
         require_word("trust", trust, ("local", "linear", "none"))
         self.weight, self.push, self.start, self.reach = weight, push, start, reach
         self.k, self.part, self.pulls, self.trust = k, part, pulls, trust
+        self.form = form
         self.spread, self.begin, self.whiten, self.at = spread, begin, whiten, at
         images = max(2, num_images)
         self.features: Tensor
@@ -147,7 +149,16 @@ class DSA(Regularizer):
         if self.spread:
             on = self.spread if progress >= self.begin else 0.0
             parts = []
-            for h in (output.h1, output.h2):
+            if self.form != "pr":
+                x = torch.cat([normalize(gather_rows(widened(h if on else h.detach())), dim=1) for h in (output.h1, output.h2)])
+                x = normalize(x - x.mean(dim=0), dim=1)
+                out = torch.eye(len(index), dtype=torch.bool)
+                if self.form == "mask" and k:
+                    out = self.together(index, own)
+                out = out.repeat(2, 2)
+                g = (x @ x.T).square().masked_fill(out, 0)
+                parts.append(g.sum().log() - (~out).sum().log())
+            for h in (output.h1, output.h2) if self.form == "pr" else ():
                 x = normalize(gather_rows(widened(h if on else h.detach())), dim=1)
                 x = x - x.mean(dim=0)
                 g = x @ x.T
