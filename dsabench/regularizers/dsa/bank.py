@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 from dsabench.checks import require, require_word
 from dsabench.gather import gather_rows, own_rows, world_size
 from dsabench.registry import Scalar
-from dsabench.regularizers import SPREAD, TRUST, WEIGHT
+from dsabench.regularizers import SPREAD
 from dsabench.regularizers.base import Regularizer, RegularizerFacts
 from dsabench.regularizers.dsa.transitivity import above_chance, centred, excess_transitivity, local_transitivity
 from dsabench.types import LabelledViews, MethodOutput, Views, widened
@@ -76,13 +76,13 @@ class DSA(Regularizer):
         feature_dim: int,
         embedding_dim: int,
         *,
-        weight: float = WEIGHT,
+        weight: float = 1.0,
         start: float = 0.3,
         reach: float = 0.0,
         k: int = 0,
         part: float = 0.5,
         pulls: int = 16,
-        trust: str = TRUST,
+        trust: str = "local",
         push: float = 0.0,
         spread: float = SPREAD,
         balance: bool = True,
