@@ -31,6 +31,9 @@ CONDITIONS: Mapping[str, Column] = {
     "epochs": Column("epochs", "count"),
     "batch_size": Column("batch", "count"),
 }
+# What changes features after training stands beside what does it in training, at the defaults.
+PLAIN = ("simclr", "simclr+dsa", "byol", "byol+dsa")
+POSTHOC = ("backbone", "whiten[power=0.5]", "smooth[k=20]", "smooth[layer=whiten]")
 # The columns of the run that a line is about.
 WHO = (Column("spec", "text"), Column("epochs", "count"), Column("data", "text"))
 # Scores by their names in the table, and what their columns are called.
@@ -142,4 +145,8 @@ TABLES: Mapping[str, Callable[[], Table]] = {
     "research-scores": scores,
     **{name: partial(development, name) for name in tables() if name.startswith("research-")},
     "research-smoothed": partial(development, "research-confirm-digits", layers=("smooth[k=20]",)),
+    **{
+        f"research-posthoc-{data}": partial(development, f"research-features-{data}", PLAIN, POSTHOC)
+        for data in ("digits", "fashion", "cifar10")
+    },
 }
