@@ -1,6 +1,6 @@
 """Regularizers that earlier versions wrote under another name or with other defaults, as this one writes them.
 
-What was `dsa` is `dsa-nested`, and what was `dsa-bank` is `dsa`, of which one option has another default. A text
+What was `dsa` is `dsa-nested`, and what was `dsa-bank` is `dsa`, of which two options have other defaults. A text
 alone does not tell which `dsa` it means; the version of the file that it stands in does.
 """
 
@@ -11,13 +11,13 @@ from types import MappingProxyType
 
 from dsabench.config.spec import Part, Spec, parse_part, parse_spec
 from dsabench.registry import Scalar
-from dsabench.regularizers import SPREAD
+from dsabench.regularizers import SPREAD, WEIGHT
 
 NAMES: Mapping[str, str] = MappingProxyType({"dsa": "dsa-nested", "dsa-bank": "dsa"})
 # What an option of `dsa` is where nothing is said, of those that ever had another default or came later, and what it
-# was. In between others than `spread` had other defaults, too; what was written then says them.
-DEFAULTS: Mapping[str, Scalar] = MappingProxyType({"weight": 1, "push": 0, "spread": SPREAD, "trust": "local"})
-DEFAULTS_BEFORE: Mapping[str, Scalar] = MappingProxyType({**DEFAULTS, "spread": 0})
+# was. In between others had other defaults, too; what was written then says them.
+DEFAULTS: Mapping[str, Scalar] = MappingProxyType({"weight": WEIGHT, "push": 0, "spread": SPREAD, "trust": "local"})
+DEFAULTS_BEFORE: Mapping[str, Scalar] = MappingProxyType({**DEFAULTS, "weight": 1, "spread": 0})
 
 
 def renamed(part: Part) -> Part:

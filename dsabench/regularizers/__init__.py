@@ -8,8 +8,8 @@ from dsabench.registry import Entry
 
 _NESTED = "dsabench.regularizers.dsa.nested:NestedDSA"
 
-# A default of `dsa` that was another once, here because specs of then are read without torch.
-SPREAD = 0.03
+# The defaults of `dsa` that were others once, here because specs of then are read without torch.
+WEIGHT, SPREAD = 3.0, 0.03
 
 # The options that came after runs existed, each at the value that changes nothing.
 _BALANCE = {"balance": False}

@@ -191,10 +191,10 @@ def test_rows_of_earlier_schemas_are_written_and_read_again(tmp_path: Path) -> N
     [
         ("dsa", "dsa-nested"),
         ("dsa[k=8,lambda1=2]", "dsa-nested[k=8,lambda1=2]"),
-        ("dsa-bank", dsa(spread=0)),
+        ("dsa-bank", dsa(weight=1, spread=0)),
         ("dsa-bank[weight=3.0]", dsa(spread=0, weight=3)),
         ("dsa-bank[push=0.3,weight=3]", dsa(push=0.3, spread=0, weight=3)),
-        ("dsa-bank[pull=0,push=1,trust=none]", dsa(pull=0, push=1, spread=0, trust="none")),
+        ("dsa-bank[pull=0,push=1,trust=none]", dsa(pull=0, push=1, weight=1, spread=0, trust="none")),
         ("dsa-no-m[k=8]", "dsa-no-m[k=8]"),
         ("none", "none"),
     ],
@@ -214,10 +214,10 @@ def test_regularizers_of_earlier_schemas_have_the_names_of_now(
 @pytest.mark.parametrize(
     ("before", "now"),
     [
-        ("dsa", dsa(spread=0)),
-        ("dsa[trust=none]", dsa(spread=0, trust="none")),
+        ("dsa", dsa(weight=1, spread=0)),
+        ("dsa[trust=none]", dsa(weight=1, spread=0, trust="none")),
         ("dsa[push=0.3,weight=3]", dsa(push=0.3, spread=0, weight=3)),
-        ("dsa[spread=0.1]", dsa(spread=0.1, trust="local")),
+        ("dsa[spread=0.1]", dsa(weight=1, spread=0.1, trust="local")),
         ("dsa-nested[k=8]", "dsa-nested[k=8]"),
         ("none", "none"),
     ],

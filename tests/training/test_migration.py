@@ -31,7 +31,7 @@ NO_PUSH, PUSH_0, PUSHED = "s0-11d5fdb929be", "s1-a87e9358a0de", "s0-c538f2133aad
 # Version 4, simclr+dsa: before it had the option spread, when that was 0, and with options.
 NO_SPREAD, SPREAD_0, WITH_PUSH, SPREAD = "s0-11d5fdb929be", "s1-b76a2065a272", "s2-822e44929754", "s3-37ee7680b8d4"
 # What `dsa` was before where nothing was said.
-BEFORE: dict[str, Scalar] = {"spread": 0}
+BEFORE: dict[str, Scalar] = {"weight": 1, "spread": 0}
 
 
 def planned(spec: str, seed: int, **changes: object) -> RunConfig:
@@ -69,7 +69,7 @@ def planned(spec: str, seed: int, **changes: object) -> RunConfig:
         ),
         # Of results/research-digits.csv.
         (
-            "simclr+dsa[spread=0]",
+            "simclr+dsa[spread=0,weight=1]",
             10,
             {"epochs": 30, "data": DataConfig(name="digits", val_share=0.33)},
             "af2aab36c3fd",
@@ -98,7 +98,7 @@ def test_a_regularizer_of_before_means_what_was_trained() -> None:
         return in_spec(text, renamed_and_respelled)
 
     assert now("simclr[lr=0.1]+dsa[k=8]") == "simclr[lr=0.1]+dsa-nested[k=8]"
-    assert now("byol+dsa-bank[trust=none]") == f"byol+{dsa(spread=0, trust='none')}"
+    assert now("byol+dsa-bank[trust=none]") == f"byol+{dsa(weight=1, spread=0, trust='none')}"
     assert now("simclr+dsa-pull") == "simclr+dsa-pull"
     assert now("simclr") == "simclr"
     assert in_spec("simclr+dsa-nested[k=8]", respelled) == "simclr+dsa-nested[k=8]"
@@ -138,11 +138,11 @@ def test_dsa_of_before_has_the_options_that_it_had(text: str) -> None:
         (4, "simclr+dsa-nested/s0-f29c251d3860", "simclr+dsa-nested[lambda1=2]"),
         (3, f"simclr+dsa-bank/{NO_PUSH}", f"simclr+{dsa(**BEFORE)}"),
         (3, f"simclr+dsa-bank/{PUSH_0}", f"simclr+{dsa(**BEFORE)}"),
-        (3, f"simclr+dsa-bank/{PUSHED}", f"simclr+{dsa(**BEFORE, push=0.3, weight=3)}"),
+        (3, f"simclr+dsa-bank/{PUSHED}", f"simclr+{dsa(**{**BEFORE, 'push': 0.3, 'weight': 3})}"),
         (4, f"simclr+dsa/{NO_SPREAD}", f"simclr+{dsa(**BEFORE)}"),
         (4, f"simclr+dsa/{SPREAD_0}", f"simclr+{dsa(**BEFORE)}"),
-        (4, f"simclr+dsa/{WITH_PUSH}", f"simclr+{dsa(**BEFORE, push=0.3, weight=3)}"),
-        (4, f"simclr+dsa/{SPREAD}", f"simclr+{dsa(spread=0.1, trust='none')}"),
+        (4, f"simclr+dsa/{WITH_PUSH}", f"simclr+{dsa(**{**BEFORE, 'push': 0.3, 'weight': 3})}"),
+        (4, f"simclr+dsa/{SPREAD}", f"simclr+{dsa(weight=1, spread=0.1, trust='none')}"),
         (5, "simclr+dsa/s0-c078ad5af4b2", "simclr+dsa[spread=0.05,trust=local,weight=2]"),
     ],
 )
@@ -199,7 +199,7 @@ def test_what_a_run_of_before_wrote_of_itself_trains_it_again_and_no_other(tmp_p
     (tmp_path / "mine.toml").write_text('method = "simclr+dsa"\n')
     mine = dsabench("pretrain", "--config", tmp_path / "mine.toml", *TINY, "--threads", 1, "--dry-run", "--json")
     assert json.loads(mine.out)[0]["run_id"] not in {"f29c251d3860", "11d5fdb929be"}
-    (tmp_path / "mine.toml").write_text('method = "simclr+dsa[spread=0]"\n')
+    (tmp_path / "mine.toml").write_text('method = "simclr+dsa[spread=0,weight=1]"\n')
     mine = dsabench("pretrain", "--config", tmp_path / "mine.toml", *TINY, "--threads", 1, "--dry-run", "--json")
     assert json.loads(mine.out)[0]["run_id"] == "11d5fdb929be"
 

@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 from dsabench.checks import require, require_word
 from dsabench.gather import gather_rows, own_rows, world_size
 from dsabench.registry import Scalar
-from dsabench.regularizers import SPREAD
+from dsabench.regularizers import SPREAD, WEIGHT
 from dsabench.regularizers.base import Regularizer, RegularizerFacts
 from dsabench.regularizers.dsa.transitivity import above_chance, centred, excess_transitivity, local_transitivity
 from dsabench.types import LabelledViews, MethodOutput, Views, widened
@@ -76,7 +76,7 @@ class DSA(Regularizer):
         feature_dim: int,
         embedding_dim: int,
         *,
-        weight: float = 1.0,
+        weight: float = WEIGHT,
         start: float = 0.3,
         reach: float = 0.0,
         k: int = 0,
