@@ -145,8 +145,5 @@ TABLES: Mapping[str, Callable[[], Table]] = {
     "research-scores": scores,
     **{name: partial(development, name) for name in tables() if name.startswith("research-")},
     "research-smoothed": partial(development, "research-confirm-digits", layers=("smooth[k=20]",)),
-    **{
-        f"research-posthoc-{data}": partial(development, f"research-features-{data}", PLAIN, POSTHOC)
-        for data in ("digits", "fashion", "cifar10")
-    },
+    "research-posthoc": partial(development, "research-features-last", PLAIN, POSTHOC),
 }
