@@ -185,7 +185,9 @@ def test_pooling_and_layers(tmp_path: Path) -> None:
         one = encoder(path, name, pooling=pooling)
         torch.testing.assert_close(one.features("backbone", images, cpu), features)
     torch.testing.assert_close(encoder(path, name, pooling="mean").features("blocks.3", images, cpu), third.mean(1))
-    with pytest.raises(UsageError, match=r"no layer 'blocks.12'; it has backbone, pixels, smooth, whiten, and modules such as"):
+    with pytest.raises(
+        UsageError, match=r"no layer 'blocks.12'; it has backbone, pixels, smooth, whiten, and modules such as"
+    ):
         encoder(path, name).features("blocks.12", images, cpu)
     resnet = encoder(save_form("plain", weights("test_resnet"), {}, tmp_path), pooling="cls")
     with pytest.raises(UsageError, match="without a class token"):
