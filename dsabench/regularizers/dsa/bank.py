@@ -34,8 +34,8 @@ class DSA(Regularizer):
         terms = dsa(MethodOutput(loss, h1, h2, z1, z2), Views(images[index], view1, view2, index), step / steps)
         total = loss + sum(terms.values())
 
-    Call: `forward(output, views, progress)` of a `MethodOutput`, whose embeddings `z1`, `z2` (B, P) need no
-    normalisation, the `Views` that they are of, with the `index` (B,) of their images among the `num_images`, and the
+    Call: `forward(output, views, progress)` of a `MethodOutput`, whose loss comes of its features `h1`, `h2` (B, D) by
+    way of its embeddings `z1`, `z2` (B, P), none of which need be normalised, the `Views` that they are of, with the `index` (B,) of their images among the `num_images`, and the
     share of training done, in [0, 1]. It returns the weighted terms, each a scalar to be added to the loss:
     `dsa_adjust`, the mean over images and views of the distance to mutual neighbours beyond the reach, with `spread`
     `dsa_spread`, the `frame_potential` of the features of the others, and with `push` `dsa_separate`, the `uniformity`
