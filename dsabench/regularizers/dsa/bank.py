@@ -35,12 +35,12 @@ class DSA(Regularizer):
         total = loss + sum(terms.values())
 
     Call: `forward(output, views, progress)` of a `MethodOutput`, whose loss comes of its features `h1`, `h2` (B, D) by
-    way of its embeddings `z1`, `z2` (B, P), none of which need be normalised, the `Views` that they are of, with the `index` (B,) of their images among the `num_images`, and the
-    share of training done, in [0, 1]. It returns the weighted terms, each a scalar to be added to the loss:
-    `dsa_adjust`, the mean over images and views of the distance to mutual neighbours beyond the reach, with `spread`
-    `dsa_spread`, the `frame_potential` of the features of the others, and with `push` `dsa_separate`, the `uniformity`
-    of their embeddings. Nothing of it trains. What the log shows of the last batch is in
-    `diagnostics`, and the pairs that were drawn together are in `similar_pairs` (R, B).
+    way of its embeddings `z1`, `z2` (B, P), none of which need be normalised, the `Views` that they are of, with the
+    `index` (B,) of their images among the `num_images`, and the share of training done, in [0, 1]. It returns the
+    weighted terms, each a scalar to be added to the loss: `dsa_adjust`, the mean over images and views of the distance
+    to mutual neighbours beyond the reach, with `spread` `dsa_spread`, the `frame_potential` of the features of the
+    others, and with `push` `dsa_separate`, the `uniformity` of their embeddings. Nothing of it trains. What the log
+    shows of the last batch is in `diagnostics`, and the pairs that were drawn together are in `similar_pairs` (R, B).
 
     A bank keeps, of every image, the features and the embedding of the mean of its two views, as they were when it was
     last in a batch. Two images are mutual neighbours where each is among the k nearest of the other by the features.
