@@ -32,7 +32,7 @@ CONDITIONS: Mapping[str, Column] = {
     "batch_size": Column("batch", "count"),
 }
 # What changes features after training stands beside what does it in training, at the defaults.
-PLAIN = ("simclr", "simclr+dsa", "byol", "byol+dsa")
+PLAIN = ("simclr", "simclr+dsa[adjust=off]", "byol", "byol+dsa[adjust=off]")
 POSTHOC = ("backbone", "whiten[power=0.5]", "smooth[k=20]", "smooth[layer=whiten]")
 # The columns of the run that a line is about.
 WHO = (Column("spec", "text"), Column("epochs", "count"), Column("data", "text"))

@@ -112,7 +112,7 @@ def test_the_package_is_seen() -> None:
 def test_methods_and_regularizers_never_see_each_other_nor_what_runs_them() -> None:
     allowed = {
         f"dsabench.{name}"
-        for name in ("types", "teachers", "checks", "gather", "transfer", "registry", "rng", "errors")
+        for name in ("types", "teachers", "adjuster", "checks", "gather", "transfer", "registry", "rng", "errors")
     }
     assert targets("dsabench.methods") <= allowed
     assert targets("dsabench.regularizers") <= allowed
@@ -185,6 +185,7 @@ GROUND = (
     "pace",
     "signals",
     "teachers",
+    "adjuster",
     "gather",
     "transfer",
     "types",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 
@@ -32,3 +35,26 @@ class Backbone(nn.Module):
         images = pixels if pixels.is_floating_point() else pixels.float().div(255)
         mean, std = (torch.tensor(x, dtype=images.dtype, device=images.device) for x in (self.mean, self.std))
         return (images - mean[:, None, None]) / std[:, None, None]
+
+
+class AdjustedBackbone(Backbone):
+    """A `backbone` whose features go through an `adjuster`, (B, D) -> (B, D)."""
+
+    def __init__(self, backbone: Backbone, adjuster: nn.Module) -> None:
+        super().__init__(backbone.network, backbone.feature_dim)
+        self.adjuster = adjuster
+
+    def forward(self, images: Tensor) -> Tensor:
+        features: Tensor = self.adjuster(super().forward(images))
+        return features
+
+
+@contextmanager
+def evaluated(module: nn.Module) -> Iterator[nn.Module]:
+    """A module in eval mode for a while; every part of it goes back to the mode that it had."""
+    modes = {part: part.training for part in module.modules()}
+    try:
+        yield module.eval()
+    finally:
+        for part, training in modes.items():
+            part.training = training

@@ -28,7 +28,7 @@ def features(
     ] = None,
     data_dir: flags.DataDir = None,
     data_name: flags.DataName = None,
-    layer: Annotated[str, option(WHAT, "backbone, projector, pixels, smooth[k=20], whiten, or a module.")] = "backbone",
+    layer: Annotated[str, option(WHAT, "backbone, projector, pixels, smooth[k=20], adjust, or a module.")] = "backbone",
     device: Annotated[str, option(MACHINE, "auto, cuda, mps or cpu.")] = "auto",
     threads: Annotated[int, option(MACHINE, "CPU threads.", min=1)] = 1,
     offline: flags.Offline = False,

@@ -15,11 +15,12 @@ from dsabench.registry import Scalar
 SPLITS = ("test", "val")
 
 # Layers that any encoder has: the raw images in [0, 1], flattened, the floor under every learned feature; a layer
-# averaged with its nearest training neighbours, which is what aggregation gives without training; and a layer whose
-# principal axes are evened out, which is what spreading gives.
+# averaged with its nearest training neighbours, which is what aggregation gives without training; a layer whose
+# principal axes are evened out, which is what spreading gives; and one adjusted to its neighbourhoods, as dsa does it.
 PIXELS = "pixels"
 SMOOTH = "smooth"
 WHITEN = "whiten"
+ADJUST = "adjust"
 # Every stage of the backbone and what is behind it, read in one forward pass: a layer each.
 ALL = "all"
 # What a method has: its backbone, and the projector on top of it.
@@ -29,6 +30,7 @@ RUN_LAYERS = ("backbone", "projector")
 POSTHOC: Mapping[str, Mapping[str, Scalar]] = MappingProxyType(
     {
         SMOOTH: MappingProxyType({"k": 20, "layer": "backbone", "times": 1}),
+        ADJUST: MappingProxyType({"k": 8, "layer": "backbone"}),
         WHITEN: MappingProxyType({"layer": "backbone", "power": 0.5}),
     }
 )

@@ -1,6 +1,6 @@
 """Regularizers that earlier versions wrote under another name or with other defaults, as this one writes them.
 
-What was `dsa` is `dsa-nested`, and what was `dsa-bank` is `dsa`, of which two options have other defaults. A text
+What was `dsa` is `dsa-nested`, and what was `dsa-bank` is `dsa`, of which three options have other defaults. A text
 alone does not tell which `dsa` it means; the version of the file that it stands in does.
 """
 
@@ -16,8 +16,11 @@ from dsabench.regularizers import SPREAD, WEIGHT
 NAMES: Mapping[str, str] = MappingProxyType({"dsa": "dsa-nested", "dsa-bank": "dsa"})
 # What an option of `dsa` is where nothing is said, of those that ever had another default or came later, and what it
 # was. In between others had other defaults, too; what was written then says them.
-DEFAULTS: Mapping[str, Scalar] = MappingProxyType({"weight": WEIGHT, "push": 0, "spread": SPREAD, "trust": "local"})
-DEFAULTS_BEFORE: Mapping[str, Scalar] = MappingProxyType({**DEFAULTS, "weight": 1, "spread": 0})
+DEFAULTS: Mapping[str, Scalar] = MappingProxyType(
+    {"weight": WEIGHT, "push": 0, "spread": SPREAD, "trust": "local", "adjust": True}
+)
+UNADJUSTED: Mapping[str, Scalar] = MappingProxyType({**DEFAULTS, "adjust": False})
+FIRST: Mapping[str, Scalar] = MappingProxyType({**UNADJUSTED, "weight": 1, "spread": 0})
 
 
 def renamed(part: Part) -> Part:
@@ -25,14 +28,15 @@ def renamed(part: Part) -> Part:
     return Part(NAMES.get(part.name, part.name), part.options)
 
 
-def respelled(part: Part, trained: Mapping[str, Scalar] = DEFAULTS_BEFORE) -> Part:
+def respelled(part: Part, trained: Mapping[str, Scalar] = FIRST) -> Part:
     """A regularizer as it was written while `dsa` had other defaults, so that it means the same now.
 
-    `trained` has the options of `dsa` with the values that they were trained with, where these are known.
+    `trained` has the options of `dsa` with the values that they were trained with, where these are known, or were by
+    default.
     """
     if part.name != "dsa":
         return part
-    meant = {**{name: trained.get(name, value) for name, value in DEFAULTS_BEFORE.items()}, **part.options}
+    meant = {**{name: trained.get(name, value) for name, value in FIRST.items()}, **part.options}
     now = Part("dsa", {name: value for name, value in meant.items() if value != DEFAULTS.get(name)})
     # 1.0 is 1, as in a spec.
     return parse_part(str(now))
@@ -41,6 +45,11 @@ def respelled(part: Part, trained: Mapping[str, Scalar] = DEFAULTS_BEFORE) -> Pa
 def renamed_and_respelled(part: Part) -> Part:
     """A regularizer as it was written before either changed."""
     return respelled(renamed(part))
+
+
+def adjusted_only_if_said(part: Part) -> Part:
+    """A regularizer as it was written while `dsa` had the defaults of now but for `adjust`."""
+    return respelled(part, UNADJUSTED)
 
 
 def in_spec(text: str, change: Callable[[Part], Part]) -> str:

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from dsabench import __version__
+from dsabench.adjuster import Adjuster
+from dsabench.backbones.base import AdjustedBackbone, Backbone
 from dsabench.config.eval_config import PIXELS, POSTHOC, RUN_LAYERS
 from dsabench.config.preprocess import Preprocess
 from dsabench.data import Datasets
@@ -19,6 +21,7 @@ from dsabench.data.dataset import DataFacts
 from dsabench.errors import DataError
 from dsabench.evaluation.embeddings import Embeddings
 from dsabench.evaluation.pooling import ModuleOutput, find_module, network_of, outputs, pooled, stage_names
+from dsabench.training.adjust import ADJUSTER, encoder_tensors
 from dsabench.training.build import build_method
 from dsabench.training.checkpoint import module_state, read_checkpoint, restore_module, tensors_sha256
 from dsabench.training.provenance import device_name, source_revision
@@ -115,10 +118,17 @@ def run_encoder(run: Run, datasets: Datasets) -> Encoder:
         method = build_method(config, facts)
         tensors, _ = read_checkpoint(run.final_checkpoint())
         restore_module(method, "method", tensors)
-        if tensors_sha256(module_state(method, "method")) != state["weights_sha256"]:
+        if tensors_sha256(encoder_tensors(tensors)) != state["weights_sha256"]:
             raise DataError(f"the weights of {run.folder} are not those that its run.json names")
-        method.eval()
-        return {"backbone": method.backbone, "projector": nn.Sequential(method.backbone, method.projector).eval()}
+        backbone: nn.Module = method.backbone
+        embedded = nn.Sequential(backbone, method.projector)
+        if any(name.startswith(f"{ADJUSTER}.") for name in tensors):
+            assert isinstance(backbone, Backbone)
+            adjuster = Adjuster(backbone.feature_dim)
+            restore_module(adjuster, ADJUSTER, tensors)
+            backbone = AdjustedBackbone(backbone, adjuster)
+            embedded = nn.Sequential(Unadjusted(backbone), method.projector)
+        return {"backbone": backbone.eval(), "projector": embedded.eval()}
 
     return Encoder(
         name=config.label,
@@ -136,6 +146,18 @@ def run_encoder(run: Run, datasets: Datasets) -> Encoder:
         device=config.device,
         threads=config.threads,
     )
+
+
+class Unadjusted(nn.Module):
+    """The features that an adjusted `backbone` adjusts, which are those that a projector was trained on."""
+
+    def __init__(self, backbone: AdjustedBackbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, images: Tensor) -> Tensor:
+        # Through the whole backbone, so that one forward pass gives the adjusted ones, too.
+        return outputs(self.backbone, {"network": self.backbone.network}, images)["network"]
 
 
 def module_encoder(module: nn.Module, name: str, facts: DataFacts, labels_used: str) -> Encoder:

@@ -15,6 +15,7 @@ from torch import nn
 
 from dsabench import __version__
 from dsabench.backbones import BACKBONES, timm_models
+from dsabench.backbones.base import AdjustedBackbone
 from dsabench.config.preprocess import Preprocess
 from dsabench.config.spec import Part
 from dsabench.data.dataset import Dataset, Split
@@ -27,7 +28,7 @@ from dsabench.files import check_writable, write_atomic
 from dsabench.tables.rows import Row
 from dsabench.training.run import Run
 
-WEIGHTS = "model.safetensors"
+WEIGHTS, ADJUSTER = "model.safetensors", "adjuster.safetensors"
 
 
 class Exported(NamedTuple):
@@ -41,9 +42,11 @@ def export(run: Run, encoder: Encoder, rows: Sequence[Row], to: Path) -> Exporte
     """Write the backbone of a run to `to`, a `.safetensors` file or a folder, with a card.
 
     The weights have the names of the network, so that timm loads them where it has the model; a folder holds a
-    config.json for `local-dir:` as well. Raises StorageError where it cannot write.
+    config.json for `local-dir:` as well. What the features of a run with an adjuster go through is a file of its own,
+    since no model has a place for it. Raises StorageError where it cannot write.
     """
-    network = network_of(encoder.layers["backbone"])
+    backbone = encoder.layers["backbone"]
+    network = network_of(backbone)
     preprocess = encoder.preprocess
     assert preprocess is not None, "a run says what it wants of images"
     options = timm_options(run.config.backbone, network, preprocess)
@@ -60,12 +63,31 @@ def export(run: Run, encoder: Encoder, rows: Sequence[Row], to: Path) -> Exporte
     check_writable(weights)
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in network.state_dict().items()}
     write_atomic(weights, save(tensors, metadata={"format": "pt", "dsabench": json.dumps(about, sort_keys=True)}))
-    write_atomic(card, model_card(run, encoder, rows, weights, options))
+    files = [weights, card]
     code = opened(run.config.backbone, preprocess, options, str(weights))
-    if single or options is None:
-        return Exported((weights, card), code)
-    write_atomic(to / "config.json", json.dumps(timm_config(run.config.backbone, preprocess, options), indent=1) + "\n")
-    return Exported((weights, card, to / "config.json"), code)
+    shown = opened(run.config.backbone, preprocess, options, weights.name)
+    if isinstance(backbone, AdjustedBackbone):
+        map_file = to.with_suffix(".adjuster.safetensors") if single else to / ADJUSTER
+        write_atomic(map_file, save({name: tensor.cpu() for name, tensor in backbone.adjuster.state_dict().items()}))
+        files.append(map_file)
+        code, shown = (f"{text}\n{adjusted(str(path))}" for text, path in ((code, map_file), (shown, map_file.name)))
+    write_atomic(card, model_card(run, encoder, rows, weights, shown, options))
+    if not single and options is not None:
+        config = timm_config(run.config.backbone, preprocess, options)
+        write_atomic(to / "config.json", json.dumps(config, indent=1) + "\n")
+        files.append(to / "config.json")
+    return Exported(tuple(files), code)
+
+
+def adjusted(path: str) -> str:
+    """Python, behind that which opens a `model`, that makes its features those of the run."""
+    return (
+        "import torch, safetensors.torch\n"
+        f'adjuster = safetensors.torch.load_file("{path}")\n'
+        "def features(images):\n"
+        "    unit = torch.nn.functional.normalize(model(images), dim=1)\n"
+        '    return (unit - adjuster["mean"]) @ adjuster["map"]'
+    )
 
 
 def opened(name: str, preprocess: Preprocess, options: Mapping[str, Any] | None, weights: str) -> str:
@@ -116,17 +138,22 @@ def timm_config(name: str, preprocess: Preprocess, options: Mapping[str, Any]) -
 
 
 def model_card(
-    run: Run, encoder: Encoder, rows: Sequence[Row], weights: Path, options: Mapping[str, Any] | None
+    run: Run, encoder: Encoder, rows: Sequence[Row], weights: Path, code: str, options: Mapping[str, Any] | None
 ) -> str:
-    """What the weights are, how they are loaded, and the numbers with their protocol, as Markdown."""
+    """What the weights are, the `code` that loads them, and the numbers with their protocol, as Markdown."""
     config = run.config
     preprocess = encoder.preprocess
     assert preprocess is not None, "a run says what it wants of images"
-    loaded = f"```python\n{opened(config.backbone, preprocess, options, weights.name)}\n```"
+    loaded = f"```python\n{code}\n```"
     if options is None:
         loaded += (
             f"\n\nThis is not one of timm's models as timm makes it; `dsabench eval --checkpoint {weights.name} "
             "--dataset NAME` evaluates it."
+        )
+    if isinstance(encoder.layers["backbone"], AdjustedBackbone):
+        loaded += (
+            "\n\nThe numbers are of features that go through the adjuster. `dsabench eval --checkpoint` reads the "
+            "weights alone; `--layer adjust` fits an adjuster to the data that they are evaluated on."
         )
     kind = "preset of dsabench" if config.backbone in BACKBONES else "model of timm"
     lines = [

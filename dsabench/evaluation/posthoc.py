@@ -1,4 +1,4 @@
-"""Features changed after training, labels unread: what aggregation, and what evening out, give without any training."""
+"""Features changed after training, labels unread: what aggregation, evening out and adjusting give without any."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from dsabench.config.eval_config import POSTHOC, SMOOTH
+from dsabench.adjuster import Adjuster
+from dsabench.config.eval_config import ADJUST, POSTHOC, SMOOTH
 from dsabench.config.spec import Part
 from dsabench.probes.nearest import nearest
 from dsabench.types import Features
@@ -22,6 +23,10 @@ def changed(layer: Part, features: Features, train: Features | None) -> Features
     options = {**POSTHOC[layer.name], **layer.options}
     if layer.name == SMOOTH:
         return smoothed(features, train, k=int(options["k"]), times=int(options["times"]))
+    if layer.name == ADJUST:
+        bank = features if train is None else train
+        adjuster = Adjuster(bank.x.shape[1]).fit(bank.x, k=int(options["k"]))
+        return Features(adjuster(features.x.float()), features.y)
     return whitened(features, train, power=float(options["power"]))
 
 

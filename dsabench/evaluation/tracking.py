@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 
-from torch import nn
-
+from dsabench.backbones.base import evaluated
 from dsabench.config.spec import Part
 from dsabench.evaluation.encoder import module_encoder
 from dsabench.evaluation.features import FeatureStore, splits
@@ -60,14 +58,3 @@ def named(part: Part, scores: Sequence[Score]) -> Iterator[tuple[str, float]]:
         elif len(scores) > 1:
             words += map(str, score.params.values())
         yield "_".join(words), score.value
-
-
-@contextmanager
-def evaluated(module: nn.Module) -> Iterator[nn.Module]:
-    """A module in eval mode for a while; every part of it goes back to the mode that it had."""
-    modes = {part: part.training for part in module.modules()}
-    try:
-        yield module.eval()
-    finally:
-        for part, training in modes.items():
-            part.training = training

@@ -20,7 +20,7 @@ REGULARIZERS: dict[str, Entry] = {
     "dsa": Entry(
         "dsabench.regularizers.dsa.bank:DSA",
         "label-free DSA: mutual neighbours among all images drawn together, others evened out (results/research.md)",
-        later={"push": 0.0, "spread": 0.0},
+        later={"push": 0.0, "spread": 0.0, "adjust": False},
         identity="dsa-bank",
     ),
     "dsa-nested": Entry(

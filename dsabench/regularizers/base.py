@@ -10,6 +10,7 @@ from typing import ClassVar, NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
+from dsabench.adjuster import Adjuster
 from dsabench.gather import gather_rows
 from dsabench.registry import Scalar
 from dsabench.types import MethodOutput
@@ -42,7 +43,8 @@ class Regularizer(nn.Module):
     too where its constructor takes that. Terms are weighted already and are added to the loss. After a forward pass
     `diagnostics` holds scalars for the log, the same each time, `similar_pairs` (B, N) bool, if not None, the pairs of
     the images at hand and those of the global batch that were taken for similar, and `sample_scores` (N,), if not None,
-    how much each image of the global batch counts. A batch has at least `smallest_batch` images.
+    how much each image of the global batch counts. A batch has at least `smallest_batch` images. An `adjuster`, if not
+    None, is fitted to features of training images after the last step, and those of the run go through it from then on.
 
     `balance` is an option of every regularizer with a term: the weight of a term that reaches the embeddings is then
     how large its gradient is there, relative to the method's, so that one number means the same beside every method
@@ -54,6 +56,7 @@ class Regularizer(nn.Module):
     diagnostics: dict[str, Tensor]
     similar_pairs: Tensor | None
     sample_scores: Tensor | None
+    adjuster: Adjuster | None
 
     def __new__(cls, *arguments: object, **options: object) -> Self:
         # Python would say that the word is unexpected, and not which one is meant.
@@ -71,6 +74,7 @@ class Regularizer(nn.Module):
         self.diagnostics = {}
         self.similar_pairs = None
         self.sample_scores = None
+        self.adjuster = None
 
     @classmethod
     def facts(cls, options: Mapping[str, Scalar]) -> RegularizerFacts:

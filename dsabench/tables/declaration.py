@@ -17,7 +17,7 @@ from typing import Any
 
 from dsabench import __version__
 from dsabench.config.eval_config import EvalConfig
-from dsabench.config.renames import in_spec, renamed_and_respelled, respelled
+from dsabench.config.renames import adjusted_only_if_said, in_spec, renamed_and_respelled, respelled
 from dsabench.config.run_config import RunConfig
 from dsabench.errors import DataError, UsageError
 from dsabench.files import canonical_json, read_json, write_atomic
@@ -25,8 +25,9 @@ from dsabench.tables.criteria import Criteria
 
 FOLDER = "declarations"
 # The form of a declaration. The first had no number, and regularizers had the names of before; up to the second
-# `dsa` had other defaults.
-SCHEMA_VERSION = 3
+# `dsa` had other defaults, and up to the third it adjusted nothing.
+SCHEMA_VERSION = 4
+_CHANGED_SINCE = {1: renamed_and_respelled, 2: respelled, 3: adjusted_only_if_said}
 # What may change without another question being asked, with the words for it.
 _CHANGEABLE = {
     "primary": "primary",
@@ -155,7 +156,7 @@ def read_declarations(folder: Path) -> list[Declaration]:
 
 
 def _parsed(path: Path, content: Mapping[str, Any]) -> Declaration:
-    if content.get("schema_version", 1) in (1, 2):
+    if content.get("schema_version", 1) in _CHANGED_SINCE:
         content = _of_now(content, path)
     names = {one.name for one in fields(Declaration)}
     if content.keys() != names or content["schema_version"] != SCHEMA_VERSION:
@@ -166,7 +167,7 @@ def _parsed(path: Path, content: Mapping[str, Any]) -> Declaration:
 
 
 def _of_now(content: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
-    change = respelled if "schema_version" in content else renamed_and_respelled
+    change = _CHANGED_SINCE[content.get("schema_version", 1)]
     try:
         specs = [in_spec(spec, change) for spec in content.get("specs", ())]
     except (TypeError, UsageError) as error:

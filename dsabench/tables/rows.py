@@ -13,14 +13,15 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
-from dsabench.config.renames import in_regularizer, renamed_and_respelled, respelled
+from dsabench.config.renames import adjusted_only_if_said, in_regularizer, renamed_and_respelled, respelled
 from dsabench.errors import DataError, UsageError
 from dsabench.files import write_atomic
 
-SCHEMA_VERSION = 6
-# Rows from this schema on mean the same, but for names of regularizers before 5 and defaults of `dsa` before 6.
+SCHEMA_VERSION = 7
+# Rows from this schema on mean the same, but for names of regularizers before 5 and defaults of `dsa` before 6 and 7.
 _ONE_MEANING_SINCE = 3
 _NAMES_OF_NOW_SINCE = 5
+_SPREAD_SINCE = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,7 +225,10 @@ def current(row: Row) -> Row:
         return row
     # A row of schema 2 keeps its number and may be read again: then there was no dsa-bank, which is called dsa now.
     version = SCHEMA_VERSION if row.schema_version >= _ONE_MEANING_SINCE else row.schema_version
-    change = respelled if row.schema_version >= _NAMES_OF_NOW_SINCE else renamed_and_respelled
+    if row.schema_version >= _SPREAD_SINCE:
+        change = adjusted_only_if_said
+    else:
+        change = respelled if row.schema_version >= _NAMES_OF_NOW_SINCE else renamed_and_respelled
     return replace(row, schema_version=version, regularizer=in_regularizer(row.regularizer, change))
 
 

@@ -11,7 +11,8 @@ import torch
 from dsabench import rng
 from dsabench.errors import Interrupted, ProcessLost, RunFailed
 from dsabench.signals import Stop
-from dsabench.training.checkpoint import module_state, read_checkpoint, tensors_sha256, write_checkpoint
+from dsabench.training.adjust import adjust, encoder_tensors
+from dsabench.training.checkpoint import read_checkpoint, tensors_sha256, write_checkpoint
 from dsabench.training.cost import peak_memory_mb, reset_peak_memory
 from dsabench.training.events import Told, unheard
 from dsabench.training.run import Run, say, utc_now
@@ -174,11 +175,14 @@ def save(state: State, run: Run, tally: Tally, **changes: Any) -> None:
 
 def finish(state: State, run: Run, tally: Tally) -> None:
     """Write the last checkpoint and mark the run as finished, in one change of its state."""
+    began = time.monotonic()
+    adjust(state)
+    state.position.wall_s += time.monotonic() - began
     # The loss of a step says nothing of what its update made of the weights.
     bad = [name for name, x in state.modules().items() if x.is_floating_point() and not torch.isfinite(x).all()]
     if bad:
         raise RunFailed(f"{state.config.label}: {bad[0]} is not finite after the last step; try a smaller lr")
-    sha256 = tensors_sha256(module_state(state.method, "method"))
+    sha256 = tensors_sha256(encoder_tensors(state.modules()))
     if not state.ranks.are_equal(int(sha256[:12], 16)):
         raise RunFailed(f"{state.config.label}: its processes ended with different weights; are they of one kind?")
     changes = {"status": "finished", "weights_sha256": sha256, "finished_utc": utc_now()}

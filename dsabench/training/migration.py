@@ -39,7 +39,7 @@ def current(state: dict[str, Any], path: Path) -> dict[str, Any]:
     version = state["schema_version"]
     state = from_version_1(state, path) if version == 1 else state
     state = from_version_3(state) if version <= 3 else state
-    state = from_version_4(state) if version <= 4 else state
+    state = from_version_5(state) if version <= 5 else state
     return {**state, "schema_version": SCHEMA_VERSION}
 
 
@@ -87,8 +87,8 @@ def from_version_3(state: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def from_version_4(state: dict[str, Any]) -> dict[str, Any]:
-    """Up to version 4 `dsa` had other defaults, and runs from before an option existed do not say it."""
+def from_version_5(state: dict[str, Any]) -> dict[str, Any]:
+    """Up to version 5 `dsa` had other defaults, and runs from before an option existed do not say it."""
     config = state["config"]
     resolved = config["resolved"]
     trained = later_of(REGULARIZERS, parse_spec(config["spec"]).regularizer.name) | resolved["regularizer"]

@@ -13,7 +13,7 @@ from dsabench.files import canonical_json, sha256_bytes
 
 # The newest form of `run.json`, the one that is written; from 3 on a record has a checksum, from 4 on `dsa` is what was
 # `dsa-bank`, from 5 on it has the defaults of now.
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 SEALED_SINCE = 3
 MEND = "restore the file, or remove the run's folder and train it again"
 

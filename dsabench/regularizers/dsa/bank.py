@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from dsabench.adjuster import Adjuster
 from dsabench.checks import require, require_word
 from dsabench.gather import gather_rows, own_rows, world_size
 from dsabench.registry import Scalar
@@ -62,6 +63,8 @@ class DSA(Regularizer):
       than the projector lets through; with `balance` relative to the method's gradient there; 0: there is none.
     - `push`: the weight, as `weight` is one, of spreading over the sphere what is in a batch and no mutual neighbours;
       trust takes nothing of it; 0: there is none.
+    - `adjust`: whether features go through a linear map in the end, an `Adjuster` that is read off them: the objective
+      does not see such a map, and distances do.
     - `trust`: what the pull on an image is multiplied by: `local`: how much its own neighbours hang together beyond
       chance; `linear`: the same of all images together; `none`: 1.
 
@@ -85,6 +88,7 @@ class DSA(Regularizer):
         trust: str = "local",
         push: float = 0.0,
         spread: float = SPREAD,
+        adjust: bool = True,
         balance: bool = True,
         num_images: int = 0,
     ) -> None:
@@ -98,6 +102,8 @@ class DSA(Regularizer):
         require_word("trust", trust, ("local", "linear", "none"))
         self.weight, self.push, self.spread, self.start, self.reach = weight, push, spread, start, reach
         self.k, self.part, self.pulls, self.trust = k, part, pulls, trust
+        if adjust:
+            self.adjuster = Adjuster(feature_dim)
         images = max(2, num_images)
         self.features: Tensor
         self.embedded: Tensor

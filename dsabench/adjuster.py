@@ -1,0 +1,129 @@
+"""The linear map of features that keeps what sets neighbourhoods apart and takes back what sets neighbours apart.
+
+An objective behind a projector does not see a linear map of its features: the projector's first layer undoes it. So
+which one features come with is left open, and it decides what distances say. This one is read off the features alone,
+after training: take what a feature says of its image to be where its neighbourhood lies, and something of its own. The
+differences between mutual neighbours then have twice the covariance W of what is their own, and all features that of W
+and of where neighbourhoods lie. W is whitened (relevant component analysis, Bar-Hillel et al. 2003, with mutual
+neighbours for chunklets), and of each axis that share is kept which is not W (the posterior mean, as in probabilistic
+linear discriminant analysis, Ioffe 2006). Neighbours are better found in what comes out, so they are, some times over.
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from dsabench.checks import require
+
+NEIGHBOURS, TIMES = 8, 5
+
+# Features that are looked at, evenly spread: every one is compared with every other.
+SAMPLE = 4096
+# Rows of cosines that are held at once.
+BLOCK = 1024
+
+
+class Adjuster(nn.Module):
+    """Features (B, D) to as many: at unit length, from their `mean` (D,) on, times `map` (D, D).
+
+    Both are buffers, the mean 0 and the map the identity until it is fitted. Features keep their type.
+    """
+
+    mean: Tensor
+    map: Tensor
+
+    def __init__(self, feature_dim: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(feature_dim))
+        self.register_buffer("map", torch.eye(feature_dim))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Adjusted features (B, D)."""
+        adjusted: Tensor = (normalize(features, dim=1) - self.mean.to(features.dtype)) @ self.map.to(features.dtype)
+        return adjusted
+
+    @torch.no_grad()
+    def fit(self, features: Tensor, *, k: int = NEIGHBOURS, times: int = TIMES) -> Self:
+        """Become what adjusts features such as these (N, D); no label is read.
+
+        `k`: neighbours of an image, of which those count that have it among theirs; `times`: how often they are found
+        and what sets them apart is whitened. Of the maps that give the same distances it is the symmetric one, and the
+        mean squared length of what it makes of these features is 1. Axes along which they do not vary are mapped to 0.
+        Raises ValueError for fewer than three features, features that are not finite, and options out of range. In
+        float64; costs O(times (N^2 D + D^3)), N at most 4,096 of them, evenly spread.
+        """
+        require(len(features) >= 3, f"an adjuster needs 3 features, got {len(features)}")
+        require(bool(features.isfinite().all()), "an adjuster needs features that are finite")
+        require(k >= 1 and times >= 1, "k and times must be >= 1")
+        if len(features) > SAMPLE:
+            features = features[torch.linspace(0, len(features) - 1, SAMPLE, device=features.device).long()]
+        unit = normalize(features.double(), dim=1)
+        mean = unit.mean(dim=0)
+        x = unit - mean
+        variances, axes = torch.linalg.eigh(x.T @ x / len(x))
+        # Against the length of what they are of, which is 1.
+        linear = axes[:, variances > max(x.shape) * torch.finfo(x.dtype).eps]
+        if linear.shape[1]:
+            for _ in range(times):
+                linear = linear @ whitening(own_covariance(normalize(x @ linear, dim=1), k))
+            linear = linear @ kept(normalize(x @ linear, dim=1), k)
+            # No distance has a unit.
+            linear = linear / (x @ linear).square().sum(dim=1).mean().sqrt()
+        squares, axes = torch.linalg.eigh(linear @ linear.T)
+        self.mean.copy_(mean)
+        self.map.copy_((axes * squares.clamp(min=0).sqrt()) @ axes.T)
+        return self
+
+
+def kept(unit: Tensor, k: int) -> Tensor:
+    """A map (D, E) of unit features (N, D): what is an image's own whitened, and of each axis the share that is not."""
+    even = whitening(own_covariance(unit, k))
+    x = (unit - unit.mean(dim=0)) @ even
+    variances, axes = torch.linalg.eigh(x.T @ x / len(x))
+    # What is an image's own has the variance 1 now.
+    shares = (1 - 1 / variances).clamp(min=0)
+    # Where neighbours are no nearer than others, no axis is better than another.
+    kept_axes: Tensor = axes * (shares if shares[-1] > 0 else 1.0)
+    return even @ kept_axes
+
+
+def own_covariance(unit: Tensor, k: int) -> Tensor:
+    """The covariance (D, D) of what sets unit features (N, D) apart from their mutual neighbours, of their k nearest.
+
+    Shrunk towards a sphere, as far as so many features want it (OAS, Chen et al. 2010).
+    """
+    near, cosines = nearest(unit, min(k, len(unit) - 1))
+    i, rank = torch.nonzero(cosines >= cosines[near, -1], as_tuple=True)
+    difference = unit[i] - unit[near[i, rank]]
+    found = difference.T @ difference / (2 * len(difference))
+    n, d = unit.shape
+    square, trace = found.square().sum(), found.trace()
+    # How far from a sphere it is, 0 for one.
+    apart = square - trace.square() / d
+    weight = ((1 - 2 / d) * square + trace.square()) / ((n + 1 - 2 / d) * apart)
+    weight = torch.where(apart > 0, weight, 1.0).clamp(0, 1)
+    return (1 - weight) * found + weight * trace / d * torch.eye(d, dtype=found.dtype, device=found.device)
+
+
+def nearest(unit: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k nearest others of each of unit features (N, D): positions (N, k) and cosines (N, k), nearest first."""
+    blocks = []
+    for start in range(0, len(unit), BLOCK):
+        cosine = unit[start : start + BLOCK] @ unit.T
+        cosine.diagonal(start).fill_(-torch.inf)
+        blocks.append(cosine.topk(k, dim=1))
+    return torch.cat([top.indices for top in blocks]), torch.cat([top.values for top in blocks])
+
+
+def whitening(covariance: Tensor) -> Tensor:
+    """A map (D, D) that makes this `covariance` (D, D) the identity; itself the identity where it is 0."""
+    variances, axes = torch.linalg.eigh(covariance)
+    if variances[-1] <= 0:
+        return torch.eye(len(variances), dtype=variances.dtype, device=variances.device)
+    floor = variances[-1] * len(variances) * torch.finfo(variances.dtype).eps
+    whitened: Tensor = axes * variances.clamp(min=floor) ** -0.5
+    return whitened

@@ -1,0 +1,56 @@
+"""What comes behind the last step: an adjuster of features, where the regularizer has one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from dsabench.adjuster import SAMPLE
+from dsabench.backbones.base import evaluated
+from dsabench.data.loader import image_batches, reading_workers
+from dsabench.data.subset import subset
+from dsabench.training.state import State
+
+# What an encoder is made of, by the names in a checkpoint.
+ADJUSTER = "regularizer.adjuster"
+ENCODER = ("method.", f"{ADJUSTER}.")
+
+
+def encoder_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a state that decide what features are."""
+    return {name: tensor for name, tensor in tensors.items() if name.startswith(ENCODER)}
+
+
+def adjust(state: State) -> None:
+    """Fit the adjuster of a state, if it has one, to the backbone's features of its training images, un-augmented.
+
+    Of as many as an adjuster looks at, evenly spread. One process does it for all.
+    """
+    adjuster = state.regularizer.adjuster
+    if adjuster is None:
+        return
+
+    def fitted() -> list[Tensor]:
+        return [x.cpu() for x in adjuster.fit(features(state)).buffers()]
+
+    for own, found in zip(adjuster.buffers(), state.ranks.by_writer(fitted), strict=True):
+        own.copy_(found)
+
+
+@torch.no_grad()
+def features(state: State) -> Tensor:
+    """Features (N, D) of training images, in eval mode."""
+    split, facts, device = state.dataset.pretraining, state.dataset.facts, state.fabric.device
+    chosen = subset(split, torch.linspace(0, len(split) - 1, min(len(split), SAMPLE)).long())
+    batches = image_batches(
+        chosen,
+        facts.mean,
+        facts.std,
+        batch_size=state.config.batch_size,
+        device=device,
+        workers=reading_workers(chosen),
+    )
+    with evaluated(state.method.backbone) as backbone:
+        return torch.cat([backbone(images.to(device)).float() for images in batches])
