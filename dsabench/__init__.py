@@ -2,8 +2,9 @@
 
 What a training loop of your own may use is imported when it is asked for: every regularizer (`DSA`, `KoLeo`, ...) with
 the `MethodOutput` and `Views` that it is called with, `build_backbone`, every metric (`cdnv`, `rankme`, ...) and
-`measure`, which computes them together; `evaluate(module, data)` gives the rows of a model of your own, `compare(rows)`
-the paired comparisons of rows, and `load_backbone(run)` what a run has trained.
+`measure`, which computes them together; `Adjuster`, with which the features of any model can be adjusted to their
+neighbourhoods; `evaluate(module, data)` gives the rows of a model of your own, `compare(rows)` the paired comparisons of
+rows, and `load_backbone(run)` what a run has trained.
 """
 
 from importlib import import_module
@@ -13,6 +14,7 @@ from dsabench.metrics import METRICS
 from dsabench.regularizers import REGULARIZERS
 
 if TYPE_CHECKING:
+    from dsabench.adjuster import Adjuster as Adjuster
     from dsabench.backbones import build_backbone as build_backbone
     from dsabench.data.data_config import DataConfig as DataConfig
     from dsabench.evaluation.calls import compare as compare
@@ -30,6 +32,7 @@ __version__ = "0.1.0"
 
 # Where each name lives, as in the registries.
 _TARGETS = {
+    "Adjuster": "dsabench.adjuster:Adjuster",
     "LabelledViews": "dsabench.types:LabelledViews",
     "MethodOutput": "dsabench.types:MethodOutput",
     "Views": "dsabench.types:Views",

@@ -19,7 +19,7 @@ REGULARIZERS: dict[str, Entry] = {
     "none": Entry("dsabench.regularizers.none:NoRegularizer", "nothing added: the plain method"),
     "dsa": Entry(
         "dsabench.regularizers.dsa.bank:DSA",
-        "label-free DSA: mutual neighbours among all images drawn together, others evened out (results/research.md)",
+        "label-free DSA: draws mutual neighbours together, evens out the others, adjusts features to neighbourhoods",
         later={"push": 0.0, "spread": 0.0, "adjust": False},
         identity="dsa-bank",
     ),

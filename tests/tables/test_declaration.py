@@ -120,7 +120,11 @@ def test_a_declaration_of_before_is_of_what_its_specs_are_called_now(tmp_path: P
     assert len(list(path.parent.iterdir())) == 2
     # From the second version on `dsa` was what it is, with other defaults.
     path.write_text(json.dumps(before | {"schema_version": 2, "utc": "2026-01-30"}))
-    earlier = replace(DECLARED, specs=("simclr", f"simclr+{dsa(weight=1, spread=0)}"), utc="2026-01-30")
+    earlier = replace(DECLARED, specs=("simclr", f"simclr+{dsa(adjust=False, weight=1, spread=0)}"), utc="2026-01-30")
+    assert declare(tmp_path, replace(earlier, utc="2026-02-01"), runs_seen=0) == (earlier, [])
+    # Up to the third it adjusted nothing.
+    path.write_text(json.dumps(before | {"schema_version": 3, "utc": "2026-01-29"}))
+    earlier = replace(DECLARED, specs=("simclr", f"simclr+{dsa(adjust=False)}"), utc="2026-01-29")
     assert declare(tmp_path, replace(earlier, utc="2026-02-01"), runs_seen=0) == (earlier, [])
     path.write_text(json.dumps(before | {"specs": ["simclr+"]}))
     with pytest.raises(DataError, match="is no declaration of dsabench"):

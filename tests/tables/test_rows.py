@@ -148,7 +148,7 @@ def test_no_cell_can_run_as_a_formula(tmp_path: Path) -> None:
     [
         ("schema_version,run_id", "schema_version,run", "missing: run_id; unexpected: run"),
         ("run_id,method", "method,run_id", "another order"),
-        ("\n6,", "\n8,", "schema_version 8, this dsabench reads 2 to 6"),
+        ("\n7,", "\n9,", "schema_version 9, this dsabench reads 2 to 7"),
         (",true,ok,", ",TRUE,ok,", "row 1: higher_is_better cannot be 'TRUE'"),
         (",0.30000000000000004,", ",0.3O,", "row 1: value cannot be '0.3O'"),
         (",resnet-small,3,", ",resnet-small,,", "row 1: seed cannot be ''"),
@@ -191,10 +191,10 @@ def test_rows_of_earlier_schemas_are_written_and_read_again(tmp_path: Path) -> N
     [
         ("dsa", "dsa-nested"),
         ("dsa[k=8,lambda1=2]", "dsa-nested[k=8,lambda1=2]"),
-        ("dsa-bank", dsa(weight=1, spread=0)),
-        ("dsa-bank[weight=3.0]", dsa(spread=0, weight=3)),
-        ("dsa-bank[push=0.3,weight=3]", dsa(push=0.3, spread=0, weight=3)),
-        ("dsa-bank[pull=0,push=1,trust=none]", dsa(pull=0, push=1, weight=1, spread=0, trust="none")),
+        ("dsa-bank", dsa(adjust=False, weight=1, spread=0)),
+        ("dsa-bank[weight=3.0]", dsa(adjust=False, spread=0, weight=3)),
+        ("dsa-bank[push=0.3,weight=3]", dsa(adjust=False, push=0.3, spread=0, weight=3)),
+        ("dsa-bank[pull=0,push=1,trust=none]", dsa(adjust=False, pull=0, push=1, weight=1, spread=0, trust="none")),
         ("dsa-no-m[k=8]", "dsa-no-m[k=8]"),
         ("none", "none"),
     ],
@@ -214,16 +214,33 @@ def test_regularizers_of_earlier_schemas_have_the_names_of_now(
 @pytest.mark.parametrize(
     ("before", "now"),
     [
-        ("dsa", dsa(weight=1, spread=0)),
-        ("dsa[trust=none]", dsa(weight=1, spread=0, trust="none")),
-        ("dsa[push=0.3,weight=3]", dsa(push=0.3, spread=0, weight=3)),
-        ("dsa[spread=0.1]", dsa(weight=1, spread=0.1, trust="local")),
+        ("dsa", dsa(adjust=False, weight=1, spread=0)),
+        ("dsa[trust=none]", dsa(adjust=False, weight=1, spread=0, trust="none")),
+        ("dsa[push=0.3,weight=3]", dsa(adjust=False, push=0.3, spread=0, weight=3)),
+        ("dsa[spread=0.1]", dsa(adjust=False, weight=1, spread=0.1, trust="local")),
         ("dsa-nested[k=8]", "dsa-nested[k=8]"),
         ("none", "none"),
     ],
 )
 def test_dsa_of_schema_5_has_the_defaults_of_then(before: str, now: str, tmp_path: Path) -> None:
     write_csv([replace(ROW, regularizer=before, schema_version=5)], tmp_path / "rows.csv")
+    rows = read_csv(tmp_path / "rows.csv")
+    assert rows == [replace(ROW, regularizer=now)]
+    write_csv(rows, tmp_path / "rows.csv")
+    assert read_csv(tmp_path / "rows.csv") == rows
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ("dsa", dsa(adjust=False)),
+        ("dsa[spread=0,weight=1]", dsa(adjust=False, weight=1, spread=0)),
+        ("dsa[k=8]", dsa(adjust=False, k=8)),
+        ("dsa-nested", "dsa-nested"),
+    ],
+)
+def test_dsa_of_schema_6_adjusted_nothing(before: str, now: str, tmp_path: Path) -> None:
+    write_csv([replace(ROW, regularizer=before, schema_version=6)], tmp_path / "rows.csv")
     rows = read_csv(tmp_path / "rows.csv")
     assert rows == [replace(ROW, regularizer=now)]
     write_csv(rows, tmp_path / "rows.csv")

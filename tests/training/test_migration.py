@@ -31,7 +31,7 @@ NO_PUSH, PUSH_0, PUSHED = "s0-11d5fdb929be", "s1-a87e9358a0de", "s0-c538f2133aad
 # Version 4, simclr+dsa: before it had the option spread, when that was 0, and with options.
 NO_SPREAD, SPREAD_0, WITH_PUSH, SPREAD = "s0-11d5fdb929be", "s1-b76a2065a272", "s2-822e44929754", "s3-37ee7680b8d4"
 # What `dsa` was before where nothing was said.
-BEFORE: dict[str, Scalar] = {"weight": 1, "spread": 0}
+BEFORE: dict[str, Scalar] = {"weight": 1, "spread": 0, "adjust": False}
 
 
 def planned(spec: str, seed: int, **changes: object) -> RunConfig:
@@ -62,14 +62,14 @@ def planned(spec: str, seed: int, **changes: object) -> RunConfig:
         ),
         # Of results/research-digits-tuned.csv, written as +dsa-bank.
         (
-            "byol[lr=0.00568,momentum=0.99,weight_decay=0.00287]+dsa[spread=0,start=0.222,trust=local,weight=6.91]",
+            "byol[lr=0.00568,momentum=0.99,weight_decay=0.00287]+dsa[adjust=off,spread=0,start=0.222,trust=local,weight=6.91]",
             20,
             {"epochs": 30},
             "5103121f5a56",
         ),
         # Of results/research-digits.csv.
         (
-            "simclr+dsa[spread=0,weight=1]",
+            "simclr+dsa[adjust=off,spread=0,weight=1]",
             10,
             {"epochs": 30, "data": DataConfig(name="digits", val_share=0.33)},
             "af2aab36c3fd",
@@ -98,13 +98,15 @@ def test_a_regularizer_of_before_means_what_was_trained() -> None:
         return in_spec(text, renamed_and_respelled)
 
     assert now("simclr[lr=0.1]+dsa[k=8]") == "simclr[lr=0.1]+dsa-nested[k=8]"
-    assert now("byol+dsa-bank[trust=none]") == f"byol+{dsa(weight=1, spread=0, trust='none')}"
+    assert now("byol+dsa-bank[trust=none]") == f"byol+{dsa(adjust=False, weight=1, spread=0, trust='none')}"
     assert now("simclr+dsa-pull") == "simclr+dsa-pull"
     assert now("simclr") == "simclr"
     assert in_spec("simclr+dsa-nested[k=8]", respelled) == "simclr+dsa-nested[k=8]"
     # What is known to have been trained comes before what the defaults were.
     known = {"weight": 3.0, "push": 0.3, "spread": 0.1, "trust": "linear", "k": 8}
-    assert str(respelled(renamed(parse_part("dsa-bank")), known)) == dsa(push=0.3, spread=0.1, trust="linear", weight=3)
+    assert str(respelled(renamed(parse_part("dsa-bank")), known)) == dsa(
+        adjust=False, push=0.3, spread=0.1, trust="linear", weight=3
+    )
 
 
 @pytest.mark.parametrize(
@@ -142,8 +144,8 @@ def test_dsa_of_before_has_the_options_that_it_had(text: str) -> None:
         (4, f"simclr+dsa/{NO_SPREAD}", f"simclr+{dsa(**BEFORE)}"),
         (4, f"simclr+dsa/{SPREAD_0}", f"simclr+{dsa(**BEFORE)}"),
         (4, f"simclr+dsa/{WITH_PUSH}", f"simclr+{dsa(**{**BEFORE, 'push': 0.3, 'weight': 3})}"),
-        (4, f"simclr+dsa/{SPREAD}", f"simclr+{dsa(weight=1, spread=0.1, trust='none')}"),
-        (5, "simclr+dsa/s0-c078ad5af4b2", "simclr+dsa[spread=0.05,trust=local,weight=2]"),
+        (4, f"simclr+dsa/{SPREAD}", f"simclr+{dsa(adjust=False, weight=1, spread=0.1, trust='none')}"),
+        (5, "simclr+dsa/s0-c078ad5af4b2", "simclr+dsa[adjust=off,spread=0.05,weight=2]"),
     ],
 )
 def test_a_run_of_every_version_is_found_by_what_it_is_called_now(version: int, folder: str, spec: str) -> None:
@@ -199,7 +201,7 @@ def test_what_a_run_of_before_wrote_of_itself_trains_it_again_and_no_other(tmp_p
     (tmp_path / "mine.toml").write_text('method = "simclr+dsa"\n')
     mine = dsabench("pretrain", "--config", tmp_path / "mine.toml", *TINY, "--threads", 1, "--dry-run", "--json")
     assert json.loads(mine.out)[0]["run_id"] not in {"f29c251d3860", "11d5fdb929be"}
-    (tmp_path / "mine.toml").write_text('method = "simclr+dsa[spread=0,weight=1]"\n')
+    (tmp_path / "mine.toml").write_text('method = "simclr+dsa[adjust=off,spread=0,weight=1]"\n')
     mine = dsabench("pretrain", "--config", tmp_path / "mine.toml", *TINY, "--threads", 1, "--dry-run", "--json")
     assert json.loads(mine.out)[0]["run_id"] == "11d5fdb929be"
 

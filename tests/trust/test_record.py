@@ -92,7 +92,7 @@ def test_a_changed_record_without_a_checksum_is_named_or_can_be_used(finished: P
         ({"status": "new"}, "status: Input tag 'new'"),
         ({"images_seen": -1}, "images_seen: Input should be greater than or equal to 0"),
         ({"checksum": None}, "does not have the checksum that it names"),
-        ({"schema_version": 6}, "has schema_version 6, this dsabench reads 1 to 5"),
+        ({"schema_version": 7}, "has schema_version 7, this dsabench reads 1 to 6"),
         ({"schema_version": True}, "has schema_version True"),
     ],
 )

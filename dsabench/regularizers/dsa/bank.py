@@ -34,6 +34,9 @@ class DSA(Regularizer):
         ...
         terms = dsa(MethodOutput(loss, h1, h2, z1, z2), Views(images[index], view1, view2, index), step / steps)
         total = loss + sum(terms.values())
+        ...
+        dsa.adjuster.fit(backbone(images))  # after the last step, in eval mode
+        features = dsa.adjuster(backbone(images))
 
     Call: `forward(output, views, progress)` of a `MethodOutput`, whose loss comes of its features `h1`, `h2` (B, D) by
     way of its embeddings `z1`, `z2` (B, P), none of which need be normalised, the `Views` that they are of, with the
@@ -63,8 +66,8 @@ class DSA(Regularizer):
       than the projector lets through; with `balance` relative to the method's gradient there; 0: there is none.
     - `push`: the weight, as `weight` is one, of spreading over the sphere what is in a batch and no mutual neighbours;
       trust takes nothing of it; 0: there is none.
-    - `adjust`: whether features go through a linear map in the end, an `Adjuster` that is read off them: the objective
-      does not see such a map, and distances do.
+    - `adjust`: whether features go through a linear map in the end, the `adjuster` that is read off them: the objective
+      does not see such a map, and distances do. What is measured during training is not adjusted.
     - `trust`: what the pull on an image is multiplied by: `local`: how much its own neighbours hang together beyond
       chance; `linear`: the same of all images together; `none`: 1.
 
