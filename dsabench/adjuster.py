@@ -61,7 +61,9 @@ class Adjuster(nn.Module):
         require(k >= 1 and times >= 1, "k and times must be >= 1")
         if len(features) > SAMPLE:
             features = features[torch.linspace(0, len(features) - 1, SAMPLE, device=features.device).long()]
-        unit = normalize(features.double(), dim=1)
+        # There is no float64 on mps.
+        there = features.cpu() if features.device.type == "mps" else features
+        unit = normalize(there.double(), dim=1)
         mean = unit.mean(dim=0)
         x = unit - mean
         variances, axes = torch.linalg.eigh(x.T @ x / len(x))

@@ -64,7 +64,8 @@ def load_backbone(run: str | Path, runs: str | Path = "runs", *, offline: bool =
     """The backbone of a finished run in eval mode, by the run's folder or the beginning of its id in the store `runs`.
 
     It maps images (B, C, H, W), normalised by its `mean` and `std`, to features (B, D); of pixels that is
-    `backbone(backbone.normalise(pixels))`. Raises DataError where there is no such run, or it is not finished.
+    `backbone(backbone.normalise(pixels))`. Those of a run with an adjuster are adjusted. Raises DataError where there
+    is no such run, or it is not finished.
     """
     encoder = run_encoder(Store(Path(runs)).find(str(run)), Datasets(offline=offline))
     backbone = encoder.layers["backbone"]

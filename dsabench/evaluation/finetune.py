@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from dsabench.backbones.base import Backbone
+from dsabench.backbones.base import AdjustedBackbone, Backbone
 from dsabench.config.fine_tuning import fine_tuning
 from dsabench.config.run_config import RunConfig
 from dsabench.data.dataset import Dataset, Split
@@ -157,7 +157,10 @@ def fine_tuned(subject: Subject, config: RunConfig, dataset: Dataset, folder: Pa
 
     Raises RunFailed where it is not finite, Interrupted, after a checkpoint, where a signal came.
     """
-    network = copy.deepcopy(subject.encoder.module(subject.layer.name)).requires_grad_(True)
+    layer = subject.encoder.module(subject.layer.name)
+    # What adjusts features is read off those that stay as they are.
+    begun = layer.network if isinstance(layer, AdjustedBackbone) else layer
+    network = copy.deepcopy(begun).requires_grad_(True)
     backbone = Backbone(network, feature_dim(network, dataset, subject.device))
     state = State(config, dataset, OneDevice(subject.device), backbone)
     run = Run.load(folder) if (folder / "run.json").exists() else Run.new(folder, config)

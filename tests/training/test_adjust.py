@@ -112,3 +112,12 @@ def test_a_layer_that_is_adjusted_has_options_of_its_own(runs: dict[str, Run]) -
     again = features(plain, "adjust[layer=projector]", "test")
     assert again.shape == features(plain, "projector", "test").shape
     assert str(Part("adjust", {"k": 3})) == "adjust[k=3]"
+
+
+def test_fine_tuning_begins_with_the_network_alone(runs: dict[str, Run]) -> None:
+    rows = []
+    for spec in SPECS:
+        found = dsabench("eval", runs[spec].folder, "--probe", "finetune[steps=3,batch_size=32]", "--json")
+        assert found.code == 0, found.err
+        rows.append([(row["metric"], row["value"]) for row in json.loads(found.out)])
+    assert rows[0] == rows[1]
