@@ -115,6 +115,7 @@ def compare(
 
         check_tensorboard()
     limit(training.threads, training.offline)
+    from dsabench.config.cautions import adjusted_beside_others
     from dsabench.config.plan import beside_defaults, plan
     from dsabench.data import Datasets
     from dsabench.evaluation.images import Pairs, finished_encoders
@@ -164,6 +165,8 @@ def compare(
     if not common.quiet:
         there_are = [pair for pair in pairs_of([one.spec for one in planned[: len(arms)]]) if not {*pair} & {*absent}]
         for line in reach([(names[arm], names[against]) for arm, against in there_are], len(request.seeds)):
+            say(line)
+        if line := adjusted_beside_others(planned, what.layers):
             say(line)
     declaration = declaration_of(planned, request.seeds, criteria, what)
     work = [Job(one, what, overwrite, tuning or chosen_how(one.spec), tensorboard) for one in planned]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from dsabench.config.eval_config import ADJUST
 from dsabench.config.run_config import RunConfig
+from dsabench.config.spec import Part
 from dsabench.data.loader import steps_per_epoch
 
 FEW_STEPS = 20
@@ -37,6 +39,20 @@ def cautions(
         threads = "" if run.threads == 1 else f" of {run.threads} threads"
         found.append(f"--jobs {jobs}{threads} on {cores} cores: each run is slower, and all take no less time")
     return [f"warning: {one}" for one in found]
+
+
+def adjusted_beside_others(planned: Sequence[RunConfig], layers: Sequence[Part]) -> str:
+    """What to say where some arms alone end with an adjustment that all could have; nothing where all are shown so."""
+    # Of dsa-nested the option is a word, and another thing.
+    adjusted = dict.fromkeys(str(one.spec) for one in planned if one.resolved.regularizer.get("adjust") is True)
+    if not adjusted or all(str(one.spec) in adjusted for one in planned):
+        return ""
+    if any(layer.name == ADJUST for layer in layers):
+        return ""
+    return (
+        f"the features of {', '.join(adjusted)} are adjusted in the end, which needs no training: "
+        "--layer backbone --layer adjust shows those of the others adjusted, too"
+    )
 
 
 def without_colours(run: RunConfig) -> bool:

@@ -1,11 +1,11 @@
 import pytest
 import torch
 
-from dsabench.config.cautions import cautions
+from dsabench.config.cautions import adjusted_beside_others, cautions
 from dsabench.config.plan import plan
 from dsabench.config.request import Request
 from dsabench.config.run_config import RunConfig
-from dsabench.config.spec import parse_spec
+from dsabench.config.spec import parse_part, parse_spec
 from dsabench.data import load_dataset
 from dsabench.data.data_config import DataConfig
 from dsabench.data.dataset import Split
@@ -86,3 +86,23 @@ def test_colours_are_told_from_grey_that_was_compressed() -> None:
 
 def test_an_accelerator_has_threads_of_its_own(run: RunConfig) -> None:
     assert cautions([run.model_copy(update={"threads": 99, "device": "cuda"})], 256, None, 2) == []
+
+
+@pytest.mark.parametrize(
+    ("specs", "layers", "said"),
+    [
+        (("simclr", "simclr+dsa"), ("backbone",), True),
+        (("simclr", "simclr+dsa", "byol+dsa[adjust=off]"), ("backbone", "projector"), True),
+        (("simclr", "simclr+dsa"), ("backbone", "adjust[k=4]"), False),
+        (("simclr+dsa", "byol+dsa"), ("backbone",), False),
+        (("simclr", "simclr+dsa-nested", "simclr+dsa[adjust=off]"), ("backbone",), False),
+    ],
+)
+def test_arms_that_end_otherwise_than_others_are_said(
+    specs: tuple[str, ...], layers: tuple[str, ...], said: bool
+) -> None:
+    data = DataConfig(name="synthetic", image_size=8)
+    planned = plan(Request(tuple(map(parse_spec, specs)), data=data, device="cpu"), load_dataset(data))
+    line = adjusted_beside_others(planned, tuple(map(parse_part, layers)))
+    assert bool(line) == said
+    assert not said or "the features of simclr+dsa are adjusted in the end" in line
