@@ -30,7 +30,8 @@ BLOCK = 1024
 class Adjuster(nn.Module):
     """Features (B, D) to as many: at unit length, from their `mean` (D,) on, times `map` (D, D).
 
-    Both are buffers, the mean 0 and the map the identity until it is fitted. Features keep their type.
+    Both are buffers, the mean 0 and the map the identity until it is fitted. Features keep their type. Lengths are left
+    out, as kNN and few labels do: of features of two or three dimensions that is much of what they say.
     """
 
     mean: Tensor
