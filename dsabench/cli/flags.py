@@ -219,7 +219,7 @@ class Measuring:
         list[str] | None,
         option(
             WHAT,
-            "backbone, projector, pixels, smooth, whiten, adjust, a module (blocks.8), with eval all; repeatable.",
+            "backbone, projector, pixels, smooth[k=20], whiten, adjust, a module (blocks.8), in eval all; repeatable.",
             show_default="backbone",
         ),
     ] = None

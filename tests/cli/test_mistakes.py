@@ -65,7 +65,10 @@ def told(*arguments: object, env: dict[str, str] | None = None) -> str:
             ("pretrain", "--method", "simclr+dsa[lambda1=5]"),
             "; what was called 'dsa' in earlier versions is 'dsa-nested', which has it",
         ),
-        (("pretrain", "--method", "simclr+dsa[lambda9=5]"), "dsa has no option 'lambda9'; it has balance, k, part, pu"),
+        (
+            ("pretrain", "--method", "simclr+dsa[lambda9=5]"),
+            "dsa has no option 'lambda9'; it has adjust, balance, k, pa",
+        ),
         (("pretrain", "--dataset", "CIFAR10"), "unknown dataset 'CIFAR10'; did you mean 'cifar10'?"),
     ],
 )

@@ -186,7 +186,7 @@ def test_pooling_and_layers(tmp_path: Path) -> None:
         torch.testing.assert_close(one.features("backbone", images, cpu), features)
     torch.testing.assert_close(encoder(path, name, pooling="mean").features("blocks.3", images, cpu), third.mean(1))
     with pytest.raises(
-        UsageError, match=r"no layer 'blocks.12'; it has backbone, pixels, smooth, whiten, and modules such as"
+        UsageError, match=r"no layer 'blocks.12'; it has backbone, pixels, smooth, adjust, whiten, and modules such as"
     ):
         encoder(path, name).features("blocks.12", images, cpu)
     resnet = encoder(save_form("plain", weights("test_resnet"), {}, tmp_path), pooling="cls")

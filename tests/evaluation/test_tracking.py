@@ -11,7 +11,8 @@ from dsabench.launch.work import train
 from dsabench.training.run import Run
 from dsabench.training.store import Store
 
-SPEC = "simclr+dsa[start=0]"
+# What is measured while a run trains is not adjusted.
+SPEC = "simclr+dsa[adjust=off,start=0]"
 
 
 def trained(runs: Path, *more: object) -> Run:

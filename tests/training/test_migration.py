@@ -146,6 +146,7 @@ def test_dsa_of_before_has_the_options_that_it_had(text: str) -> None:
         (4, f"simclr+dsa/{WITH_PUSH}", f"simclr+{dsa(**{**BEFORE, 'push': 0.3, 'weight': 3})}"),
         (4, f"simclr+dsa/{SPREAD}", f"simclr+{dsa(adjust=False, weight=1, spread=0.1, trust='none')}"),
         (5, "simclr+dsa/s0-c078ad5af4b2", "simclr+dsa[adjust=off,spread=0.05,weight=2]"),
+        (6, "simclr+dsa/s0-cd0a9d9039f4", "simclr+dsa[spread=0.05,weight=2]"),
     ],
 )
 def test_a_run_of_every_version_is_found_by_what_it_is_called_now(version: int, folder: str, spec: str) -> None:
