@@ -34,7 +34,7 @@ CONDITIONS: Mapping[str, Column] = {
 # What changes features after training stands beside what does it in training, at the defaults.
 PLAIN = ("simclr", "simclr+dsa[adjust=off]", "byol", "byol+dsa[adjust=off]")
 POSTHOC = ("backbone", "whiten[power=0.5]", "smooth[k=20]", "smooth[layer=whiten]")
-ADJUSTED = ("backbone", "adjust", "whiten[power=0.5]", "smooth[k=20]")
+ADJUSTED = ("adjust", "whiten[power=0.5]", "smooth[k=20]")
 # The columns of the run that a line is about.
 WHO = (Column("spec", "text"), Column("epochs", "count"), Column("data", "text"))
 # Scores by their names in the table, and what their columns are called.
@@ -146,6 +146,6 @@ TABLES: Mapping[str, Callable[[], Table]] = {
     "research-scores": scores,
     **{name: partial(development, name) for name in tables() if name.startswith("research-")},
     "research-smoothed": partial(development, "research-confirm-digits", layers=("smooth[k=20]",)),
-    "research-adjusted-after": partial(development, "research-adjusted", layers=ADJUSTED[1:]),
+    "research-adjusted-after": partial(development, "research-adjusted", layers=ADJUSTED),
     "research-posthoc": partial(development, "research-features-last", PLAIN, POSTHOC),
 }

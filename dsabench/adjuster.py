@@ -60,8 +60,7 @@ class Adjuster(nn.Module):
         require(len(features) >= 3, f"an adjuster needs 3 features, got {len(features)}")
         require(bool(features.isfinite().all()), "an adjuster needs features that are finite")
         require(k >= 1 and times >= 1, "k and times must be >= 1")
-        if len(features) > SAMPLE:
-            features = features[torch.linspace(0, len(features) - 1, SAMPLE, device=features.device).long()]
+        features = features[looked_at(len(features)).to(features.device)]
         # There is no float64 on mps.
         there = features.cpu() if features.device.type == "mps" else features
         unit = normalize(there.double(), dim=1)
@@ -80,6 +79,11 @@ class Adjuster(nn.Module):
         self.mean.copy_(mean)
         self.map.copy_((axes * squares.clamp(min=0).sqrt()) @ axes.T)
         return self
+
+
+def looked_at(count: int) -> Tensor:
+    """The positions (N,), evenly spread, that an adjuster looks at of so many features: all of them if they are few."""
+    return torch.linspace(0, count - 1, min(count, SAMPLE), dtype=torch.float64).long()
 
 
 def kept(unit: Tensor, k: int) -> Tensor:

@@ -175,13 +175,13 @@ def save(state: State, run: Run, tally: Tally, **changes: Any) -> None:
 
 def finish(state: State, run: Run, tally: Tally) -> None:
     """Write the last checkpoint and mark the run as finished, in one change of its state."""
-    began = time.monotonic()
-    adjust(state)
-    state.position.wall_s += time.monotonic() - began
     # The loss of a step says nothing of what its update made of the weights.
     bad = [name for name, x in state.modules().items() if x.is_floating_point() and not torch.isfinite(x).all()]
     if bad:
         raise RunFailed(f"{state.config.label}: {bad[0]} is not finite after the last step; try a smaller lr")
+    began = time.monotonic()
+    adjust(state)
+    state.position.wall_s += time.monotonic() - began
     sha256 = tensors_sha256(encoder_tensors(state.modules()))
     if not state.ranks.are_equal(int(sha256[:12], 16)):
         raise RunFailed(f"{state.config.label}: its processes ended with different weights; are they of one kind?")

@@ -212,35 +212,22 @@ def test_regularizers_of_earlier_schemas_have_the_names_of_now(
 
 
 @pytest.mark.parametrize(
-    ("before", "now"),
+    ("schema", "before", "now"),
     [
-        ("dsa", dsa(adjust=False, weight=1, spread=0)),
-        ("dsa[trust=none]", dsa(adjust=False, weight=1, spread=0, trust="none")),
-        ("dsa[push=0.3,weight=3]", dsa(adjust=False, push=0.3, spread=0, weight=3)),
-        ("dsa[spread=0.1]", dsa(adjust=False, weight=1, spread=0.1, trust="local")),
-        ("dsa-nested[k=8]", "dsa-nested[k=8]"),
-        ("none", "none"),
+        (5, "dsa", dsa(adjust=False, weight=1, spread=0)),
+        (5, "dsa[trust=none]", dsa(adjust=False, weight=1, spread=0, trust="none")),
+        (5, "dsa[push=0.3,weight=3]", dsa(adjust=False, push=0.3, spread=0, weight=3)),
+        (5, "dsa[spread=0.1]", dsa(adjust=False, weight=1, spread=0.1, trust="local")),
+        (5, "dsa-nested[k=8]", "dsa-nested[k=8]"),
+        (5, "none", "none"),
+        (6, "dsa", dsa(adjust=False)),
+        (6, "dsa[spread=0,weight=1]", dsa(adjust=False, weight=1, spread=0)),
+        (6, "dsa[k=8]", dsa(adjust=False, k=8)),
+        (6, "dsa-nested", "dsa-nested"),
     ],
 )
-def test_dsa_of_schema_5_has_the_defaults_of_then(before: str, now: str, tmp_path: Path) -> None:
-    write_csv([replace(ROW, regularizer=before, schema_version=5)], tmp_path / "rows.csv")
-    rows = read_csv(tmp_path / "rows.csv")
-    assert rows == [replace(ROW, regularizer=now)]
-    write_csv(rows, tmp_path / "rows.csv")
-    assert read_csv(tmp_path / "rows.csv") == rows
-
-
-@pytest.mark.parametrize(
-    ("before", "now"),
-    [
-        ("dsa", dsa(adjust=False)),
-        ("dsa[spread=0,weight=1]", dsa(adjust=False, weight=1, spread=0)),
-        ("dsa[k=8]", dsa(adjust=False, k=8)),
-        ("dsa-nested", "dsa-nested"),
-    ],
-)
-def test_dsa_of_schema_6_adjusted_nothing(before: str, now: str, tmp_path: Path) -> None:
-    write_csv([replace(ROW, regularizer=before, schema_version=6)], tmp_path / "rows.csv")
+def test_dsa_of_earlier_schemas_has_the_defaults_of_then(schema: int, before: str, now: str, tmp_path: Path) -> None:
+    write_csv([replace(ROW, regularizer=before, schema_version=schema)], tmp_path / "rows.csv")
     rows = read_csv(tmp_path / "rows.csv")
     assert rows == [replace(ROW, regularizer=now)]
     write_csv(rows, tmp_path / "rows.csv")

@@ -121,3 +121,12 @@ def test_fine_tuning_begins_with_the_network_alone(runs: dict[str, Run]) -> None
         assert found.code == 0, found.err
         rows.append([(row["metric"], row["value"]) for row in json.loads(found.out)])
     assert rows[0] == rows[1]
+
+
+def test_features_that_cannot_be_adjusted_fail_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dsabench.training.adjust.features", lambda state: torch.full((9, 64), float("nan")))
+    done = dsabench("pretrain", "--method", SPECS[0], *ALWAYS, "--runs", tmp_path, "-q")
+    assert done.code == 1
+    assert "an adjuster needs features that are finite; regularizer.adjust=off" in done.err
+    (path,) = tmp_path.glob("*/*/*/run.json")
+    assert json.loads(path.read_text())["status"] == "failed"
