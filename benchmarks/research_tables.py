@@ -34,7 +34,7 @@ CONDITIONS: Mapping[str, Column] = {
 # What changes features after training stands beside what does it in training, at the defaults.
 PLAIN = ("simclr", "simclr+dsa[adjust=off]", "byol", "byol+dsa[adjust=off]")
 POSTHOC = ("backbone", "whiten[power=0.5]", "smooth[k=20]", "smooth[layer=whiten]")
-ADJUSTED = ("adjust", "whiten[power=0.5]", "smooth[k=20]")
+ADJUSTED = ("adjust[by=neighbours]", "whiten[power=0.5]", "smooth[k=20]")
 # The columns of the run that a line is about.
 WHO = (Column("spec", "text"), Column("epochs", "count"), Column("data", "text"))
 # Scores by their names in the table, and what their columns are called.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -85,6 +86,75 @@ def test_of_each_axis_that_share_is_kept_which_is_not_an_images_own() -> None:
     np.testing.assert_allclose((found @ found.T).numpy(), expected, rtol=1e-8, atol=1e-8)
 
 
+def classes_in_groups(seed: int) -> tuple[Tensor, tuple[Tensor, Tensor], Tensor]:
+    """Features (N, D), those of two views, and classes (N,): groups that are no classes set most of the features
+    apart, and views of one image fall into any of them."""
+    generator = torch.Generator().manual_seed(seed)
+    y = torch.arange(6).repeat_interleave(60)
+    means = torch.zeros(6, 24)
+    means[:, :5] = torch.randn(6, 5, generator=generator)
+    groups = torch.zeros(30, 24)
+    groups[:, 5:9] = 5 * torch.randn(30, 4, generator=generator)
+
+    turn, _ = torch.linalg.qr(torch.randn(24, 24, generator=generator))
+    own = means[y] + 0.5 * torch.randn(len(y), 24, generator=generator)
+
+    def seen() -> Tensor:
+        return (own + groups[torch.randint(30, (len(y),), generator=generator)]) @ turn
+
+    return seen(), (seen(), seen()), y
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_views_take_back_groups_that_neighbours_take_for_meant(seed: int) -> None:
+    x, views, y = classes_in_groups(seed)
+    plain, alone = same_class(x, y), same_class(Adjuster(24).fit(x)(x), y)
+    assert alone < plain
+    assert same_class(Adjuster(24).fit(x, views)(x), y) > plain + 0.2
+
+
+def test_with_views_a_map_is_what_its_definition_says() -> None:
+    x, (one, other), _ = classes_in_groups(0)
+
+    def unit(rows: Any) -> Any:
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+    def shrunk(differences: Any, n: int) -> Any:
+        found, d = differences.T @ differences / (2 * len(differences)), differences.shape[1]
+        square, trace = np.trace(found @ found), np.trace(found)
+        weight = min(1, ((1 - 2 / d) * square + trace**2) / ((n + 1 - 2 / d) * (square - trace**2 / d)))
+        return (1 - weight) * found + weight * trace / d * np.eye(d)
+
+    def neighbours(rows: Any) -> Any:
+        cosine = rows @ rows.T - 9 * np.eye(len(rows))
+        close = [set(np.argsort(-row)[:8]) for row in cosine]
+        return shrunk(np.array([rows[i] - rows[j] for i in range(len(rows)) for j in close[i] if i in close[j]]), 360)
+
+    # A metric (D, D) is what a map is times its transpose, and asks for no root that is one of many.
+    u = unit(x.double().numpy())
+    mean = u.mean(axis=0)
+    u = u - mean
+    own = shrunk(unit(one.double().numpy()) - unit(other.double().numpy()), 360)
+    linear = scipy.linalg.inv(scipy.linalg.sqrtm(own).real)
+    for _ in range(5):
+        linear = linear @ scipy.linalg.inv(scipy.linalg.sqrtm(neighbours(unit(u @ linear))).real)
+    rows = unit(u @ linear)
+    variances, axes = scipy.linalg.eigh(np.cov(rows.T, bias=True), neighbours(rows))
+    linear = linear @ axes * np.clip(1 - 1 / variances, 0, None) ** 2
+    metric = linear @ linear.T
+    metric /= np.trace(metric @ u.T @ u) / len(u)
+    adjuster = Adjuster(24).fit(x, (one, other))
+    found = adjuster.map.double()
+    np.testing.assert_allclose((found @ found.T).numpy(), metric, rtol=1e-4, atol=1e-4 * np.abs(metric).max())
+    np.testing.assert_allclose(adjuster.mean.numpy(), mean, atol=1e-6)
+
+
+def test_views_that_do_not_differ_say_nothing() -> None:
+    x, _ = classes_in_noise()
+    assert bool(Adjuster(24).fit(x, (x[:50], x[:50])).map.isfinite().all())
+    torch.testing.assert_close(Adjuster(24).fit(x, (x[:0], x[:0])).map, Adjuster(24).fit(x).map)
+
+
 def test_axes_that_say_nothing_are_mapped_to_nothing() -> None:
     x, _ = classes_in_noise()
     dead = torch.cat([x, torch.zeros(len(x), 2)], dim=1)
@@ -123,10 +193,12 @@ def test_features_of_other_types_keep_theirs() -> None:
     [
         (torch.ones(2, 4), {}, "needs 3 features, got 2"),
         (torch.full((9, 4), float("nan")), {}, "finite"),
-        (torch.ones(9, 4), {"k": 0}, "k and times must be >= 1"),
-        (torch.ones(9, 4), {"times": 0}, "k and times must be >= 1"),
+        (torch.ones(9, 4), {"k": 0}, "k must be >= 1"),
+        (torch.ones(9, 4), {"views": (torch.ones(5, 4), torch.ones(6, 4))}, r"got \(5, 4\) and \(6, 4\)"),
+        (torch.ones(9, 4), {"views": (torch.ones(5, 3), torch.ones(5, 3))}, r"must be \(M, 4\) both"),
+        (torch.ones(9, 4), {"views": (torch.ones(5, 4), torch.full((5, 4), math.inf))}, "finite"),
     ],
 )
-def test_what_cannot_be_adjusted_is_said(x: Tensor, options: dict[str, int], message: str) -> None:
+def test_what_cannot_be_adjusted_is_said(x: Tensor, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Adjuster(4).fit(x, **options)

@@ -16,21 +16,26 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from dsabench.config.eval_config import PIXELS, POSTHOC
+from dsabench.adjuster import Adjuster
+from dsabench.config.eval_config import ADJUST, PIXELS, POSTHOC
 from dsabench.config.spec import Part
 from dsabench.data.dataset import Dataset, Split
 from dsabench.data.loader import image_batches, reading_workers
 from dsabench.errors import DataError, UsageError
 from dsabench.evaluation.embeddings import Embeddings
 from dsabench.evaluation.encoder import Encoder
-from dsabench.evaluation.posthoc import changed, inner
-from dsabench.evaluation.preprocessing import prepared_batches
+from dsabench.evaluation.posthoc import adjuster_of, changed, inner
+from dsabench.evaluation.preprocessing import of_crops, prepared_batches, trained_on
 from dsabench.files import canonical_json, sha256_bytes, sha256_file, write_atomic
 from dsabench.rng import numpy_generator
+from dsabench.training.adjust import view_features
 from dsabench.training.ranks import Ranks
 from dsabench.types import Features
 
 BATCH_SIZE = 512
+
+# What to ask for instead where there are no views.
+NO_VIEWS = "adjust[by=neighbours] goes without"
 
 
 class FeatureStore:
@@ -39,6 +44,7 @@ class FeatureStore:
     def __init__(self, encoder: Encoder, dataset: Dataset, device: torch.device, precision: str = "fp32") -> None:
         self.encoder, self.dataset, self.device, self.precision = encoder, dataset, device, precision
         self._known: dict[tuple[str, str], Features] = {}
+        self.adjusters: dict[str, Adjuster] = {}
 
     def get(self, layer: Part, split_name: str) -> Features:
         """Features of a layer on a split: from the folder of the encoder, or extracted and stored.
@@ -93,7 +99,7 @@ class FeatureStore:
     def _found(self, layer: Part, split_name: str) -> Features:
         split: Split = getattr(self.dataset, split_name)
         if layer.name in POSTHOC:
-            return posthoc(self, layer, split_name)
+            return posthoc(self, layer, self.get(inner(layer), split_name), split_name == "train")
         path = self.path(layer, split_name)
         if layer.name == PIXELS or path is None:
             return self.of(layer, split)
@@ -137,8 +143,31 @@ class FeatureStore:
         if layer.name == PIXELS:
             return Features(self._pixels(split), split.labels)
         if layer.name in POSTHOC:
-            return changed(layer, self.of(inner(layer), split), self.get(inner(layer), "train"))
+            return posthoc(self, layer, self.of(inner(layer), split))
         return Features(torch.cat(list(self._extracted(layer.name, split))), split.labels)
+
+    def views(self, layer: Part) -> tuple[Tensor, Tensor]:
+        """Features (M, D) of a layer of two views each of training images, as the encoder was trained on, else crops.
+
+        Raises UsageError where views cannot be drawn or shown to the layer.
+        """
+        preprocess = self.encoder.preprocess
+        assert preprocess is not None, "an encoder of images says what it wants of them"
+        if layer.name in (PIXELS, *POSTHOC):
+            raise UsageError(f"views are shown to a model, and the layer {layer} is none of its; {NO_VIEWS}")
+        try:
+            dataset = trained_on(self.dataset, preprocess, self.dataset.train)
+        except ValueError as error:
+            raise UsageError(f"{error}; {NO_VIEWS}") from error
+        policy = self.encoder.views or of_crops(dataset)
+        with self._precise():
+            return view_features(
+                lambda images: self.encoder.features(layer.name, images, self.device),
+                dataset,
+                policy,
+                self.encoder.seed,
+                self.device,
+            )
 
     def _extracted(self, layer: str, split: Split, rank: int = 0, world_size: int = 1) -> Iterator[Tensor]:
         """Features (B, D) float32 of a split, in order; each of several ranks has its share of the batches."""
@@ -172,15 +201,20 @@ class EmbeddingStore:
 
     def __init__(self, encoder: Encoder, embeddings: Embeddings) -> None:
         self.encoder, self.embeddings = encoder, embeddings
+        self.adjusters: dict[str, Adjuster] = {}
 
     def get(self, layer: Part, split_name: str) -> Features:
         """The embeddings of a split, or these changed post hoc; raises UsageError for any other layer."""
         if layer.name in POSTHOC:
-            return posthoc(self, layer, split_name)
+            return posthoc(self, layer, self.get(inner(layer), split_name), split_name == "train")
         if layer.name not in self.encoder.layer_names:
             known = ", ".join((*self.encoder.layer_names, *POSTHOC))
             raise UsageError(f"{self.encoder.name} has no layer {layer.name!r}; embeddings have {known}")
         return self.embeddings.splits[split_name]
+
+    def views(self, layer: Part) -> tuple[Tensor, Tensor]:
+        """Embeddings have no views: raises UsageError."""
+        raise UsageError(f"{self.encoder.name} has embeddings, of which no views can be drawn; {NO_VIEWS}")
 
     def identity(self, layer: Part, split_name: str) -> str:
         """The hash of what decides the features of a layer on a split."""
@@ -188,10 +222,14 @@ class EmbeddingStore:
         return sha256_bytes(canonical_json(facts).encode())
 
 
-def posthoc(store: FeatureStore | EmbeddingStore, layer: Part, split_name: str) -> Features:
-    """A post-hoc layer, such as `smooth[...]`, of a store on a split."""
-    train = None if split_name == "train" else store.get(inner(layer), "train")
-    return changed(layer, store.get(inner(layer), split_name), train)
+def posthoc(store: FeatureStore | EmbeddingStore, layer: Part, features: Features, training: bool = False) -> Features:
+    """A post-hoc layer, such as `smooth[...]`, of `features` of its inner one: the `training` ones, or others."""
+    train = features if training else store.get(inner(layer), "train")
+    if layer.name != ADJUST:
+        return changed(layer, features, None if training else train)
+    if str(layer) not in store.adjusters:
+        store.adjusters[str(layer)] = adjuster_of(layer, train, lambda: store.views(inner(layer)))
+    return Features(store.adjusters[str(layer)](features.x.float()), features.y)
 
 
 def splits(store: FeatureStore | EmbeddingStore, layer: Part, split: str) -> tuple[Features, Features, Features]:

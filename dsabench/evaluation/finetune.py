@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,11 +13,11 @@ from dsabench.backbones.base import AdjustedBackbone, Backbone
 from dsabench.config.fine_tuning import fine_tuning
 from dsabench.config.run_config import RunConfig
 from dsabench.data.dataset import Dataset, Split
-from dsabench.data.loader import steps_per_epoch, with_channels
+from dsabench.data.loader import steps_per_epoch
 from dsabench.data.splits import stratified
 from dsabench.data.subset import subset
 from dsabench.errors import RunFailed
-from dsabench.evaluation.preprocessing import prepared_batches
+from dsabench.evaluation.preprocessing import of_crops, prepared_batches, trained_on
 from dsabench.evaluation.subject import Subject
 from dsabench.evaluation.waiting import Waiting
 from dsabench.registry import Scalar
@@ -88,7 +87,7 @@ def _tuned(
     if subject.layer.name not in subject.encoder.layer_names:
         raise ValueError(f"fine-tuning goes on from a model's own layers, and {subject.layer} is none of them")
     _, chosen, scored = subject.images()
-    dataset = trained_on(subject, images)
+    dataset = trained_on(subject.dataset, subject.preprocess, images)
     params = {**own, "steps": steps, "batch_size": batch_size}
     best, lr, predicted = -1, LR_GRID[0], None
     with subject.workplace(name, {"seed": seed, **params}) as folder:
@@ -107,28 +106,6 @@ def _tuned(
     return ProbeResult([Score("chosen_lr", lr, params, None)], [Answer(params, predicted[None])])
 
 
-def trained_on(subject: Subject, images: Split) -> Dataset:
-    """A data set whose training images are these, as the encoder takes them: its size, channels, mean and deviation.
-
-    Raises ValueError for images that stream and have other channels.
-    """
-    wanted = subject.preprocess
-    if subject.dataset.channels != wanted.channels:
-        if not isinstance(images.images, Tensor):
-            raise ValueError(f"images that stream and have other than {wanted.channels} channels cannot be trained on")
-        pixels = with_channels(images.images, wanted.channels).round().to(torch.uint8)
-        images = Split(images.labels, pixels)
-    return replace(
-        subject.dataset,
-        train=images,
-        channels=wanted.channels,
-        image_size=wanted.image_size,
-        mean=wanted.mean,
-        std=wanted.std,
-        contaminated=None,
-    )
-
-
 def configured(subject: Subject, dataset: Dataset, lr: float, seed: int, steps: int, batch_size: int) -> RunConfig:
     """The run that fine-tunes at a learning rate."""
     return fine_tuning(
@@ -140,8 +117,7 @@ def configured(subject: Subject, dataset: Dataset, lr: float, seed: int, steps: 
         seed=seed,
         device=subject.device.type,  # type: ignore[arg-type]
         threads=torch.get_num_threads(),
-        # A written digit that is mirrored is another one.
-        views="digits" if dataset.scale == "tiny" else "crops",
+        views=of_crops(dataset),
     )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from dsabench.adjuster import Adjuster
-from dsabench.config.eval_config import ADJUST, POSTHOC, SMOOTH
+from dsabench.adjuster import VIEWS, Adjuster
+from dsabench.config.eval_config import POSTHOC, SMOOTH
 from dsabench.config.spec import Part
 from dsabench.probes.nearest import nearest
 from dsabench.types import Features
@@ -19,15 +21,21 @@ def inner(layer: Part) -> Part:
 
 
 def changed(layer: Part, features: Features, train: Features | None) -> Features:
-    """The post-hoc `layer` of the features of a split of its inner one; without `train` they are the training ones."""
+    """The post-hoc `layer`, smoothed or evened out, of the features of a split of its inner one.
+
+    Without `train` they are the training ones.
+    """
     options = {**POSTHOC[layer.name], **layer.options}
     if layer.name == SMOOTH:
         return smoothed(features, train, k=int(options["k"]), times=int(options["times"]))
-    if layer.name == ADJUST:
-        bank = features if train is None else train
-        adjuster = Adjuster(bank.x.shape[1]).fit(bank.x, k=int(options["k"]))
-        return Features(adjuster(features.x.float()), features.y)
     return whitened(features, train, power=float(options["power"]))
+
+
+def adjuster_of(layer: Part, train: Features, views: Callable[[], tuple[Tensor, Tensor]]) -> Adjuster:
+    """The adjuster of a layer `adjust` of the training features of its inner one and, if it goes by these, of views."""
+    options = {**POSTHOC[layer.name], **layer.options}
+    pair = views() if options["by"] == VIEWS else None
+    return Adjuster(train.x.shape[1]).fit(train.x.float(), pair, k=int(options["k"]))
 
 
 def whitened(features: Features, train: Features | None, *, power: float) -> Features:

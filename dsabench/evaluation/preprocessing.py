@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
 import torch
 from torch import Tensor
 
 from dsabench.config.preprocess import Preprocess
-from dsabench.data.dataset import ImageSource, Split
-from dsabench.data.loader import batches_of, image_batches, reading_workers
+from dsabench.data.dataset import Dataset, ImageSource, Split
+from dsabench.data.loader import batches_of, image_batches, reading_workers, with_channels
 from dsabench.data.reading import in_order, pictures
 from dsabench.errors import UsageError
 
@@ -51,6 +52,35 @@ def prepared_batches(
     workers = 0 if isinstance(split.images, Tensor) else reading_workers(split)
     for (batch,) in in_order(partial(transformed, images, preprocess), parts, device, workers):
         yield batch
+
+
+def trained_on(dataset: Dataset, preprocess: Preprocess, images: Split) -> Dataset:
+    """A data set whose training images are these, as a model takes them: its size, channels, mean and deviation.
+
+    Raises ValueError for images that stream and have other channels.
+    """
+    if dataset.channels != preprocess.channels:
+        if not isinstance(images.images, Tensor):
+            raise ValueError(
+                f"images that stream and have other than {preprocess.channels} channels cannot be trained on"
+            )
+        pixels = with_channels(images.images, preprocess.channels).round().to(torch.uint8)
+        images = Split(images.labels, pixels)
+    return replace(
+        dataset,
+        train=images,
+        channels=preprocess.channels,
+        image_size=preprocess.image_size,
+        mean=preprocess.mean,
+        std=preprocess.std,
+        contaminated=None,
+    )
+
+
+def of_crops(dataset: Dataset) -> str:
+    """The policy of views for a model of which it is not known."""
+    # A written digit that is mirrored is another one.
+    return "digits" if dataset.scale == "tiny" else "crops"
 
 
 def transformed(images: Tensor | ImageSource, preprocess: Preprocess, index: Tensor) -> list[Tensor]:

@@ -11,7 +11,7 @@ from dsabench import rng
 from dsabench.config.eval_config import PIXELS, POSTHOC
 from dsabench.data.loader import pretraining_batches
 from dsabench.data.subset import subset
-from dsabench.evaluation.finetune import trained_on
+from dsabench.evaluation.preprocessing import of_crops, trained_on
 from dsabench.evaluation.subject import Subject
 from dsabench.metrics.lidar import lidar as lidar_of
 from dsabench.types import Features, ProbeResult, Score
@@ -41,7 +41,7 @@ def viewed(subject: Subject, images: int, views: int, seed: int) -> Tensor:
     """Features (N, Q, D) of Q `views`, an even number at least as large, of a fixed draw of N images."""
     _, _, scored = subject.images()
     order = torch.randperm(len(scored), generator=rng.generator("lidar", "images"))[:images].sort().values
-    dataset = trained_on(subject, subset(scored, order))
+    dataset = trained_on(subject.dataset, subject.preprocess, subset(scored, order))
     rows = []
     for part in torch.split(torch.arange(len(order)), BATCH):
         drawn = replace(dataset, train=subset(dataset.train, part))
@@ -50,7 +50,7 @@ def viewed(subject: Subject, images: int, views: int, seed: int) -> Tensor:
             subject.stop.check()
             (batch,) = pretraining_batches(
                 drawn,
-                subject.encoder.views or ("digits" if dataset.scale == "tiny" else "crops"),
+                subject.encoder.views or of_crops(dataset),
                 batch_size=len(part),
                 seed=rng.seed_of(seed, "lidar", int(part[0])),
                 epoch=number,

@@ -19,8 +19,8 @@ REGULARIZERS: dict[str, Entry] = {
     "none": Entry("dsabench.regularizers.none:NoRegularizer", "nothing added: the plain method"),
     "dsa": Entry(
         "dsabench.regularizers.dsa.bank:DSA",
-        "label-free DSA: draws mutual neighbours together, evens out the others, adjusts features to neighbourhoods",
-        later={"push": 0.0, "spread": 0.0, "adjust": False},
+        "label-free DSA: draws mutual neighbours together, evens out the others, adjusts features in the end",
+        later={"push": 0.0, "spread": 0.0, "adjust": False, "adjust_by": "views"},
         identity="dsa-bank",
     ),
     "dsa-nested": Entry(

@@ -10,7 +10,7 @@ from typing import ClassVar, NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
-from dsabench.adjuster import Adjuster
+from dsabench.adjuster import VIEWS, Adjuster
 from dsabench.gather import gather_rows
 from dsabench.registry import Scalar
 from dsabench.types import MethodOutput
@@ -44,7 +44,8 @@ class Regularizer(nn.Module):
     `diagnostics` holds scalars for the log, the same each time, `similar_pairs` (B, N) bool, if not None, the pairs of
     the images at hand and those of the global batch that were taken for similar, and `sample_scores` (N,), if not None,
     how much each image of the global batch counts. A batch has at least `smallest_batch` images. An `adjuster`, if not
-    None, is fitted to features of training images after the last step, and those of the run go through it from then on.
+    None, is fitted to features of training images after the last step, and those of the run go through it from then on;
+    `adjust_by` says whether to features of their views, too.
 
     `balance` is an option of every regularizer with a term: the weight of a term that reaches the embeddings is then
     how large its gradient is there, relative to the method's, so that one number means the same beside every method
@@ -57,6 +58,7 @@ class Regularizer(nn.Module):
     similar_pairs: Tensor | None
     sample_scores: Tensor | None
     adjuster: Adjuster | None
+    adjust_by: str
 
     def __new__(cls, *arguments: object, **options: object) -> Self:
         # Python would say that the word is unexpected, and not which one is meant.
@@ -75,6 +77,7 @@ class Regularizer(nn.Module):
         self.similar_pairs = None
         self.sample_scores = None
         self.adjuster = None
+        self.adjust_by = VIEWS
 
     @classmethod
     def facts(cls, options: Mapping[str, Scalar]) -> RegularizerFacts:

@@ -19,16 +19,17 @@ from dsabench.data import Datasets
 from dsabench.data.loader import image_batches
 from dsabench.evaluation.encoder import run_encoder
 from dsabench.evaluation.features import FeatureStore
+from dsabench.training.adjust import view_features
 from dsabench.training.run import Run
 
 DATASETS = Datasets(offline=True)
-SPECS = ("simclr+dsa", "simclr+dsa[adjust=off]")
+SPECS = ("simclr+dsa", "simclr+dsa[adjust=off]", "simclr+dsa[adjust_by=neighbours]")
 ALWAYS = (*TINY, "--threads", 1, "--seed", "0")
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
-    """Two runs that differ in what comes behind the last step alone."""
+    """Runs that differ in what comes behind the last step alone."""
     store = tmp_path_factory.mktemp("adjust") / "runs"
     for spec in SPECS:
         done = dsabench("pretrain", "--method", spec, *ALWAYS, "--runs", store, "-q")
@@ -44,11 +45,13 @@ def features(run: Run, layer: str, split: str) -> torch.Tensor:
 
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_what_is_adjusted_at_the_end_is_what_adjusting_after_training_gives(runs: dict[str, Run], split: str) -> None:
-    adjusted, plain = (runs[spec] for spec in SPECS)
-    wanted = features(plain, "adjust", split)
-    torch.testing.assert_close(features(adjusted, "backbone", split), wanted, atol=1e-5, rtol=1e-4)
-    # The projector was trained on features as they are, and reads those.
-    assert torch.equal(features(adjusted, "projector", split), features(plain, "projector", split))
+    adjusted, plain, alone = (runs[spec] for spec in SPECS)
+    for run, layer in ((adjusted, "adjust"), (alone, "adjust[by=neighbours]")):
+        wanted = features(plain, layer, split)
+        torch.testing.assert_close(features(run, "backbone", split), wanted, atol=1e-5, rtol=1e-4)
+        # The projector was trained on features as they are, and reads those.
+        assert torch.equal(features(run, "projector", split), features(plain, "projector", split))
+    assert not torch.equal(features(adjusted, "backbone", split), features(alone, "backbone", split))
 
 
 def test_both_layers_come_of_one_forward_pass(runs: dict[str, Run]) -> None:
@@ -61,7 +64,7 @@ def test_both_layers_come_of_one_forward_pass(runs: dict[str, Run]) -> None:
 
 
 def test_the_hash_of_the_weights_is_of_the_adjuster_too(runs: dict[str, Run]) -> None:
-    adjusted, plain = (runs[spec] for spec in SPECS)
+    adjusted, plain, _ = (runs[spec] for spec in SPECS)
     weights = [
         {name: x for name, x in load_file(run.final_checkpoint()).items() if name.startswith("method.")}
         for run in (adjusted, plain)
@@ -102,7 +105,8 @@ def test_several_processes_have_one_adjuster_that_of_their_backbone(tmp_path: Pa
     facts = dataset.facts
     images = torch.cat(list(image_batches(dataset.train, facts.mean, facts.std, batch_size=64, device="cpu")))
     with torch.no_grad():
-        wanted = Adjuster(backbone.feature_dim).fit(backbone.network(images))
+        views = view_features(backbone.network, dataset, run.config.resolved.views, 0, torch.device("cpu"))
+        wanted = Adjuster(backbone.feature_dim).fit(backbone.network(images), views)
     torch.testing.assert_close(backbone.adjuster.state_dict(), wanted.state_dict(), atol=1e-4, rtol=1e-3)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from dsabench.adjuster import Adjuster
+from dsabench.adjuster import ALONE, VIEWS, Adjuster
 from dsabench.checks import require, require_word
 from dsabench.gather import gather_rows, own_rows, world_size
 from dsabench.registry import Scalar
@@ -68,6 +68,7 @@ class DSA(Regularizer):
       trust takes nothing of it; 0: there is none.
     - `adjust`: whether features go through a linear map in the end, the `adjuster` that is read off them: the objective
       does not see such a map, and distances do. What is measured during training is not adjusted.
+    - `adjust_by`: what that map takes for alike: the `views` of an image, then its neighbours; or `neighbours` alone.
     - `trust`: what the pull on an image is multiplied by: `local`: how much its own neighbours hang together beyond
       chance; `linear`: the same of all images together; `none`: 1.
 
@@ -92,6 +93,7 @@ class DSA(Regularizer):
         push: float = 0.0,
         spread: float = SPREAD,
         adjust: bool = True,
+        adjust_by: str = VIEWS,
         balance: bool = True,
         num_images: int = 0,
     ) -> None:
@@ -103,10 +105,11 @@ class DSA(Regularizer):
         require(k >= 0 and pulls >= 1, "k must be >= 0 and pulls >= 1")
         require(k < max(2, num_images), f"k must be less than the number of images, {num_images}")
         require_word("trust", trust, ("local", "linear", "none"))
+        require_word("adjust_by", adjust_by, (VIEWS, ALONE))
         self.weight, self.push, self.spread, self.start, self.reach = weight, push, spread, start, reach
         self.k, self.part, self.pulls, self.trust = k, part, pulls, trust
         if adjust:
-            self.adjuster = Adjuster(feature_dim)
+            self.adjuster, self.adjust_by = Adjuster(feature_dim), adjust_by
         images = max(2, num_images)
         self.features: Tensor
         self.embedded: Tensor
