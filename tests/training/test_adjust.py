@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from command import TINY, dsabench, end, start
@@ -96,7 +97,7 @@ def test_the_backbone_of_a_run_is_the_adjusted_one_and_what_is_exported_says_how
 
 
 def test_several_processes_have_one_adjuster_that_of_their_backbone(tmp_path: Path) -> None:
-    done = end(start("pretrain", "--method", SPECS[0], *ALWAYS, "--devices", 2, "--json", cwd=tmp_path))
+    done = end(start("pretrain", "--method", SPECS[0], *ALWAYS, "--devices", 2, "--json"))
     assert done.code == 0, done.err
     run = Run.load(tmp_path / json.loads(done.out)["run_dir"])
     backbone = run_encoder(run, DATASETS).layers["backbone"]
@@ -134,3 +135,41 @@ def test_features_that_cannot_be_adjusted_fail_the_run(tmp_path: Path, monkeypat
     assert "an adjuster needs features that are finite; regularizer.adjust=off" in done.err
     (path,) = tmp_path.glob("*/*/*/run.json")
     assert json.loads(path.read_text())["status"] == "failed"
+
+
+def test_where_there_are_no_views_an_adjusted_layer_says_how_to_go_without(
+    runs: dict[str, Run], tmp_path: Path
+) -> None:
+    y = np.arange(60) % 3
+    x = np.random.default_rng(0).normal(size=(60, 8)).astype(np.float32)
+    np.savez(tmp_path / "mine.npz", x=x, y=y)
+    embeddings = ("--features", tmp_path / "mine.npz")
+    for what in ((runs[SPECS[1]].folder, "--layer", "adjust[layer=pixels]"), (*embeddings, "--layer", "adjust")):
+        done = dsabench("eval", *what, "--probe", "knn", "--json")
+        assert done.code == 2, done.out
+        assert "adjust[by=neighbours] goes without" in done.err
+    done = dsabench("eval", *embeddings, "--layer", "adjust[by=neighbours]", "--probe", "knn", "--json")
+    assert done.code == 0, done.err
+    done = dsabench("eval", runs[SPECS[1]].folder, "--layer", "adjust[by=labels]", "--probe", "knn")
+    assert done.code == 2
+    assert "the option by of the layer adjust must be views or neighbours, got 'labels'" in done.err
+
+
+def test_an_adjuster_is_fitted_once_for_all_splits_and_its_views_are_the_same_again(
+    runs: dict[str, Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = runs[SPECS[1]]
+    fitted = []
+    own = Adjuster.fit
+
+    def counted(self: Adjuster, *arguments: Any, **options: Any) -> Adjuster:
+        fitted.append(1)
+        return own(self, *arguments, **options)
+
+    monkeypatch.setattr(Adjuster, "fit", counted)
+    rows = []
+    for _ in range(2):
+        store = FeatureStore(run_encoder(run, DATASETS), DATASETS.load(run.config.data), torch.device("cpu"))
+        rows.append([store.get(parse_part("adjust"), split).x for split in ("train", "val", "test")])
+    assert len(fitted) == 2
+    assert all(torch.equal(*pair) for pair in zip(*rows, strict=True))
