@@ -2,7 +2,7 @@
 
 What a training loop of your own may use is imported when it is asked for: every regularizer (`DSA`, `KoLeo`, ...) with
 the `MethodOutput` and `Views` that it is called with, `build_backbone`, every metric (`cdnv`, `rankme`, ...) and
-`measure`, which computes them together; `Adjuster`, which adjusts the features of any model to their neighbourhoods;
+`measure`, which computes them together; `Adjuster`, which adjusts features of any model to views and neighbourhoods;
 `evaluate(module, data)` gives the rows of a model of your own, `compare(rows)` the paired comparisons of rows, and
 `load_backbone(run)` what a run has trained.
 """

@@ -35,8 +35,8 @@ class DSA(Regularizer):
         terms = dsa(MethodOutput(loss, h1, h2, z1, z2), Views(images[index], view1, view2, index), step / steps)
         total = loss + sum(terms.values())
         ...
-        dsa.adjuster.fit(backbone(images))  # after the last step, in eval mode
-        features = dsa.adjuster(backbone(images))
+        seen = backbone(augment(images)), backbone(augment(images))  # after the last step, in eval mode
+        features = dsa.adjuster.fit(backbone(images), seen)(backbone(images))
 
     Call: `forward(output, views, progress)` of a `MethodOutput`, whose loss comes of its features `h1`, `h2` (B, D) by
     way of its embeddings `z1`, `z2` (B, P), none of which need be normalised, the `Views` that they are of, with the
