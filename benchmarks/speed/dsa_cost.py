@@ -4,7 +4,8 @@ python -m benchmarks.speed.dsa_cost [--json] [--backbone resnet18] [--batch-size
 
 `overhead` is the time of what `dsa-nested` adds (the teacher's forward pass and update, the terms both ways),
 measured by itself, over that of a plain step: `ema`, `ema_every=4` and `self` by prior, `teacher` and `terms` apart.
-`bank` is what `dsa` adds to a step with a bank of 50,000 images; what it reads off it, once, is a figure.
+`bank` is what `dsa` adds to a step with a bank of 50,000 images; what it reads off it, once, is a figure, and so is
+fitting its adjuster, once, to 4,096 features and as many pairs of views, whose forward passes are not in it.
 Differences of whole steps are there too, as `whole_*`; a difference of two long times has the noise of both.
 """
 
@@ -25,6 +26,7 @@ from torch.nn.functional import normalize
 from benchmarks.speed import published
 from benchmarks.speed.arena import SIMCLR, made_up, make_state
 from benchmarks.speed.measure import Report, arguments, in_turns, ratio, set_threads, spread, synchronise
+from dsabench.adjuster import SAMPLE, Adjuster
 from dsabench.regularizers.dsa.bank import DSA
 from dsabench.regularizers.dsa.nested import NestedDSA
 from dsabench.regularizers.dsa.pairs import DifferenceNetwork
@@ -96,6 +98,7 @@ def shares_of_a_step(report: Report, options: argparse.Namespace) -> None:
     work["terms"] = terms_of(batch, options.device)
     bank, read_off = bank_of(batch, 1024 if options.smoke else BANK, options.device)
     work |= {"bank": bank, "bank, read off": read_off}
+    work["adjuster, fitted"] = adjuster_of(128 if options.smoke else SAMPLE, options.device)
     times = in_turns(work, rounds=options.rounds, seconds=0.0 if options.smoke else 1.0, device=options.device)
     for name, seconds in times.items():
         report.figures.append({"what": name, "seconds": spread(seconds)})
@@ -169,6 +172,14 @@ def bank_of(images: int, held: int, device: str) -> tuple[Callable[[], object], 
         bank.read_off(images, due=True)
 
     return work, read_off
+
+
+def adjuster_of(images: int, device: str) -> Callable[[], object]:
+    """Fitting an adjuster to the features of so many images, and of two views each."""
+    torch.manual_seed(0)
+    features, *views = (torch.randn(images, FEATURES, device=device) for _ in range(3))
+    adjuster = Adjuster(FEATURES).to(device)
+    return lambda: adjuster.fit(features, (views[0], views[1]))
 
 
 def beside_the_published(report: Report, images: int, options: argparse.Namespace) -> None:
