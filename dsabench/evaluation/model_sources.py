@@ -215,7 +215,10 @@ def _is_fixed(name: str) -> bool:
 
 
 def _check_cached(name: str) -> None:
-    """Raise DataError where the weights of a model of timm are not on this disk, with the file and where it may lie."""
+    """Raise DataError where the weights of a model of timm are not on this disk, with the file and where it may lie.
+
+    Raises UsageError for weights that timm does not know of a model that it does.
+    """
     kind, _, place = name.partition(":")
     if kind == "local-dir":
         return
@@ -225,7 +228,13 @@ def _check_cached(name: str) -> None:
         repository, revision = (*place.split("@"), None)[:2]
         files = ["config.json", "model.safetensors"]
     else:
-        config = timm.get_pretrained_cfg(name) if timm.is_model(name.partition(".")[0]) else None
+        model, _, tag = name.partition(".")
+        if not timm.is_model(model):
+            return
+        known = timm.list_pretrained(f"{model}.*")
+        if tag and name not in known:
+            raise UsageError(f"timm has no weights {tag!r} of {model!r}; it has {', '.join(known) or 'none'}")
+        config = timm.get_pretrained_cfg(name)
         if config is None:
             return
         repository, revision = (*str(config.hf_hub_id or "").split("@"), None)[:2]
@@ -244,5 +253,5 @@ def _check_cached(name: str) -> None:
             where = Path(constants.HF_HUB_CACHE) / f"models--{str(repository).replace('/', '--')}" / "snapshots"
             raise DataError(
                 f"the weights of {name} are not here; {file} of {repository} may lie under {where}, or "
-                " in a folder given as --timm local-dir:FOLDER beside its config.json"
+                "in a folder given as --timm local-dir:FOLDER beside its config.json"
             )

@@ -213,6 +213,12 @@ def test_a_model_of_timm_brings_its_own_preprocessing(tmp_path: Path) -> None:
     assert (as_file.preprocess, as_file.weights_sha256) == (one.preprocess, one.weights_sha256)
 
 
+def test_weights_that_timm_has_not_are_answered_with_those_that_it_has(tmp_path: Path) -> None:
+    done = dsabench("eval", "--timm", "resnet18.random", *EVALUATED, "--runs", tmp_path / "runs")
+    assert done.code == 2
+    assert "timm has no weights 'random' of 'resnet18'; it has resnet18.a1_in1k, " in done.err
+
+
 def test_offline_says_which_file_is_missing_and_where_it_may_lie(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
