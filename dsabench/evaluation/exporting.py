@@ -66,8 +66,10 @@ def export(run: Run, encoder: Encoder, rows: Sequence[Row], to: Path) -> Exporte
     files = [weights, card]
     code = opened(run.config.backbone, preprocess, options, str(weights))
     shown = opened(run.config.backbone, preprocess, options, weights.name)
+    map_file = to.with_suffix(".adjuster.safetensors") if single else to / ADJUSTER
+    # That of an earlier export is of other weights.
+    map_file.unlink(missing_ok=True)
     if isinstance(backbone, AdjustedBackbone):
-        map_file = to.with_suffix(".adjuster.safetensors") if single else to / ADJUSTER
         write_atomic(map_file, save({name: tensor.cpu() for name, tensor in backbone.adjuster.state_dict().items()}))
         files.append(map_file)
         code, shown = (f"{text}\n{adjusted(str(path))}" for text, path in ((code, map_file), (shown, map_file.name)))

@@ -94,6 +94,9 @@ def test_the_backbone_of_a_run_is_the_adjusted_one_and_what_is_exported_says_how
     # One file has its adjuster beside it.
     assert dsabench("export", folder, "--to", tmp_path / "one.safetensors").code == 0
     assert (tmp_path / "one.adjuster.safetensors").is_file()
+    # What is exported there next without one does not keep it.
+    assert dsabench("export", runs[SPECS[1]].folder, "--to", tmp_path / "one.safetensors").code == 0
+    assert not (tmp_path / "one.adjuster.safetensors").exists()
 
 
 def test_several_processes_have_one_adjuster_that_of_their_backbone(tmp_path: Path) -> None:
