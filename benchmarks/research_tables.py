@@ -35,6 +35,7 @@ CONDITIONS: Mapping[str, Column] = {
 PLAIN = ("simclr", "simclr+dsa[adjust=off]", "byol", "byol+dsa[adjust=off]")
 POSTHOC = ("backbone", "whiten[power=0.5]", "smooth[k=20]", "smooth[layer=whiten]")
 ADJUSTED = ("adjust[by=neighbours]", "whiten[power=0.5]", "smooth[k=20]")
+BY_VIEWS = ("adjust", "adjust[by=neighbours]", "whiten[power=0.5]")
 # The columns of the run that a line is about.
 WHO = (Column("spec", "text"), Column("epochs", "count"), Column("data", "text"))
 # Scores by their names in the table, and what their columns are called.
@@ -147,5 +148,7 @@ TABLES: Mapping[str, Callable[[], Table]] = {
     **{name: partial(development, name) for name in tables() if name.startswith("research-")},
     "research-smoothed": partial(development, "research-confirm-digits", layers=("smooth[k=20]",)),
     "research-adjusted-after": partial(development, "research-adjusted", layers=ADJUSTED),
+    "research-views": partial(development, "research-views", layers=("backbone", "adjust[by=neighbours]", "adjust")),
+    "research-by-views-after": partial(development, "research-by-views", layers=BY_VIEWS),
     "research-posthoc": partial(development, "research-features-last", PLAIN, POSTHOC),
 }
