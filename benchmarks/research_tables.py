@@ -149,6 +149,7 @@ TABLES: Mapping[str, Callable[[], Table]] = {
     "research-smoothed": partial(development, "research-confirm-digits", layers=("smooth[k=20]",)),
     "research-adjusted-after": partial(development, "research-adjusted", layers=ADJUSTED),
     "research-views": partial(development, "research-views", layers=("backbone", "adjust[by=neighbours]", "adjust")),
+    "research-by-views-halves": partial(development, "research-by-views-halves", layers=("backbone", "adjust")),
     "research-by-views-after": partial(development, "research-by-views", layers=BY_VIEWS),
     "research-posthoc": partial(development, "research-features-last", PLAIN, POSTHOC),
 }
