@@ -67,7 +67,7 @@ def told(*arguments: object, env: dict[str, str] | None = None) -> str:
         ),
         (
             ("pretrain", "--method", "simclr+dsa[lambda9=5]"),
-            "dsa has no option 'lambda9'; it has adjust, balance, k, pa",
+            "dsa has no option 'lambda9'; it has adjust, adjust_by, balance, k, pa",
         ),
         (("pretrain", "--dataset", "CIFAR10"), "unknown dataset 'CIFAR10'; did you mean 'cifar10'?"),
     ],

@@ -100,7 +100,7 @@ def test_the_backbone_of_a_run_is_the_adjusted_one_and_what_is_exported_says_how
 
 
 def test_several_processes_have_one_adjuster_that_of_their_backbone(tmp_path: Path) -> None:
-    done = end(start("pretrain", "--method", SPECS[0], *ALWAYS, "--devices", 2, "--json"))
+    done = end(start("pretrain", "--method", SPECS[0], *ALWAYS, "--devices", 2, "--json", cwd=tmp_path))
     assert done.code == 0, done.err
     run = Run.load(tmp_path / json.loads(done.out)["run_dir"])
     backbone = run_encoder(run, DATASETS).layers["backbone"]
