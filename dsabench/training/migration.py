@@ -34,9 +34,17 @@ def check_version(state: Mapping[str, Any], path: Path) -> None:
 def current(state: dict[str, Any], path: Path) -> dict[str, Any]:
     """The content of a `run.json` that this version can read in its form.
 
-    Version 2 has the form of 3 without a checksum. Raises DataError where version 1 has been changed by hand.
+    Version 2 has the form of 3 without a checksum. Raises DataError where version 1 has been changed by hand, and for a
+    `dsa` from before its adjuster went by views, which would be taken for one that does.
     """
     version = state["schema_version"]
+    if version == SCHEMA_VERSION:
+        options = state["config"]["resolved"]["regularizer"]
+        if options.get("adjust") is True and "adjust_by" not in options:
+            raise DataError(
+                f"{path} is of a dsa that adjusted features by neighbours alone and did not say so; "
+                "remove the run's folder and train it again, with adjust_by=neighbours if that is wanted"
+            )
     state = from_version_1(state, path) if version == 1 else state
     state = from_version_3(state) if version <= 3 else state
     state = from_version_5(state) if version <= 5 else state

@@ -21,6 +21,7 @@ from dsabench.data.data_config import DataConfig
 from dsabench.errors import DataError
 from dsabench.registry import Scalar, canonical_name, identity_name
 from dsabench.regularizers import REGULARIZERS
+from dsabench.training.migration import current
 from dsabench.training.record import sealed
 from dsabench.training.run import Run
 from dsabench.training.store import Store
@@ -221,3 +222,12 @@ def test_a_run_that_was_trained_as_dsa_before_is_not_trained_again(tmp_path: Pat
     assert result.code == 0, result.err
     assert (result.err.count("reused"), result.err.count("finished after")) == (1, 1)
     assert len(list(runs.glob("*/*+dsa/*/run.json"))) == 1
+
+
+def test_an_adjuster_that_does_not_say_what_it_went_by_is_not_taken_for_one_of_now() -> None:
+    path = STORES / "version6" / "synthetic" / "simclr+dsa" / "s0-cd0a9d9039f4" / "run.json"
+    state = json.loads(path.read_text())
+    assert current(state, path)["spec"] == "simclr+dsa[spread=0.05,weight=2]"
+    del state["config"]["resolved"]["regularizer"]["adjust_by"]
+    with pytest.raises(DataError, match="by neighbours alone and did not say so"):
+        current(state, path)
