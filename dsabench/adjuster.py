@@ -25,8 +25,8 @@ from dsabench.checks import require
 VIEWS, ALONE = "views", "neighbours"
 
 NEIGHBOURS, TIMES = 8, 5
-# Whitening what sets views apart leaves more axes that say little. Shares that count squared keep fewer of them: a lower
-# CDNV, at some cost by kNN, chosen in development. Where neighbours alone are known they count as they are.
+# Whitening what sets views apart leaves more axes that say little. Shares that count squared keep fewer of them, for a
+# lower CDNV at some cost by kNN; chosen in development. Where neighbours alone are known they count as they are.
 POWER, POWER_WITH_VIEWS = 1, 2
 
 # Features that are looked at, evenly spread: every one is compared with every other.
