@@ -32,7 +32,7 @@ CONDITIONS: Mapping[str, Column] = {
     "batch_size": Column("batch", "count"),
 }
 # What changes features after training stands beside what does it in training, at the defaults.
-PLAIN = ("simclr", "simclr+dsa[adjust=off]", "byol", "byol+dsa[adjust=off]")
+PLAIN = ("simclr", "simclr+dsa[adjust=off,weight=3]", "byol", "byol+dsa[adjust=off,weight=3]")
 POSTHOC = ("backbone", "whiten[power=0.5]", "smooth[k=20]", "smooth[layer=whiten]")
 ADJUSTED = ("adjust[by=neighbours]", "whiten[power=0.5]", "smooth[k=20]")
 BY_VIEWS = ("adjust", "adjust[by=neighbours]", "whiten[power=0.5]")

@@ -62,8 +62,10 @@ def without_colours(run: RunConfig) -> bool:
 
 def late_start(run: RunConfig, train_images: int) -> str:
     """What to say of a regularizer that waits for its share of the steps and then has hardly any; else nothing."""
-    start = run.resolved.regularizer.get("start")
-    if not isinstance(start, int | float):
+    options = run.resolved.regularizer
+    start = options.get("start")
+    # A dsa that draws nobody has nothing that waits.
+    if not isinstance(start, int | float) or not (options.get("weight", 1) or options.get("push")):
         return ""
     total = run.epochs * steps_per_epoch(train_images, run.batch_size)
     first = math.ceil(start * total)

@@ -1,6 +1,6 @@
 """Regularizers that earlier versions wrote under another name or with other defaults, as this one writes them.
 
-What was `dsa` is `dsa-nested`, and what was `dsa-bank` is `dsa`, of which three options have other defaults. A text
+What was `dsa` is `dsa-nested`, and what was `dsa-bank` is `dsa`, of which four options have other defaults. A text
 alone does not tell which `dsa` it means; the version of the file that it stands in does.
 """
 
@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from dsabench.config.spec import Part, Spec, parse_part, parse_spec
+from dsabench.errors import UsageError
 from dsabench.registry import Scalar
 from dsabench.regularizers import SPREAD, WEIGHT
 
@@ -17,9 +18,10 @@ NAMES: Mapping[str, str] = MappingProxyType({"dsa": "dsa-nested", "dsa-bank": "d
 # What an option of `dsa` is where nothing is said, of those that ever had another default or came later, and what it
 # was. In between others had other defaults, too; what was written then says them.
 DEFAULTS: Mapping[str, Scalar] = MappingProxyType(
-    {"weight": WEIGHT, "push": 0, "spread": SPREAD, "trust": "local", "adjust": True}
+    {"weight": WEIGHT, "push": 0, "spread": SPREAD, "trust": "local", "adjust": True, "adjust_by": "views"}
 )
-UNADJUSTED: Mapping[str, Scalar] = MappingProxyType({**DEFAULTS, "adjust": False})
+DRAWN: Mapping[str, Scalar] = MappingProxyType({**DEFAULTS, "weight": 3})
+UNADJUSTED: Mapping[str, Scalar] = MappingProxyType({**DRAWN, "adjust": False})
 FIRST: Mapping[str, Scalar] = MappingProxyType({**UNADJUSTED, "weight": 1, "spread": 0})
 
 
@@ -48,8 +50,20 @@ def renamed_and_respelled(part: Part) -> Part:
 
 
 def adjusted_only_if_said(part: Part) -> Part:
-    """A regularizer as it was written while `dsa` had the defaults of now but for `adjust`."""
+    """A regularizer as it was written while `dsa` drew neighbours, and adjusted nothing, where nothing was said."""
     return respelled(part, UNADJUSTED)
+
+
+def drawn_if_not_said(part: Part) -> Part:
+    """A regularizer as it was written while `dsa` drew neighbours where nothing was said.
+
+    Raises UsageError for one that adjusted features: the versions of that time did it by neighbours alone, then by
+    views, and not all said so.
+    """
+    adjusted = part.name == "dsa" and part.options.get("adjust", True)
+    if adjusted and "adjust_by" not in part.options:
+        raise UsageError(f"{part} does not say what it adjusted features by, views or neighbours")
+    return respelled(part, DRAWN)
 
 
 def in_spec(text: str, change: Callable[[Part], Part]) -> str:

@@ -61,7 +61,8 @@ class FeatureStore:
         facts = {
             "weights": self.encoder.weights_sha256,
             "data": self.dataset.sha256,
-            "layer": str(layer),
+            # Its options, said or not: what they are where nothing is said may change.
+            "layer": str(Part(layer.name, {**POSTHOC.get(layer.name, {}), **layer.options})),
             "split": split_name,
             "preprocess": self.encoder.preprocess.facts() if self.encoder.preprocess else {},
             "precision": self.precision,

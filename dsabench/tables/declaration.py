@@ -17,7 +17,13 @@ from typing import Any
 
 from dsabench import __version__
 from dsabench.config.eval_config import EvalConfig
-from dsabench.config.renames import adjusted_only_if_said, in_spec, renamed_and_respelled, respelled
+from dsabench.config.renames import (
+    adjusted_only_if_said,
+    drawn_if_not_said,
+    in_spec,
+    renamed_and_respelled,
+    respelled,
+)
 from dsabench.config.run_config import RunConfig
 from dsabench.errors import DataError, UsageError
 from dsabench.files import canonical_json, read_json, write_atomic
@@ -25,9 +31,9 @@ from dsabench.tables.criteria import Criteria
 
 FOLDER = "declarations"
 # The form of a declaration. The first had no number, and regularizers had the names of before; up to the second
-# `dsa` had other defaults, and up to the third it adjusted nothing.
-SCHEMA_VERSION = 4
-_CHANGED_SINCE = {1: renamed_and_respelled, 2: respelled, 3: adjusted_only_if_said}
+# `dsa` had other defaults, up to the third it adjusted nothing, and up to the fourth it drew neighbours.
+SCHEMA_VERSION = 5
+_CHANGED_SINCE = {1: renamed_and_respelled, 2: respelled, 3: adjusted_only_if_said, 4: drawn_if_not_said}
 # What may change without another question being asked, with the words for it.
 _CHANGEABLE = {
     "primary": "primary",

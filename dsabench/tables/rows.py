@@ -13,15 +13,24 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
-from dsabench.config.renames import adjusted_only_if_said, in_regularizer, renamed_and_respelled, respelled
+from dsabench.config.eval_config import ADJUST
+from dsabench.config.renames import (
+    adjusted_only_if_said,
+    drawn_if_not_said,
+    in_regularizer,
+    renamed_and_respelled,
+    respelled,
+)
 from dsabench.errors import DataError, UsageError
 from dsabench.files import write_atomic
 
-SCHEMA_VERSION = 7
-# Rows from this schema on mean the same, but for names of regularizers before 5 and defaults of `dsa` before 6 and 7.
+SCHEMA_VERSION = 8
+# Rows from this schema on mean the same, but for names of regularizers before 5, defaults of `dsa` before 6, 7 and 8,
+# and the layer `adjust` before 8.
 _ONE_MEANING_SINCE = 3
 _NAMES_OF_NOW_SINCE = 5
 _SPREAD_SINCE = 6
+_ADJUSTED_SINCE = 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,15 +226,20 @@ def _parse(path: Path, number: int, record: list[str], columns: tuple[str, ...])
 
 
 def current(row: Row) -> Row:
-    """A row of an earlier schema under the names of this one; raises UsageError for a regularizer that is none.
+    """A row of an earlier schema under the names of this one.
 
-    It has the number of this schema then, unless its values mean something else.
+    It has the number of this schema then, unless its values mean something else. Raises UsageError for a regularizer
+    that is none, and for features that were adjusted by nobody knows what.
     """
     if row.schema_version == SCHEMA_VERSION:
         return row
     # A row of schema 2 keeps its number and may be read again: then there was no dsa-bank, which is called dsa now.
     version = SCHEMA_VERSION if row.schema_version >= _ONE_MEANING_SINCE else row.schema_version
-    if row.schema_version >= _SPREAD_SINCE:
+    if row.layer.partition("[")[0] == ADJUST and "by=" not in row.layer:
+        raise UsageError(f"the layer {row.layer} does not say what it was adjusted by, views or neighbours")
+    if row.schema_version >= _ADJUSTED_SINCE:
+        change = drawn_if_not_said
+    elif row.schema_version >= _SPREAD_SINCE:
         change = adjusted_only_if_said
     else:
         change = respelled if row.schema_version >= _NAMES_OF_NOW_SINCE else renamed_and_respelled

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dsabench.config.optimization import LATER
-from dsabench.config.renames import in_spec, renamed, respelled
+from dsabench.config.renames import DRAWN, in_spec, renamed, respelled
 from dsabench.config.run_config import RunConfig
 from dsabench.config.spec import parse_part, parse_spec
 from dsabench.errors import DataError
@@ -34,20 +34,12 @@ def check_version(state: Mapping[str, Any], path: Path) -> None:
 def current(state: dict[str, Any], path: Path) -> dict[str, Any]:
     """The content of a `run.json` that this version can read in its form.
 
-    Version 2 has the form of 3 without a checksum. Raises DataError where version 1 has been changed by hand, and for a
-    `dsa` from before its adjuster went by views, which would be taken for one that does.
+    Version 2 has the form of 3 without a checksum. Raises DataError where version 1 has been changed by hand.
     """
     version = state["schema_version"]
-    if version == SCHEMA_VERSION:
-        options = state["config"]["resolved"]["regularizer"]
-        if options.get("adjust") is True and "adjust_by" not in options:
-            raise DataError(
-                f"{path} is of a dsa that adjusted features by neighbours alone and did not say so; "
-                "remove the run's folder and train it again, with adjust_by=neighbours if that is wanted"
-            )
     state = from_version_1(state, path) if version == 1 else state
     state = from_version_3(state) if version <= 3 else state
-    state = from_version_5(state) if version <= 5 else state
+    state = from_version_6(state) if version <= 6 else state
     return {**state, "schema_version": SCHEMA_VERSION}
 
 
@@ -95,11 +87,13 @@ def from_version_3(state: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def from_version_5(state: dict[str, Any]) -> dict[str, Any]:
-    """Up to version 5 `dsa` had other defaults, and runs from before an option existed do not say it."""
+def from_version_6(state: dict[str, Any]) -> dict[str, Any]:
+    """Up to version 6 `dsa` had other defaults, and runs from before an option existed do not say it."""
     config = state["config"]
     resolved = config["resolved"]
     trained = later_of(REGULARIZERS, parse_spec(config["spec"]).regularizer.name) | resolved["regularizer"]
+    if adjusted_by_neighbours(state):
+        trained["adjust_by"] = "neighbours"
 
     def as_now(spec: str) -> str:
         return in_spec(spec, lambda part: respelled(part, trained))
@@ -108,18 +102,27 @@ def from_version_5(state: dict[str, Any]) -> dict[str, Any]:
     return {**state, "spec": as_now(state["spec"]), "config": config}
 
 
+def adjusted_by_neighbours(state: Mapping[str, Any]) -> bool:
+    """Whether a `run.json` as it was written is of a `dsa` that adjusted features before it could say by what."""
+    options = state["config"]["resolved"]["regularizer"]
+    return options.get("adjust") is True and "adjust_by" not in options
+
+
 def names(state: Mapping[str, Any], config: RunConfig) -> bool:
     """Whether a `run.json`, as it was written, names the hash of this configuration, which was read from it.
 
     The hash of version 1 was of another text, which was checked. For some time that of version 3 was of `push` of
-    `dsa-bank` also where it was 0.
+    `dsa-bank` also where it was 0, and that of version 6 of a `dsa` that did not say by what it adjusts.
     """
     version, written = state["schema_version"], state["config_hash"]
     if version == 1 or written == config.config_hash:
         return True
+    identity: dict[str, Any] = config.identity()
+    if adjusted_by_neighbours(state):
+        del identity["options"]["regularizer"]["adjust_by"]
+        return bool(written == sha256_bytes(canonical_json(identity).encode()))
     if version > 3 or state["config"]["resolved"]["regularizer"].get("push") != 0:
         return False
-    identity: dict[str, Any] = config.identity()
     identity["options"]["regularizer"]["push"] = 0
     return bool(written == sha256_bytes(canonical_json(identity).encode()))
 

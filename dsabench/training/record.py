@@ -12,8 +12,8 @@ from dsabench.errors import DataError
 from dsabench.files import canonical_json, sha256_bytes
 
 # The newest form of `run.json`, the one that is written; from 3 on a record has a checksum, from 4 on `dsa` is what was
-# `dsa-bank`, with other defaults from 5 and from 6 on (`config/renames.py`).
-SCHEMA_VERSION = 6
+# `dsa-bank`, with other defaults from 5, from 6 and from 7 on (`config/renames.py`).
+SCHEMA_VERSION = 7
 SEALED_SINCE = 3
 MEND = "restore the file, or remove the run's folder and train it again"
 

@@ -12,13 +12,13 @@ from spelled import dsa
 
 from dsabench.config.options import option_defaults, regularizer_class, regularizer_options
 from dsabench.config.plan import plan
-from dsabench.config.renames import DEFAULTS, in_spec, renamed, renamed_and_respelled, respelled
+from dsabench.config.renames import DEFAULTS, drawn_if_not_said, in_spec, renamed, renamed_and_respelled, respelled
 from dsabench.config.request import Request
 from dsabench.config.run_config import RunConfig
-from dsabench.config.spec import parse_part, parse_spec
+from dsabench.config.spec import Part, parse_part, parse_spec
 from dsabench.data import Datasets
 from dsabench.data.data_config import DataConfig
-from dsabench.errors import DataError
+from dsabench.errors import DataError, UsageError
 from dsabench.registry import Scalar, canonical_name, identity_name
 from dsabench.regularizers import REGULARIZERS
 from dsabench.training.migration import current
@@ -148,9 +148,11 @@ def test_dsa_of_before_has_the_options_that_it_had(text: str) -> None:
         (4, f"simclr+dsa/{SPREAD}", f"simclr+{dsa(adjust=False, weight=1, spread=0.1, trust='none')}"),
         (5, "simclr+dsa/s0-c078ad5af4b2", "simclr+dsa[adjust=off,spread=0.05,weight=2]"),
         (6, "simclr+dsa/s0-cd0a9d9039f4", "simclr+dsa[spread=0.05,weight=2]"),
+        ("6-by-neighbours", "simclr+dsa/s0-cd0a9d9039f4", "simclr+dsa[adjust_by=neighbours,spread=0.05,weight=2]"),
+        (7, "simclr+dsa/s0-2bd069b104fc", "simclr+dsa[spread=0.05]"),
     ],
 )
-def test_a_run_of_every_version_is_found_by_what_it_is_called_now(version: int, folder: str, spec: str) -> None:
+def test_a_run_of_every_version_is_found_by_what_it_is_called_now(version: int | str, folder: str, spec: str) -> None:
     store = Store(STORES / f"version{version}")
     known = Run.load(store.path / "synthetic" / folder)
     assert (str(known.config.spec), known.state["spec"]) == (spec, spec)
@@ -224,10 +226,23 @@ def test_a_run_that_was_trained_as_dsa_before_is_not_trained_again(tmp_path: Pat
     assert len(list(runs.glob("*/*+dsa/*/run.json"))) == 1
 
 
-def test_an_adjuster_that_does_not_say_what_it_went_by_is_not_taken_for_one_of_now() -> None:
-    path = STORES / "version6" / "synthetic" / "simclr+dsa" / "s0-cd0a9d9039f4" / "run.json"
+@pytest.mark.parametrize("store", ["version6", "version6-by-neighbours"])
+def test_a_dsa_that_drew_by_default_says_so_now(store: str) -> None:
+    path = STORES / store / "synthetic" / "simclr+dsa" / "s0-cd0a9d9039f4" / "run.json"
     state = json.loads(path.read_text())
-    assert current(state, path)["spec"] == "simclr+dsa[spread=0.05,weight=2]"
-    del state["config"]["resolved"]["regularizer"]["adjust_by"]
-    with pytest.raises(DataError, match="by neighbours alone and did not say so"):
-        current(state, path)
+    state["spec"] = state["config"]["spec"] = "simclr+dsa"
+    state["config"]["resolved"]["regularizer"] |= {"spread": 0.03, "weight": 3.0}
+    by = {"adjust_by": "neighbours"} if store.endswith("neighbours") else {}
+    assert current(state, path)["spec"] == f"simclr+{dsa(**by, weight=3)}"
+
+
+@pytest.mark.parametrize("text", ["dsa", "dsa[adjust=on,k=8]", "dsa[spread=0.1,weight=2]"])
+def test_a_text_that_does_not_say_what_it_adjusted_by_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="views or neighbours"):
+        drawn_if_not_said(parse_part(text))
+    for by in ("views", "neighbours"):
+        said = parse_part(text)
+        said = Part("dsa", {**said.options, "adjust_by": by})
+        before = regularizer_options("dsa", {"weight": 3, **said.options})
+        assert regularizer_options("dsa", drawn_if_not_said(said).options) == before
+    assert str(drawn_if_not_said(parse_part("dsa[adjust=off]"))) == dsa(adjust=False, weight=3)

@@ -1,5 +1,6 @@
-"""DSA, the Dynamic Semantic Adjuster (after arXiv 2407.13541), over the whole training set: an image is drawn to what
-its neighbours among all images were, and others are spread (results/research.md)."""
+"""DSA, the Dynamic Semantic Adjuster (after arXiv 2407.13541), over the whole training set: the features of other images
+are spread, an image can be drawn to what its neighbours among all were, and a map takes back what sets apart what is
+alike (results/research.md)."""
 
 from __future__ import annotations
 
@@ -25,8 +26,9 @@ NEVER = 2.0
 
 
 class DSA(Regularizer):
-    """Draws the embeddings of an image to those that its mutual neighbours among all training images had last,
-    beside any SSL method. In a loop of your own:
+    """Spreads the features of other images beside any SSL method, and adjusts features after training; with a `weight`
+    it draws the embeddings of an image to those that its mutual neighbours among all training images had last. That is
+    off, for it costs accuracy where neighbours are wrong. In a loop of your own:
 
         dsa = DSA(backbone, feature_dim, embedding_dim, num_images=len(images))
         ...
@@ -41,23 +43,25 @@ class DSA(Regularizer):
     Call: `forward(output, views, progress)` of a `MethodOutput`, whose loss comes of its features `h1`, `h2` (B, D) by
     way of its embeddings `z1`, `z2` (B, P), none of which need be normalised, the `Views` that they are of, with the
     `index` (B,) of their images among the `num_images`, and the share of training done, in [0, 1]. It returns the
-    weighted terms, each a scalar to be added to the loss: `dsa_adjust`, the mean over images and views of the distance
-    to mutual neighbours beyond the reach, with `spread` `dsa_spread`, the `frame_potential` of the features of the
-    others, and with `push` `dsa_separate`, the `uniformity` of their embeddings. Nothing of it trains. What the log
-    shows of the last batch is in `diagnostics`, and the pairs that were drawn together are in `similar_pairs` (R, B).
+    weighted terms, each a scalar to be added to the loss: with `spread` `dsa_spread`, the `frame_potential` of the
+    features of other images, with `weight` or `push` `dsa_adjust`, the mean over images and views of the distance to
+    mutual neighbours beyond the reach, and with `push` `dsa_separate`, the `uniformity` of the embeddings of the
+    others. Nothing of it trains. What the log shows of the last batch is in `diagnostics`, and the pairs that were
+    drawn together are in `similar_pairs` (R, B), None without a bank.
 
-    A bank keeps, of every image, the features and the embedding of the mean of its two views, as they were when it was
+    With `weight` or `push` there is a bank. It keeps, of every image, the features and the embedding of the mean of its two views, as they were when it was
     last in a batch. Two images are mutual neighbours where each is among the k nearest of the other by the features.
     k is read off the bank when the term is switched on, as is how far each image's neighbours are trusted, in [0, 1]
     (`transitivity`), and they stay: what is pulled together hangs together, and would tell of the pull. Nothing is
     drawn before one epoch is over, nor to an image that was in no batch since.
 
     Construction: `encoder` is the backbone that is trained, which is not looked at; `feature_dim` is the width D of its
-    features, `embedding_dim` the width P of the embeddings, `num_images` how many images there are. Options:
+    features, `embedding_dim` the width P of the embeddings, `num_images` how many images there are, which the bank
+    alone wants. Options:
 
-    - `weight`: of the term, >= 0; with `balance`, as is the default, relative to the method's gradient, where one
-      gradient of the term is that of all distances, without the limit of `reach`; `start`: the share of training
-      before it is switched on.
+    - `weight`: of drawing, >= 0, 0: there is none; with `balance`, as is the default, relative to the method's
+      gradient, where one gradient of the term is that of all distances, without the limit of `reach`; `start`: the
+      share of training before it is switched on, as `push` is.
     - `reach`: the quantile, in [0, 1], of the distances between two views of one image below which a neighbour is left
       where it is; 0: neighbours are drawn until they coincide.
     - `k`: neighbours of an image, 0: read off the bank, at the finest level whose excess is at least `part` of the
@@ -72,7 +76,8 @@ class DSA(Regularizer):
     - `trust`: what the pull on an image is multiplied by: `local`: how much its own neighbours hang together beyond
       chance; `linear`: the same of all images together; `none`: 1.
 
-    Raises ValueError for an option out of its range. Costs the bank, N (D + P) numbers, and O(B N D) operations a step.
+    Raises ValueError for an option out of its range. The spread costs O(B^2 D) operations a step and a pass backward
+    through the projector; the bank N (D + P) numbers, and O(B N D) operations a step.
     """
 
     smallest_batch = 2
@@ -98,19 +103,23 @@ class DSA(Regularizer):
         num_images: int = 0,
     ) -> None:
         super().__init__(balance=balance)
-        require(num_images > 0, "num_images, of the training split, must be given: a bank keeps something of each")
+        banked = weight > 0 or push > 0
+        require(
+            num_images > 0 or not banked,
+            "num_images, of the training split, must be given with weight or push: a bank keeps something of each",
+        )
         require(weight >= 0 and push >= 0 and spread >= 0, "weight, push and spread must be >= 0")
         require(0 <= start <= 1 and 0 <= reach <= 1, "start and reach must lie in [0, 1]")
         require(0 < part <= 1, "part must lie in (0, 1]")
         require(k >= 0 and pulls >= 1, "k must be >= 0 and pulls >= 1")
-        require(k < max(2, num_images), f"k must be less than the number of images, {num_images}")
+        require(not banked or k < max(2, num_images), f"k must be less than the number of images, {num_images}")
         require_word("trust", trust, ("local", "linear", "none"))
         require_word("adjust_by", adjust_by, (VIEWS, ALONE))
         self.weight, self.push, self.spread, self.start, self.reach = weight, push, spread, start, reach
         self.k, self.part, self.pulls, self.trust = k, part, pulls, trust
         if adjust:
             self.adjuster, self.adjust_by = Adjuster(feature_dim), adjust_by
-        images = max(2, num_images)
+        images = max(2, num_images) if banked else 0
         self.features: Tensor
         self.embedded: Tensor
         self.radius: Tensor
@@ -128,37 +137,47 @@ class DSA(Regularizer):
 
     @classmethod
     def facts(cls, options: Mapping[str, Scalar]) -> RegularizerFacts:
-        return RegularizerFacts("bank", "none")
+        return RegularizerFacts("bank" if options["weight"] or options["push"] else "none", "none")
 
     def forward(self, output: MethodOutput, views: Views | LabelledViews, progress: float) -> dict[str, Tensor]:
-        require(len(views.index) == len(output.z1), "the views have no index of their images in the training split")
         with torch.autocast(output.z1.device.type, enabled=False):
-            index = gather_rows(views.index)
-            h1, h2 = (normalize(gather_rows(widened(h.detach())), dim=1) for h in (output.h1, output.h2))
-            z1, z2 = (normalize(gather_rows(widened(z)), dim=1) for z in (output.z1, output.z2))
-            own = normalize(h1 + h2, dim=1)
-            k = self.read_off(len(index), bool(self.weight or self.push) and progress >= self.start)
-            near, mutual, together = self.neighbours(index, own, k)
-            pull, push = (self.weight, self.push) if k else (0.0, 0.0)
-            # At weight 0 nothing may reach the student, not even a gradient of zeros.
-            beyond, whole = self.distances(
-                z1 if pull else z1.detach(), z2 if pull else z2.detach(), near, mutual, self.trusted[index]
-            )
-            with torch.no_grad():
-                self.features[index] = own.to(self.features.dtype)
-                self.embedded[index] = normalize(z1 + z2, dim=1).to(self.embedded.dtype)
-            self.observe(index, near, mutual)
+            terms, together = self.drawn(output, views, progress) if len(self.features) else ({}, None)
+            if self.spread:
+                features = output.h1, output.h2
+                stacked = torch.stack([gather_rows(widened(h)) for h in features])
+                if together is None:
+                    together = torch.eye(stacked.shape[1], dtype=torch.bool, device=stacked.device)
+                even = frame_potential(stacked, together)
+                terms["dsa_spread"] = self.weigh("dsa_spread", self.spread, even, output, at=features)
+                self.diagnostics["dsa_dimensions"] = (-even.detach()).exp()
+        return terms
+
+    def drawn(
+        self, output: MethodOutput, views: Views | LabelledViews, progress: float
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """The terms that want the bank, and which images (B, B) bool of the batch are mutual neighbours or the same."""
+        require(len(views.index) == len(output.z1), "the views have no index of their images in the training split")
+        index = gather_rows(views.index)
+        h1, h2 = (normalize(gather_rows(widened(h.detach())), dim=1) for h in (output.h1, output.h2))
+        z1, z2 = (normalize(gather_rows(widened(z)), dim=1) for z in (output.z1, output.z2))
+        own = normalize(h1 + h2, dim=1)
+        k = self.read_off(len(index), progress >= self.start)
+        near, mutual, together = self.neighbours(index, own, k)
+        pull, push = (self.weight, self.push) if k else (0.0, 0.0)
+        # At weight 0 nothing may reach the student, not even a gradient of zeros.
+        beyond, whole = self.distances(
+            z1 if pull else z1.detach(), z2 if pull else z2.detach(), near, mutual, self.trusted[index]
+        )
+        with torch.no_grad():
+            self.features[index] = own.to(self.features.dtype)
+            self.embedded[index] = normalize(z1 + z2, dim=1).to(self.embedded.dtype)
+        self.observe(index, near, mutual)
         # By the whole distances, so that the few who are out of reach, or trusted, do not get the pull of all.
         terms = {"dsa_adjust": self.weigh("dsa_adjust", pull, beyond, output, by=whole)}
         if self.push:
             apart = uniformity(torch.stack([z1, z2] if push else [z1.detach(), z2.detach()]), together)
             terms["dsa_separate"] = self.weigh("dsa_separate", push, apart, output)
-        if self.spread:
-            features = output.h1, output.h2
-            even = frame_potential(torch.stack([gather_rows(widened(h)) for h in features]), together)
-            terms["dsa_spread"] = self.weigh("dsa_spread", self.spread, even, output, at=features)
-            self.diagnostics["dsa_dimensions"] = (-even.detach()).exp()
-        return terms
+        return terms, together
 
     def read_off(self, batch: int, due: bool) -> int:
         """k; 0 until it is due and every image was seen."""
