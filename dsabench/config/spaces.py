@@ -144,8 +144,8 @@ _LAMBDA1, _START = Range(0.5, 50, log=True), Range(0, 0.6)
 # A variant without a line has that of the name that it is a preset of, less what the preset fixes.
 REGULARIZER_SPACES: Mapping[str, Space] = {
     "none": {},
-    # Its number of neighbours is read off the data.
-    "dsa": {"weight": Range(0.1, 10, log=True), "spread": Range(0.003, 0.3, log=True), "start": _START},
+    # Drawing, which costs where neighbours are wrong, is switched on by who wants it, and by no search.
+    "dsa": {"spread": Range(0.003, 0.3, log=True)},
     "dsa-nested": {"lambda1": _LAMBDA1, "k": Range(8, 40), "start": _START},
     # Their similarity reads no neighbourhoods.
     "dsa-oracle": {"lambda1": _LAMBDA1, "start": _START},

@@ -48,10 +48,12 @@ def test_what_is_hardly_meant_is_one_line(
 @pytest.mark.parametrize(
     ("regularizer", "epochs", "words"),
     [
-        ("dsa", 1, "dsa starts at step 3 of 4: it acts in 2 of them"),
+        ("dsa[weight=3]", 1, "dsa starts at step 3 of 4: it acts in 2 of them"),
+        ("dsa[push=1]", 1, "dsa starts at step 3 of 4: it acts in 2 of them"),
+        ("dsa", 1, ""),
         ("dsa-pull[start=1]", 50, "dsa-pull starts after the last of 200 steps: it does nothing"),
-        ("dsa", 8, ""),
-        ("dsa[start=0]", 5, ""),
+        ("dsa[weight=3]", 8, ""),
+        ("dsa[start=0,weight=3]", 5, ""),
         ("koleo", 1, ""),
     ],
 )

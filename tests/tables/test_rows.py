@@ -148,7 +148,7 @@ def test_no_cell_can_run_as_a_formula(tmp_path: Path) -> None:
     [
         ("schema_version,run_id", "schema_version,run", "missing: run_id; unexpected: run"),
         ("run_id,method", "method,run_id", "another order"),
-        ("\n7,", "\n9,", "schema_version 9, this dsabench reads 2 to 7"),
+        ("\n8,", "\n9,", "schema_version 9, this dsabench reads 2 to 8"),
         (",true,ok,", ",TRUE,ok,", "row 1: higher_is_better cannot be 'TRUE'"),
         (",0.30000000000000004,", ",0.3O,", "row 1: value cannot be '0.3O'"),
         (",resnet-small,3,", ",resnet-small,,", "row 1: seed cannot be ''"),
@@ -220,10 +220,14 @@ def test_regularizers_of_earlier_schemas_have_the_names_of_now(
         (5, "dsa[spread=0.1]", dsa(adjust=False, weight=1, spread=0.1, trust="local")),
         (5, "dsa-nested[k=8]", "dsa-nested[k=8]"),
         (5, "none", "none"),
-        (6, "dsa", dsa(adjust=False)),
+        (6, "dsa", dsa(adjust=False, weight=3)),
         (6, "dsa[spread=0,weight=1]", dsa(adjust=False, weight=1, spread=0)),
-        (6, "dsa[k=8]", dsa(adjust=False, k=8)),
+        (6, "dsa[k=8]", dsa(adjust=False, k=8, weight=3)),
         (6, "dsa-nested", "dsa-nested"),
+        (7, "dsa[adjust=off]", dsa(adjust=False, weight=3)),
+        (7, "dsa[adjust=off,weight=0]", dsa(adjust=False)),
+        (7, "dsa[adjust_by=neighbours,k=8]", dsa(adjust_by="neighbours", k=8, weight=3)),
+        (7, "dsa-nested", "dsa-nested"),
     ],
 )
 def test_dsa_of_earlier_schemas_has_the_defaults_of_then(schema: int, before: str, now: str, tmp_path: Path) -> None:
@@ -232,6 +236,28 @@ def test_dsa_of_earlier_schemas_has_the_defaults_of_then(schema: int, before: st
     assert rows == [replace(ROW, regularizer=now)]
     write_csv(rows, tmp_path / "rows.csv")
     assert read_csv(tmp_path / "rows.csv") == rows
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"regularizer": "dsa"}, r"dsa does not say what it adjusted features by, views or neighbours"),
+        ({"regularizer": "dsa[k=8]"}, r"dsa\[k=8\] does not say"),
+        ({"layer": "adjust"}, r"the layer adjust does not say"),
+        ({"layer": "adjust[k=4]"}, r"the layer adjust\[k=4\] does not say"),
+    ],
+)
+def test_what_features_were_adjusted_by_is_not_guessed(changes: dict[str, str], what: str, tmp_path: Path) -> None:
+    row = replace(ROW, **changes)  # type: ignore[arg-type]
+    write_csv([replace(row, schema_version=7)], tmp_path / "rows.csv")
+    with pytest.raises(DataError, match=f"row 1: .*{what}.*; rebuild the table from the run store"):
+        read_csv(tmp_path / "rows.csv")
+    # Now it is known.
+    write_csv([row], tmp_path / "rows.csv")
+    assert read_csv(tmp_path / "rows.csv") == [row]
+    said = replace(ROW, layer="adjust[by=neighbours]")
+    write_csv([replace(said, schema_version=7)], tmp_path / "rows.csv")
+    assert read_csv(tmp_path / "rows.csv") == [said]
 
 
 def test_a_regularizer_of_an_earlier_schema_that_is_none_is_named(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def groups(images: int, count: int, spread: float, seed: int = 0, dims: int = 48
 
 
 def bank(**options: Any) -> DSA:
-    return DSA(nn.Identity(), FEATURES, EMBEDDING, num_images=N, **options)
+    return DSA(nn.Identity(), FEATURES, EMBEDDING, num_images=N, **{"weight": 3.0, **options})
 
 
 def batch(index: Tensor, seed: int = 0) -> tuple[MethodOutput, Views]:
@@ -177,7 +177,7 @@ def test_a_neighbour_no_farther_than_two_views_is_left_where_it_is() -> None:
 
 
 def test_before_its_start_and_without_a_weight_no_gradient_reaches_the_student() -> None:
-    for options, progress in (({"weight": 0.0}, 1.0), ({"start": 0.5}, 0.4)):
+    for options, progress in (({"weight": 0.0, "push": 1.0}, 1.0), ({"start": 0.5}, 0.4)):
         dsa = bank(**options)
         epoch(dsa)
         output, views = batch(torch.arange(BATCH), 3)
@@ -283,6 +283,7 @@ def test_the_features_are_spread_from_the_first_step_and_without_it_nothing_chan
         terms, others, only = (dsa(output, views, 0.0 if first else 1.0) for dsa in (spread, plain, alone))
         assert torch.equal(terms["dsa_adjust"], others["dsa_adjust"])
         assert (others.keys(), terms.keys()) == ({"dsa_adjust"}, {"dsa_adjust", "dsa_spread"})
+        assert only.keys() == {"dsa_spread"}
         for term, weight in ((terms["dsa_spread"], 0.5), (only["dsa_spread"], 2.0)):
             norms = [
                 torch.cat(torch.autograd.grad(value, (output.h1, output.h2), retain_graph=True)).norm()
@@ -290,11 +291,29 @@ def test_the_features_are_spread_from_the_first_step_and_without_it_nothing_chan
             ]
             assert float(norms[0] / norms[1]) == pytest.approx(weight, rel=1e-4)
         assert 1 < float(spread.diagnostics["dsa_dimensions"]) < FEATURES
-        for dsa in (spread, plain, alone):
+        for dsa in (spread, plain):
             epoch(dsa)
     # A backbone that is not trained has nothing to spread.
     frozen, _ = batch(torch.arange(BATCH), 3)
     assert float(spread(frozen, views, 1.0)["dsa_spread"]) == 0
+
+
+def test_without_a_weight_nothing_is_kept_of_the_images_and_nobody_is_taken_for_similar() -> None:
+    dsa = DSA(nn.Identity(), FEATURES, EMBEDDING, num_images=10**9)
+    assert sum(buffer.numel() for name, buffer in dsa.named_buffers() if not name.startswith("adjuster")) == 3
+    output, views = batch(torch.arange(BATCH), 3)
+    output.h1.requires_grad_()
+    output = output._replace(loss=output.h1.square().sum())
+    terms = dsa(output, views, 1.0)
+    # Images are told apart by their features alone: whoever they are, and however many there are.
+    alone = DSA(nn.Identity(), FEATURES, EMBEDDING)(output, views._replace(index=torch.zeros(0).long()), 1.0)
+    assert terms.keys() == alone.keys() == {"dsa_spread"}
+    assert float(terms["dsa_spread"]) == float(alone["dsa_spread"]) != 0
+    assert dsa.similar_pairs is None
+    for options, prior in (({}, "none"), ({"weight": 1.0}, "bank"), ({"push": 1.0}, "bank")):
+        assert DSA.facts({"weight": 0.0, "push": 0.0, **options}).prior == prior
+    with pytest.raises(ValueError, match="num_images, of the training split, must be given with weight or push"):
+        DSA(nn.Identity(), FEATURES, EMBEDDING, weight=3.0)
 
 
 def test_a_batch_whose_images_are_all_neighbours_is_neither_pushed_nor_spread() -> None:
