@@ -71,6 +71,7 @@ SPECS = list(
             "simclr+dsa-nested[ema_every=3,queue=40]",
             "byol+dsa-nested[balance=on,lambda1=0.5]",
             "simclr+koleo[balance=on]",
+            "simclr+dsa[weight=3]",
         ]
     )
 )

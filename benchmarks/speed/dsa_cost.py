@@ -4,9 +4,10 @@ python -m benchmarks.speed.dsa_cost [--json] [--backbone resnet18] [--batch-size
 
 `overhead` is the time of what `dsa-nested` adds (the teacher's forward pass and update, the terms both ways),
 measured by itself, over that of a plain step: `ema`, `ema_every=4` and `self` by prior, `teacher` and `terms` apart.
-`bank` is what `dsa` adds to a step with a bank of 50,000 images; what it reads off it, once, is a figure, and so is
-fitting its adjuster, once, to 4,096 features and as many pairs of views, whose forward passes are not in it.
-Differences of whole steps are there too, as `whole_*`; a difference of two long times has the noise of both.
+`bank` is what `dsa[weight=3]` adds to a step with a bank of 50,000 images; what it reads off it, once, is a figure,
+and so is fitting an adjuster, once, to 4,096 features and as many pairs of views, whose forward passes are not in it.
+Differences of whole steps are there too, as `whole_*`, `whole_dsa` that of `dsa` at its defaults; a difference of two
+long times has the noise of both.
 """
 
 from __future__ import annotations
@@ -76,6 +77,7 @@ def shares_of_a_step(report: Report, options: argparse.Namespace) -> None:
     dataset = made_up(batch, options.image_size, 3)
     regularizers = {
         "plain": "",
+        "dsa": "+dsa",
         "ema": "+dsa-nested[start=0]",
         "ema_every=4": "+dsa-nested[start=0,ema_every=4]",
         "self": "+dsa-nested[start=0,prior=self]",
@@ -115,7 +117,7 @@ def shares_of_a_step(report: Report, options: argparse.Namespace) -> None:
     report.overhead["teacher"] = spread([own / step for own, step in zip(added["ema"], plain, strict=True)])
     report.overhead["terms"] = report.overhead["self"]
     report.overhead["bank"] = spread([own / step for own, step in zip(times["bank"], plain, strict=True)])
-    for name in added:
+    for name in ("dsa", *added):
         pairs = zip(times[f"step, {name}"], plain, strict=True)
         report.overhead[f"whole_{name}"] = spread([with_dsa / without - 1 for with_dsa, without in pairs])
 
@@ -151,9 +153,9 @@ def terms_of(images: int, device: str, embedding: int = EMBEDDING) -> Callable[[
 
 
 def bank_of(images: int, held: int, device: str) -> tuple[Callable[[], object], Callable[[], object]]:
-    """Everything that `dsa` computes for a batch, forward and backward, and what it does once: k and trust."""
+    """Everything that `dsa[weight=3]` computes for a batch, both ways, and what it does once: k and trust."""
     torch.manual_seed(0)
-    bank = DSA(nn.Identity(), FEATURES, EMBEDDING, num_images=held).to(device)
+    bank = DSA(nn.Identity(), FEATURES, EMBEDDING, num_images=held, weight=3.0).to(device)
     bank.features.copy_(normalize(torch.randn(held, FEATURES), dim=1))
     bank.embedded.copy_(normalize(torch.randn(held, EMBEDDING), dim=1))
     bank.trusted.fill_(1.0)

@@ -19,7 +19,7 @@ REGULARIZERS: dict[str, Entry] = {
     "none": Entry("dsabench.regularizers.none:NoRegularizer", "nothing added: the plain method"),
     "dsa": Entry(
         "dsabench.regularizers.dsa.bank:DSA",
-        "label-free DSA: evens features out in training and adjusts them in the end; with weight=3 it draws neighbours, too",
+        "label-free DSA: evens features out in training, adjusts them in the end, draws neighbours at weight=3",
         later={"push": 0.0, "spread": 0.0, "adjust": False, "adjust_by": "views"},
         identity="dsa-bank",
     ),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dsabench.config.optimization import LATER
-from dsabench.config.renames import DRAWN, in_spec, renamed, respelled
+from dsabench.config.renames import in_spec, renamed, respelled
 from dsabench.config.run_config import RunConfig
 from dsabench.config.spec import parse_part, parse_spec
 from dsabench.errors import DataError

@@ -16,13 +16,20 @@ from dsabench.config.options import option_types
 README = Path(__file__).parents[2] / "README.md"
 
 
-def test_dsa_in_a_loop_adds_its_terms_once_it_has_seen_the_images(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_dsa_in_a_loop_adds_its_term(capsys: pytest.CaptureFixture[str]) -> None:
+    history = dsa_in_a_loop.main(["--steps", "3"])
+    assert [set(row) for row in history] == [{"loss", "ssl", "dsa_spread"}] * 3
+    for row in history:
+        assert row["loss"] == pytest.approx(row["ssl"] + row["dsa_spread"], rel=1e-5)
+        assert row["dsa_spread"] != 0
+    assert "CDNV of the features" in capsys.readouterr().out
+
+
+def test_with_a_weight_it_draws_once_it_has_seen_the_images(monkeypatch: pytest.MonkeyPatch) -> None:
     built: list[DSA] = []
 
     def remembered(*arguments: object, **options: object) -> DSA:
-        built.append(DSA(*arguments, **options))  # type: ignore[arg-type]
+        built.append(DSA(*arguments, **options, weight=3.0))  # type: ignore[arg-type, misc]
         return built[0]
 
     monkeypatch.setattr(dsa_in_a_loop, "DSA", remembered)
@@ -37,7 +44,6 @@ def test_dsa_in_a_loop_adds_its_terms_once_it_has_seen_the_images(
     assert float(dsa.diagnostics["dsa_k"]) > 0
     # The bank has what was looked at, each batch other images.
     assert int(dsa.features.any(dim=1).sum()) > 1000
-    assert "CDNV of the features" in capsys.readouterr().out
 
 
 # Of Lightning's own: a deprecated call of torch's, and advice on speed.

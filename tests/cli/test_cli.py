@@ -182,7 +182,7 @@ def test_pretrain_as_json_is_one_object(tmp_path: Path) -> None:
     assert {path.name for path in folder.iterdir()} == {held, "run.json", "config.toml", "log.csv", "checkpoints"}
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]
     (row,) = csv.DictReader((folder / "log.csv").read_text().splitlines())
-    assert set(row) >= {"epoch", "loss", "lr", "ssl", "dsa_adjust", "dsa_k", "wall_s", "images_per_s"}
+    assert set(row) >= {"epoch", "loss", "lr", "ssl", "dsa_spread", "dsa_dimensions", "wall_s", "images_per_s"}
 
 
 def test_a_finished_run_is_left_as_it_is(store: Path) -> None:

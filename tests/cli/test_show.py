@@ -85,7 +85,7 @@ def test_a_page_for_people_fits_its_terminal(width: str, monkeypatch: pytest.Mon
     result = dsabench("show", "dsa")
     program = [line for line in result.out.splitlines() if line.startswith("    ")]
     assert all(len(line) <= int(width) for line in result.out.splitlines() if line not in program)
-    for words in ("weight", "3.0", "0.1 to 10", "METHOD+dsa[weight=...]", "    dsa = DSA("):
+    for words in ("spread", "0.03", "0.003 to 0.3", "METHOD+dsa[weight=...]", "    dsa = DSA("):
         assert words in result.out
 
 

@@ -12,7 +12,7 @@ from dsabench.training.run import Run
 from dsabench.training.store import Store
 
 # What is measured while a run trains is not adjusted.
-SPEC = "simclr+dsa[adjust=off,start=0]"
+SPEC = "simclr+dsa[adjust=off,start=0,weight=3]"
 
 
 def trained(runs: Path, *more: object) -> Run:

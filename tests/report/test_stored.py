@@ -23,7 +23,7 @@ CRITERIA = Criteria(parse_primary("cdnv"), tuple(map(parse_guard, GUARDS)))
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     seen = dsabench(
-        *("compare", "simclr", "simclr+dsa", "--seeds", "0-1", *TINY, "--jobs", 1, "--quiet"),
+        *("compare", "simclr", "simclr+dsa[weight=3]", "--seeds", "0-1", *TINY, "--jobs", 1, "--quiet"),
         *("--probe", "knn", "--probe", "crowding", "--guard", "knn"),
         *("--runs", folder / "runs", "--output", folder / "tiny"),
     )
@@ -42,7 +42,7 @@ def test_every_section_is_drawn_from_what_the_runs_left(stored: Stored) -> None:
     for key in ("curves", "classes", "maps"):
         assert any(isinstance(block, Drawing) for block in made[key]), key
     assert not [block for blocks in made.values() for block in blocks if isinstance(block, Absent)]
-    assert stored.pairs == [("simclr+dsa", "simclr")]
+    assert stored.pairs == [("simclr+dsa[weight=3]", "simclr")]
 
 
 def test_curves_are_the_log(stored: Stored) -> None:
@@ -56,7 +56,7 @@ def test_curves_are_the_log(stored: Stored) -> None:
 
 
 def test_similar_pairs_are_seen_once_and_move_no_weight(stored: Stored) -> None:
-    run = stored.runs["simclr+dsa", 0]
+    run = stored.runs["simclr+dsa[weight=3]", 0]
     dataset = stored.datasets.load(run.config.data)
     before, _ = read_checkpoint(run.final_checkpoint())
     found = similar_pairs(run, dataset)

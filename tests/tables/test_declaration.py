@@ -129,9 +129,7 @@ def test_a_declaration_of_before_is_of_what_its_specs_are_called_now(tmp_path: P
     # Up to the fourth it drew neighbours, and did not always say what it adjusted features by.
     said = ["simclr", "simclr+dsa[adjust_by=neighbours]"]
     path.write_text(json.dumps(before | {"schema_version": 4, "utc": "2026-01-28", "specs": said}))
-    earlier = replace(
-        DECLARED, specs=("simclr", f"simclr+{dsa(adjust_by='neighbours', weight=3)}"), utc="2026-01-28"
-    )
+    earlier = replace(DECLARED, specs=("simclr", f"simclr+{dsa(adjust_by='neighbours', weight=3)}"), utc="2026-01-28")
     assert declare(tmp_path, replace(earlier, utc="2026-02-01"), runs_seen=0) == (earlier, [])
     path.write_text(json.dumps(before | {"schema_version": 4}))
     with pytest.raises(DataError, match=r"dsa does not say what it adjusted .*; move it out of the way"):

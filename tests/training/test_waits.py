@@ -41,6 +41,7 @@ OTHERS = [
     "simclr+dsa-nested[ema_every=4]",
     "byol+dsa-minimal",
     "simclr+dsa",
+    "simclr+dsa[weight=3]",
     "simclr+sigreg",
     "simclr+koleo",
 ]
@@ -48,7 +49,7 @@ MASKS = {"index of a mask", "index_put of a mask"}
 IN_LIGHTLY = {
     **{name: dict.fromkeys(MASKS, 2) for name in ("simclr", "vicreg")},
     # Evening out is weighed by a backward pass of its own through the method's loss.
-    "simclr+dsa": {"index of a mask": 2, "index_put of a mask": 4},
+    **{spec: {"index of a mask": 2, "index_put of a mask": 4} for spec in ("simclr+dsa", "simclr+dsa[weight=3]")},
     "dcl": dict.fromkeys(MASKS, 6),
     **{name: {"_local_scalar_dense": 1} for name in ("nnclr", "ressl", "mean_shift")},
     # Its masks are of the order that it draws, which stays on the processor.

@@ -1,5 +1,5 @@
-"""DSA, the Dynamic Semantic Adjuster (after arXiv 2407.13541), over the whole training set: the features of other images
-are spread, an image can be drawn to what its neighbours among all were, and a map takes back what sets apart what is
+"""DSA, the Dynamic Semantic Adjuster (after arXiv 2407.13541), over the whole training set: features are spread, an
+image can be drawn to what its neighbours among all images were, and in the end a map takes back what sets apart what is
 alike (results/research.md)."""
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ class DSA(Regularizer):
     others. Nothing of it trains. What the log shows of the last batch is in `diagnostics`, and the pairs that were
     drawn together are in `similar_pairs` (R, B), None without a bank.
 
-    With `weight` or `push` there is a bank. It keeps, of every image, the features and the embedding of the mean of its two views, as they were when it was
-    last in a batch. Two images are mutual neighbours where each is among the k nearest of the other by the features.
-    k is read off the bank when the term is switched on, as is how far each image's neighbours are trusted, in [0, 1]
-    (`transitivity`), and they stay: what is pulled together hangs together, and would tell of the pull. Nothing is
-    drawn before one epoch is over, nor to an image that was in no batch since.
+    With `weight` or `push` there is a bank. It keeps, of every image, the features and the embedding of the mean of its
+    two views, as they were when it was last in a batch. Two images are mutual neighbours where each is among the k
+    nearest of the other by the features. k is read off the bank when the term is switched on, as is how far each
+    image's neighbours are trusted, in [0, 1] (`transitivity`), and they stay: what is pulled together hangs together,
+    and would tell of the pull. Nothing is drawn before one epoch is over, nor to an image that was in no batch since.
 
     Construction: `encoder` is the backbone that is trained, which is not looked at; `feature_dim` is the width D of its
     features, `embedding_dim` the width P of the embeddings, `num_images` how many images there are, which the bank
