@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dsabench.training.run import Run
 
 # An adjuster leaves lengths out, half of what two dimensions say.
-SPECS = ("supervised", "simclr", "simclr+dsa[adjust=off]", "byol", "byol+dsa[adjust=off]")
+SPECS = ("supervised", "simclr", "simclr+dsa[adjust=off,weight=3]", "byol", "byol+dsa[adjust=off,weight=3]")
 # The generated images are few: smaller batches make as many steps.
 DATASETS = {"digits": 128, "synthetic": 64}
 
