@@ -78,7 +78,7 @@ def test_a_value_of_two_sources_stands_once_and_must_be_one() -> None:
         ("dataset_sha256", "e" * 64, "dddddddddddd .* and eeeeeeeeeeee"),
         ("probe_version", "2", "1 .* and 2"),
         ("preprocess", "", ".* and not recorded"),
-        ("schema_version", 2, "7 .* and 2"),
+        ("schema_version", 2, "8 .* and 2"),
     ],
 )
 def test_what_makes_values_incomparable_is_refused_unless_said(column: str, value: Any, told: str) -> None:

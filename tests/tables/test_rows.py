@@ -248,14 +248,14 @@ def test_dsa_of_earlier_schemas_has_the_defaults_of_then(schema: int, before: st
     ],
 )
 def test_what_features_were_adjusted_by_is_not_guessed(changes: dict[str, str], what: str, tmp_path: Path) -> None:
-    row = replace(ROW, **changes)  # type: ignore[arg-type]
+    row = replace(ROW, **{"regularizer": "none", **changes})  # type: ignore[arg-type]
     write_csv([replace(row, schema_version=7)], tmp_path / "rows.csv")
     with pytest.raises(DataError, match=f"row 1: .*{what}.*; rebuild the table from the run store"):
         read_csv(tmp_path / "rows.csv")
     # Now it is known.
     write_csv([row], tmp_path / "rows.csv")
     assert read_csv(tmp_path / "rows.csv") == [row]
-    said = replace(ROW, layer="adjust[by=neighbours]")
+    said = replace(row, regularizer="none", layer="adjust[by=neighbours]")
     write_csv([replace(said, schema_version=7)], tmp_path / "rows.csv")
     assert read_csv(tmp_path / "rows.csv") == [said]
 

@@ -308,7 +308,8 @@ def test_without_a_weight_nothing_is_kept_of_the_images_and_nobody_is_taken_for_
     # Images are told apart by their features alone: whoever they are, and however many there are.
     alone = DSA(nn.Identity(), FEATURES, EMBEDDING)(output, views._replace(index=torch.zeros(0).long()), 1.0)
     assert terms.keys() == alone.keys() == {"dsa_spread"}
-    assert float(terms["dsa_spread"]) == float(alone["dsa_spread"]) != 0
+    assert torch.equal(terms["dsa_spread"], alone["dsa_spread"])
+    assert terms["dsa_spread"].requires_grad
     assert dsa.similar_pairs is None
     for options, prior in (({}, "none"), ({"weight": 1.0}, "bank"), ({"push": 1.0}, "bank")):
         assert DSA.facts({"weight": 0.0, "push": 0.0, **options}).prior == prior

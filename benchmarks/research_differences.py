@@ -1,0 +1,62 @@
+"""What adjusting features after training does, what `dsa` does, and what it does beyond adjusting: paired differences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import mean
+
+from benchmarks.committed import committed, named, plain_table
+from benchmarks.research_tables import METRICS
+from dsabench.report.table import Cell, Column, Difference, Interval, Table
+from dsabench.report.wording import written
+from dsabench.stats.paired import sign_flip_interval
+from dsabench.tables.comparisons import key_of
+from dsabench.tables.rows import Row
+
+# What is compared with what: the regularizer and the layer of each.
+PLAIN, ADJUSTED, DSA = ("", "backbone"), ("", "adjust"), ("+dsa", "backbone")
+PAIRS: Mapping[str, tuple[tuple[str, str], tuple[str, str]]] = {
+    "`dsa`": (DSA, PLAIN),
+    "adjusted": (ADJUSTED, PLAIN),
+    "`dsa` beyond adjusted": (DSA, ADJUSTED),
+}
+
+
+def differences(name: str) -> Table:
+    """A line for each of these of every method of `results/NAME.csv`, plain on the same seeds.
+
+    CDNV in percent of what it is held against, accuracies in points; with exact 95% intervals from six seeds on, and
+    below with the number of seeds in which the sign is that of the mean.
+    """
+    rows = [row for row in committed(name).rows if row.value is not None]
+    places = list(dict.fromkeys((row.dataset, row.spec) for row in rows if row.regularizer == "none"))
+    lines: list[Sequence[Cell]] = []
+    for what, (arm, against) in PAIRS.items():
+        for dataset, spec in places:
+            own, other = (
+                [row for row in rows if (row.dataset, row.spec, row.layer) == (dataset, spec + half, layer)]
+                for half, layer in (arm, against)
+            )
+            if own:
+                lines.append([what, spec, dataset, *(compared(own, other, metric) for metric in METRICS)])
+    heads = [Column("", "text"), Column("spec", "text"), Column("data", "text")]
+    return plain_table([*heads, *(Column(f"{metric.label} %", "text") for metric in METRICS.values())], lines)
+
+
+def compared(own: Sequence[Row], against: Sequence[Row], metric: str) -> str:
+    """The difference of a metric, with what is known of its sign."""
+    ours, theirs = (
+        {row.seed: float(row.value or 0.0) for row in some if named(key_of(row)) == metric} for some in (own, against)
+    )
+    seeds = sorted(ours.keys() & theirs.keys())
+    found = [ours[seed] - theirs[seed] for seed in seeds]
+    # An accuracy is a share; of a CDNV it is the share of what it was that counts.
+    scale = 1.0 if METRICS[metric].unit else mean(theirs[seed] for seed in seeds)
+    size = max(*ours.values(), *theirs.values()) / scale
+    value = Difference(mean(found) / scale, "%", size)
+    low, high = sign_flip_interval(found)
+    if math.isfinite(low):
+        return f"{written(value)} ({written(Interval(low / scale, high / scale, '%', size))})"
+    same = sum(one * mean(found) > 0 for one in found)
+    return f"{written(value)} ({same} of {len(found)})"
