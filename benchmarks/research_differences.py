@@ -1,4 +1,4 @@
-"""What adjusting features after training does, what `dsa` does, and what it does beyond adjusting: paired differences."""
+"""Paired differences: what `dsa` does, what adjusting features after training does, and what `dsa` does beyond it."""
 
 from __future__ import annotations
 

@@ -9,10 +9,11 @@ import pytest
 import torch
 from command import TINY, dsabench
 
-from benchmarks import graph_scores, research_tables, trust
+from benchmarks import graph_scores, research_differences, research_tables, trust
 from benchmarks.committed import committed
 from dsabench.data import Datasets
 from dsabench.report.table import Cell, Mean
+from dsabench.tables.rows import Row
 from dsabench.training.store import Store
 
 
@@ -119,3 +120,35 @@ def test_scores_have_a_line_for_each_spec_and_contamination(monkeypatch: pytest.
     ((found,),) = (section.rows for section in research_tables.scores().sections)
     assert found[:5] == ("digits, noise=0.1", "simclr", 2, "8 to 16", Mean(0.5, 0.0, 2, "%"))
     assert [cell.value for cell in found[5:] if isinstance(cell, Mean)] == pytest.approx([0.7] * 6)
+
+
+def test_differences_are_of_the_same_seeds_and_relative_where_they_are_no_shares(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    some = next(row for row in committed("research-digits").rows if row.spec == "simclr" and row.metric == "cdnv")
+    accuracy = replace(some, probe="knn", probe_params='{"k":20,"temperature":0.07}', metric="accuracy")
+
+    def rows(seeds: int) -> list[Row]:
+        """CDNV 2 and 1.5, accuracies that gain one to N points, and one plain seed more."""
+        made = [replace(some, seed=seed, value=2.0) for seed in range(seeds + 1)]
+        made += [replace(accuracy, seed=seed, value=0.5) for seed in range(seeds + 1)]
+        for regularizer, layer in (("dsa", "backbone"), ("none", "adjust")):
+            own = {"regularizer": regularizer, "layer": layer}
+            made += [replace(some, seed=seed, value=1.5, **own) for seed in range(seeds)]  # type: ignore[arg-type]
+            gains = [0.5 + (seed + 1) / 100 for seed in range(seeds)]
+            made += [replace(accuracy, seed=seed, value=gain, **own) for seed, gain in enumerate(gains)]  # type: ignore[arg-type]
+        return made
+
+    wanted = {"CDNV": research_tables.METRICS["CDNV"], "kNN (k=20)": research_tables.METRICS["kNN (k=20)"]}
+    monkeypatch.setattr(research_differences, "METRICS", wanted)
+    # Of six seeds p is below .05 if all signs agree: the interval is that of the differences.
+    for seeds, cdnv, knn in (
+        (3, "-25.0 (3 of 3)", "+2.0 (3 of 3)"),
+        (6, "-25.0 (-25.0 to -25.0)", "+3.5 (+1.0 to +6.0)"),
+    ):
+        monkeypatch.setattr(research_differences, "committed", lambda name, n=seeds: SimpleNamespace(rows=rows(n)))
+        (section,) = research_differences.differences("made up").sections
+        assert [line[0] for line in section.rows] == ["`dsa`", "adjusted", "`dsa` beyond adjusted"]
+        for line in section.rows[:2]:
+            assert line[1:] == ("simclr", "digits", cdnv, knn)
+        assert set(section.rows[2][3:]) == {"0 (0 of 3)" if seeds == 3 else "0 (0 to 0)"}
