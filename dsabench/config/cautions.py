@@ -13,6 +13,9 @@ from dsabench.data.loader import steps_per_epoch
 FEW_STEPS = 20
 """A regularizer that acts in fewer steps than this cannot show what it does."""
 
+# What `dsa` reads where it draws or pushes, and nowhere else.
+OF_DRAWING = ("start", "reach", "k", "part", "pulls", "trust")
+
 
 def cautions(
     planned: Sequence[RunConfig], train_images: int, jobs: int | None, cores: int, *, colour: bool = False
@@ -28,6 +31,7 @@ def cautions(
             f"--batch-size {larger} is more than the {train_images:,} training images: each step takes them all"
         )
     found += dict.fromkeys(filter(None, (late_start(one, train_images) for one in planned)))
+    found += dict.fromkeys(filter(None, map(undrawn, planned)))
     if colour and (arms := dict.fromkeys(str(one.spec) for one in planned if without_colours(one))):
         found.append(
             f"the images have colours, and the views of {', '.join(arms)} are those for digits (no flips, no colours), "
@@ -58,6 +62,15 @@ def adjusted_beside_others(planned: Sequence[RunConfig], layers: Sequence[Part])
 def without_colours(run: RunConfig) -> bool:
     """Whether a run trains on the views for digits because nothing else was said."""
     return run.epochs > 0 and run.resolved.views == "digits" and "views" not in run.spec.method.options
+
+
+def undrawn(run: RunConfig) -> str:
+    """What to say of options that say whom to draw, and how, where nobody is drawn; nothing elsewhere."""
+    said = [name for name in OF_DRAWING if name in run.spec.regularizer.options]
+    options = run.resolved.regularizer
+    if not said or any(options.get(name, 1) for name in ("weight", "push")):
+        return ""
+    return f"{run.spec.regularizer} draws nobody: without weight or push, {', '.join(said)} changes nothing"
 
 
 def late_start(run: RunConfig, train_images: int) -> str:
