@@ -21,9 +21,6 @@ from torch.nn.functional import normalize
 
 from dsabench.checks import require
 
-# What tells what is alike: the views of an image and its neighbours, or these alone.
-VIEWS, ALONE = "views", "neighbours"
-
 NEIGHBOURS, TIMES = 8, 5
 # Whitening what sets views apart leaves more axes that say little. Shares that count squared keep fewer of them, for a
 # lower CDNV at some cost by kNN; chosen in development. Where neighbours alone are known they count as they are.

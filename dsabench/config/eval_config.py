@@ -11,6 +11,7 @@ from dsabench.config.spec import Part, parse_part
 from dsabench.data.data_config import DataConfig
 from dsabench.errors import UsageError, unknown
 from dsabench.registry import Scalar
+from dsabench.regularizers import BY, VIEWS
 
 SPLITS = ("test", "val")
 
@@ -21,8 +22,6 @@ PIXELS = "pixels"
 SMOOTH = "smooth"
 WHITEN = "whiten"
 ADJUST = "adjust"
-# What tells an adjuster what is alike.
-BY = ("views", "neighbours")
 # Every stage of the backbone and what is behind it, read in one forward pass: a layer each.
 ALL = "all"
 # What a method has: its backbone, and the projector on top of it.
@@ -32,7 +31,7 @@ RUN_LAYERS = ("backbone", "projector")
 POSTHOC: Mapping[str, Mapping[str, Scalar]] = MappingProxyType(
     {
         SMOOTH: MappingProxyType({"k": 20, "layer": "backbone", "times": 1}),
-        ADJUST: MappingProxyType({"by": "views", "k": 8, "layer": "backbone"}),
+        ADJUST: MappingProxyType({"by": VIEWS, "k": 8, "layer": "backbone"}),
         WHITEN: MappingProxyType({"layer": "backbone", "power": 0.5}),
     }
 )
@@ -92,7 +91,7 @@ def check_layer(layer: Part, *, modules: bool = False) -> None:
         if key not in allowed:
             raise UsageError(f"the layer {layer.name!r} has no option {key!r}; it has {', '.join(allowed) or 'none'}")
         kind, fits = {
-            str: (("views or neighbours", value in BY) if key == "by" else ("a layer's name", isinstance(value, str))),
+            str: ((" or ".join(BY), value in BY) if key == "by" else ("a layer's name", isinstance(value, str))),
             int: ("a whole number of at least 1", type(value) is int and value >= 1),
             float: ("a number above 0, at most 1", type(value) in (int, float) and 0 < float(value) <= 1),
         }[type(allowed[key])]

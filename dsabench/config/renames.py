@@ -12,13 +12,13 @@ from types import MappingProxyType
 from dsabench.config.spec import Part, Spec, parse_part, parse_spec
 from dsabench.errors import UsageError
 from dsabench.registry import Scalar
-from dsabench.regularizers import SPREAD, WEIGHT
+from dsabench.regularizers import BY, SPREAD, VIEWS, WEIGHT
 
 NAMES: Mapping[str, str] = MappingProxyType({"dsa": "dsa-nested", "dsa-bank": "dsa"})
 # What an option of `dsa` is where nothing is said, of those that ever had another default or came later, and what it
 # was. In between others had other defaults, too; what was written then says them.
 DEFAULTS: Mapping[str, Scalar] = MappingProxyType(
-    {"weight": WEIGHT, "push": 0, "spread": SPREAD, "trust": "local", "adjust": True, "adjust_by": "views"}
+    {"weight": WEIGHT, "push": 0, "spread": SPREAD, "trust": "local", "adjust": True, "adjust_by": VIEWS}
 )
 DRAWN: Mapping[str, Scalar] = MappingProxyType({**DEFAULTS, "weight": 3})
 UNADJUSTED: Mapping[str, Scalar] = MappingProxyType({**DRAWN, "adjust": False})
@@ -62,7 +62,7 @@ def drawn_if_not_said(part: Part) -> Part:
     """
     adjusted = part.name == "dsa" and part.options.get("adjust", True)
     if adjusted and "adjust_by" not in part.options:
-        raise UsageError(f"{part} does not say what it adjusted features by, views or neighbours")
+        raise UsageError(f"{part} does not say what it adjusted features by, {' or '.join(BY)}")
     return respelled(part, DRAWN)
 
 

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from dsabench.adjuster import VIEWS, Adjuster
+from dsabench.adjuster import Adjuster
 from dsabench.config.eval_config import POSTHOC, SMOOTH
 from dsabench.config.spec import Part
 from dsabench.probes.nearest import nearest
+from dsabench.regularizers import VIEWS
 from dsabench.types import Features
 
 

@@ -10,6 +10,8 @@ _NESTED = "dsabench.regularizers.dsa.nested:NestedDSA"
 
 # The defaults of `dsa` that were others once, here because specs of then are read without torch.
 WEIGHT, SPREAD = 0.0, 0.03
+# What tells an adjuster what is alike: the views of an image and its neighbours, or these alone.
+BY = VIEWS, ALONE = "views", "neighbours"
 
 # The options that came after runs existed, each at the value that changes nothing.
 _BALANCE = {"balance": False}

@@ -10,9 +10,10 @@ from typing import ClassVar, NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
-from dsabench.adjuster import VIEWS, Adjuster
+from dsabench.adjuster import Adjuster
 from dsabench.gather import gather_rows
 from dsabench.registry import Scalar
+from dsabench.regularizers import VIEWS
 from dsabench.types import MethodOutput
 
 

@@ -23,6 +23,7 @@ from dsabench.config.renames import (
 )
 from dsabench.errors import DataError, UsageError
 from dsabench.files import write_atomic
+from dsabench.regularizers import BY
 
 SCHEMA_VERSION = 8
 # Rows from this schema on mean the same, but for names of regularizers before 5, defaults of `dsa` before 6, 7 and 8,
@@ -236,7 +237,7 @@ def current(row: Row) -> Row:
     # A row of schema 2 keeps its number and may be read again: then there was no dsa-bank, which is called dsa now.
     version = SCHEMA_VERSION if row.schema_version >= _ONE_MEANING_SINCE else row.schema_version
     if row.layer.partition("[")[0] == ADJUST and "by=" not in row.layer:
-        raise UsageError(f"the layer {row.layer} does not say what it was adjusted by, views or neighbours")
+        raise UsageError(f"the layer {row.layer} does not say what it was adjusted by, {' or '.join(BY)}")
     if row.schema_version >= _ADJUSTED_SINCE:
         change = drawn_if_not_said
     elif row.schema_version >= _SPREAD_SINCE:

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from dsabench import rng
-from dsabench.adjuster import VIEWS, looked_at
+from dsabench.adjuster import looked_at
 from dsabench.backbones.base import evaluated
 from dsabench.data.dataset import Dataset
 from dsabench.data.loader import image_batches, pretraining_batches, reading_workers
 from dsabench.data.subset import subset
 from dsabench.errors import RunFailed
+from dsabench.regularizers import VIEWS
 from dsabench.training.state import State
 
 # What an encoder is made of, by the names in a checkpoint.

@@ -14,7 +14,7 @@ from dsabench.errors import DataError
 from dsabench.files import canonical_json, sha256_bytes
 from dsabench.methods import METHODS
 from dsabench.registry import Entry, Scalar
-from dsabench.regularizers import REGULARIZERS
+from dsabench.regularizers import ALONE, REGULARIZERS
 from dsabench.training.record import SCHEMA_VERSION
 
 # Data sets whose name does not say what is in them; from version 2 on their content is part of a run's identity.
@@ -93,7 +93,7 @@ def from_version_6(state: dict[str, Any]) -> dict[str, Any]:
     resolved = config["resolved"]
     trained = later_of(REGULARIZERS, parse_spec(config["spec"]).regularizer.name) | resolved["regularizer"]
     if adjusted_by_neighbours(state):
-        trained["adjust_by"] = "neighbours"
+        trained["adjust_by"] = ALONE
 
     def as_now(spec: str) -> str:
         return in_spec(spec, lambda part: respelled(part, trained))

@@ -55,13 +55,19 @@ def test_what_is_hardly_meant_is_one_line(
         ("dsa[weight=3]", 8, ""),
         ("dsa[start=0,weight=3]", 5, ""),
         ("koleo", 1, ""),
-        ("dsa[k=5,trust=none]", 8, "dsa[k=5,trust=none] draws nobody: without weight or push, k, trust changes nothing"),
+        (
+            "dsa[k=5,trust=none]",
+            8,
+            "dsa[k=5,trust=none] draws nobody: without weight or push, k, trust changes nothing",
+        ),
         ("dsa[k=5,push=1]", 8, ""),
         ("dsa[adjust=off,spread=0.1]", 8, ""),
         ("dsa-nested[k=5]", 8, ""),
     ],
 )
-def test_a_regularizer_that_cannot_do_what_it_is_asked_for_is_told_of(regularizer: str, epochs: int, words: str) -> None:
+def test_a_regularizer_that_cannot_do_what_it_is_asked_for_is_told_of(
+    regularizer: str, epochs: int, words: str
+) -> None:
     data = DataConfig(name="synthetic", image_size=8)
     specs = (parse_spec("simclr"), parse_spec(f"simclr+{regularizer}"))
     request = Request(specs=specs, seeds=(0, 1), data=data, batch_size=64, epochs=epochs, device="cpu")

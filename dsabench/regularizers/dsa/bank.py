@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from dsabench.adjuster import ALONE, VIEWS, Adjuster
+from dsabench.adjuster import Adjuster
 from dsabench.checks import require, require_word
 from dsabench.gather import gather_rows, own_rows, world_size
 from dsabench.registry import Scalar
-from dsabench.regularizers import SPREAD, WEIGHT
+from dsabench.regularizers import BY, SPREAD, VIEWS, WEIGHT
 from dsabench.regularizers.base import Regularizer, RegularizerFacts
 from dsabench.regularizers.dsa.transitivity import above_chance, centred, excess_transitivity, local_transitivity
 from dsabench.types import LabelledViews, MethodOutput, Views, widened
@@ -114,7 +114,7 @@ class DSA(Regularizer):
         require(k >= 0 and pulls >= 1, "k must be >= 0 and pulls >= 1")
         require(not banked or k < max(2, num_images), f"k must be less than the number of images, {num_images}")
         require_word("trust", trust, ("local", "linear", "none"))
-        require_word("adjust_by", adjust_by, (VIEWS, ALONE))
+        require_word("adjust_by", adjust_by, BY)
         self.weight, self.push, self.spread, self.start, self.reach = weight, push, spread, start, reach
         self.k, self.part, self.pulls, self.trust = k, part, pulls, trust
         if adjust:
