@@ -236,7 +236,7 @@ def test_eval_rows_are_tidy(store: Path, tmp_path: Path) -> None:
         assert row.metric != "accuracy" or 0 <= row.value <= 1
         assert row.config_hash.startswith(run_id)
         assert row.labels_used == "none"
-        assert row.prior == "bank"
+        assert row.prior == "none"
         assert row.augment == "batched"
         assert row.wall_s is not None
         assert row.images_seen == 256

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from dsabench.data.dataset import DataFacts
 from dsabench.errors import DataError
 from dsabench.evaluation.encoder import run_columns
-from dsabench.training.record import Facts, check_record, sealed
+from dsabench.training.record import SCHEMA_VERSION, Facts, check_record, sealed
 from dsabench.training.run import Run
 
 
@@ -92,7 +92,10 @@ def test_a_changed_record_without_a_checksum_is_named_or_can_be_used(finished: P
         ({"status": "new"}, "status: Input tag 'new'"),
         ({"images_seen": -1}, "images_seen: Input should be greater than or equal to 0"),
         ({"checksum": None}, "does not have the checksum that it names"),
-        ({"schema_version": 7}, "has schema_version 7, this dsabench reads 1 to 6"),
+        (
+            {"schema_version": SCHEMA_VERSION + 1},
+            f"has schema_version {SCHEMA_VERSION + 1}, this dsabench reads 1 to {SCHEMA_VERSION}",
+        ),
         ({"schema_version": True}, "has schema_version True"),
     ],
 )
