@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from statistics import mean
 
 from benchmarks.committed import committed, named, plain_table
@@ -15,7 +16,7 @@ from dsabench.tables.comparisons import key_of
 from dsabench.tables.rows import Row
 
 # What is compared with what: the regularizer and the layer of each.
-PLAIN, ADJUSTED, DSA = ("", "backbone"), ("", "adjust"), ("+dsa", "backbone")
+PLAIN, ADJUSTED, DSA = ("none", "backbone"), ("none", "adjust"), ("dsa", "backbone")
 PAIRS: Mapping[str, tuple[tuple[str, str], tuple[str, str]]] = {
     "`dsa`": (DSA, PLAIN),
     "adjusted": (ADJUSTED, PLAIN),
@@ -30,17 +31,17 @@ def differences(name: str) -> Table:
     below with the number of seeds in which the sign is that of the mean.
     """
     rows = [row for row in committed(name).rows if row.value is not None]
-    places = list(dict.fromkeys((row.dataset, row.spec) for row in rows if row.regularizer == "none"))
+    plain = [row for row in rows if row.regularizer == "none"]
+    places = list(dict.fromkeys((row.dataset, row.batch_size, row.method) for row in plain))
     lines: list[Sequence[Cell]] = []
     for what, (arm, against) in PAIRS.items():
-        for dataset, spec in places:
-            own, other = (
-                [row for row in rows if (row.dataset, row.spec, row.layer) == (dataset, spec + half, layer)]
-                for half, layer in (arm, against)
-            )
+        for place in places:
+            there = [row for row in rows if (row.dataset, row.batch_size, row.method) == place]
+            own, other = ([row for row in there if (row.regularizer, row.layer) == half] for half in (arm, against))
             if own:
-                lines.append([what, spec, dataset, *(compared(own, other, metric) for metric in METRICS)])
-    heads = [Column("", "text"), Column("spec", "text"), Column("data", "text")]
+                dataset, batch, spec = place
+                lines.append([what, spec, dataset, batch, *(compared(own, other, metric) for metric in METRICS)])
+    heads = [Column("", "text"), Column("spec", "text"), Column("data", "text"), Column("batch", "count")]
     return plain_table([*heads, *(Column(f"{metric.label} %", "text") for metric in METRICS.values())], lines)
 
 
@@ -60,3 +61,8 @@ def compared(own: Sequence[Row], against: Sequence[Row], metric: str) -> str:
         return f"{written(value)} ({written(Interval(low / scale, high / scale, '%', size))})"
     same = sum(one * mean(found) > 0 for one in found)
     return f"{written(value)} ({same} of {len(found)})"
+
+
+TABLES: Mapping[str, Callable[[], Table]] = {
+    f"{name}-differences": partial(differences, name) for name in ("research-undrawn", "research-undrawn-sweeps")
+}

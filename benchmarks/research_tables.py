@@ -151,5 +151,6 @@ TABLES: Mapping[str, Callable[[], Table]] = {
     "research-views": partial(development, "research-views", layers=("backbone", "adjust[by=neighbours]", "adjust")),
     "research-by-views-halves": partial(development, "research-by-views-halves", layers=("backbone", "adjust")),
     "research-by-views-after": partial(development, "research-by-views", layers=BY_VIEWS),
+    "research-undrawn-development": partial(development, "research-undrawn-development", layers=("backbone", "adjust")),
     "research-posthoc": partial(development, "research-features-last", PLAIN, POSTHOC),
 }

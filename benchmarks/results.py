@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from benchmarks import crowding_tables, published_tables, research_tables
+from benchmarks import crowding_tables, published_tables, research_differences, research_tables
 from benchmarks.committed import RESULTS, committed, summarised
 from benchmarks.pages import described, figures, pages
 from dsabench.files import write_atomic
@@ -22,7 +22,7 @@ from dsabench.report.markdown import markdown
 from dsabench.report.summary import summary_text
 
 TEXTS = (RESULTS.parent / "README.md", RESULTS / "README.md", RESULTS / "research.md")
-TABLES = {**published_tables.TABLES, **crowding_tables.TABLES, **research_tables.TABLES}
+TABLES = {**published_tables.TABLES, **crowding_tables.TABLES, **research_tables.TABLES, **research_differences.TABLES}
 _TABLE = re.compile(r"(<!-- table (\S+):[^>]*-->\n).*?(<!-- end of table -->)", re.DOTALL)
 
 
