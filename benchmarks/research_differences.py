@@ -18,9 +18,9 @@ from dsabench.tables.rows import Row
 # What is compared with what: the regularizer and the layer of each.
 PLAIN, ADJUSTED, DSA = ("none", "backbone"), ("none", "adjust"), ("dsa", "backbone")
 PAIRS: Mapping[str, tuple[tuple[str, str], tuple[str, str]]] = {
-    "`dsa`": (DSA, PLAIN),
+    "dsa": (DSA, PLAIN),
     "adjusted": (ADJUSTED, PLAIN),
-    "`dsa` beyond adjusted": (DSA, ADJUSTED),
+    "dsa beyond adjusted": (DSA, ADJUSTED),
 }
 
 

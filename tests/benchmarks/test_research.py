@@ -148,7 +148,7 @@ def test_differences_are_of_the_same_seeds_and_relative_where_they_are_no_shares
     ):
         monkeypatch.setattr(research_differences, "committed", lambda name, n=seeds: SimpleNamespace(rows=rows(n)))
         (section,) = research_differences.differences("made up").sections
-        assert [line[0] for line in section.rows] == ["`dsa`", "adjusted", "`dsa` beyond adjusted"]
+        assert [line[0] for line in section.rows] == ["dsa", "adjusted", "dsa beyond adjusted"]
         for line in section.rows[:2]:
             assert line[1:] == ("simclr", "digits", 256, cdnv, knn)
         assert set(section.rows[2][4:]) == {"0 (0 of 3)" if seeds == 3 else "0 (0 to 0)"}
