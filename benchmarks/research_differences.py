@@ -15,17 +15,12 @@ from dsabench.stats.paired import sign_flip_interval
 from dsabench.tables.comparisons import key_of
 from dsabench.tables.rows import Row
 
-# What is compared with what: the regularizer and the layer of each.
-PLAIN, ADJUSTED, DSA = ("none", "backbone"), ("none", "adjust"), ("dsa", "backbone")
-PAIRS: Mapping[str, tuple[tuple[str, str], tuple[str, str]]] = {
-    "dsa": (DSA, PLAIN),
-    "adjusted": (ADJUSTED, PLAIN),
-    "dsa beyond adjusted": (DSA, ADJUSTED),
-}
+# A regularizer and a layer.
+PLAIN, ADJUSTED = ("none", "backbone"), ("none", "adjust")
 
 
-def differences(name: str) -> Table:
-    """A line for each of these of every method of `results/NAME.csv`, plain on the same seeds.
+def differences(name: str, regularizer: str = "dsa") -> Table:
+    """Lines for every method of `results/NAME.csv`: with a regularizer, and adjusted, on the same seeds as plain.
 
     CDNV in percent of what it is held against, accuracies in points; with exact 95% intervals from six seeds on, and
     below with the number of seeds in which the sign is that of the mean.
@@ -34,7 +29,12 @@ def differences(name: str) -> Table:
     plain = [row for row in rows if row.regularizer == "none"]
     places = list(dict.fromkeys((row.dataset, row.batch_size, row.method) for row in plain))
     lines: list[Sequence[Cell]] = []
-    for what, (arm, against) in PAIRS.items():
+    arms = {
+        regularizer: ((regularizer, "backbone"), PLAIN),
+        "adjusted": (ADJUSTED, PLAIN),
+        f"{regularizer} beyond adjusted": ((regularizer, "backbone"), ADJUSTED),
+    }
+    for what, (arm, against) in arms.items():
         for place in places:
             there = [row for row in rows if (row.dataset, row.batch_size, row.method) == place]
             own, other = ([row for row in there if (row.regularizer, row.layer) == half] for half in (arm, against))
@@ -64,5 +64,7 @@ def compared(own: Sequence[Row], against: Sequence[Row], metric: str) -> str:
 
 
 TABLES: Mapping[str, Callable[[], Table]] = {
-    f"{name}-differences": partial(differences, name) for name in ("research-undrawn", "research-undrawn-sweeps")
+    "research-by-views-differences": partial(differences, "research-by-views", "dsa[weight=3]"),
+    "research-undrawn-differences": partial(differences, "research-undrawn"),
+    "research-undrawn-sweeps-differences": partial(differences, "research-undrawn-sweeps"),
 }

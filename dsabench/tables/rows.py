@@ -29,9 +29,7 @@ SCHEMA_VERSION = 8
 # Rows from this schema on mean the same, but for names of regularizers before 5, defaults of `dsa` before 6, 7 and 8,
 # and the layer `adjust` before 8.
 _ONE_MEANING_SINCE = 3
-_NAMES_OF_NOW_SINCE = 5
-_SPREAD_SINCE = 6
-_ADJUSTED_SINCE = 7
+_REGULARIZERS = {5: respelled, 6: adjusted_only_if_said, 7: drawn_if_not_said}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,12 +236,7 @@ def current(row: Row) -> Row:
     version = SCHEMA_VERSION if row.schema_version >= _ONE_MEANING_SINCE else row.schema_version
     if row.layer.partition("[")[0] == ADJUST and "by=" not in row.layer:
         raise UsageError(f"the layer {row.layer} does not say what it was adjusted by, {' or '.join(BY)}")
-    if row.schema_version >= _ADJUSTED_SINCE:
-        change = drawn_if_not_said
-    elif row.schema_version >= _SPREAD_SINCE:
-        change = adjusted_only_if_said
-    else:
-        change = respelled if row.schema_version >= _NAMES_OF_NOW_SINCE else renamed_and_respelled
+    change = _REGULARIZERS.get(row.schema_version, renamed_and_respelled)
     return replace(row, schema_version=version, regularizer=in_regularizer(row.regularizer, change))
 
 
