@@ -1,18 +1,11 @@
-"""Frozen features: extracted once per encoder, data, layer and split, kept under a hash, and verified when read.
-
-A stored layer is a safetensors file that is mapped into memory, not read: features may be larger than memory, and are
-written as they are made, a batch at a time. Beside it lies its SHA-256, so that a flipped bit is noticed.
-"""
+"""Frozen features: extracted once per encoder, data, layer and split, and kept under a hash (`stored`)."""
 
 from __future__ import annotations
 
-import itertools
-import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -21,12 +14,13 @@ from dsabench.config.eval_config import ADJUST, PIXELS, POSTHOC
 from dsabench.config.spec import Part
 from dsabench.data.dataset import Dataset, Split
 from dsabench.data.loader import image_batches, reading_workers
-from dsabench.errors import DataError, UsageError
+from dsabench.errors import UsageError
 from dsabench.evaluation.embeddings import Embeddings
 from dsabench.evaluation.encoder import Encoder
 from dsabench.evaluation.posthoc import adjuster_of, changed, inner
 from dsabench.evaluation.preprocessing import of_crops, prepared_batches, trained_on
-from dsabench.files import canonical_json, sha256_bytes, sha256_file, write_atomic
+from dsabench.evaluation.stored import is_whole, keep, mapped
+from dsabench.files import canonical_json, sha256_bytes
 from dsabench.rng import numpy_generator
 from dsabench.training.adjust import view_features
 from dsabench.training.ranks import Ranks
@@ -61,8 +55,7 @@ class FeatureStore:
         facts = {
             "weights": self.encoder.weights_sha256,
             "data": self.dataset.sha256,
-            # Its options, said or not: what they are where nothing is said may change.
-            "layer": str(Part(layer.name, {**POSTHOC.get(layer.name, {}), **layer.options})),
+            "layer": spelled(layer),
             "split": split_name,
             "preprocess": self.encoder.preprocess.facts() if self.encoder.preprocess else {},
             "precision": self.precision,
@@ -219,8 +212,13 @@ class EmbeddingStore:
 
     def identity(self, layer: Part, split_name: str) -> str:
         """The hash of what decides the features of a layer on a split."""
-        facts = {"embeddings": self.encoder.weights_sha256, "layer": str(layer), "split": split_name}
+        facts = {"embeddings": self.encoder.weights_sha256, "layer": spelled(layer), "split": split_name}
         return sha256_bytes(canonical_json(facts).encode())
+
+
+def spelled(layer: Part) -> str:
+    """A layer with its options, said or not: what they are where nothing is said may change."""
+    return str(Part(layer.name, {**POSTHOC.get(layer.name, {}), **layer.options}))
 
 
 def posthoc(store: FeatureStore | EmbeddingStore, layer: Part, features: Features, training: bool = False) -> Features:
@@ -254,56 +252,3 @@ def choosing(n: int) -> tuple[Tensor, Tensor]:
 def take(features: Features, index: Tensor) -> Features:
     """The samples at `index` (M,)."""
     return Features(features.x[index], features.y[index])
-
-
-def seal(path: Path) -> Path:
-    """Where the SHA-256 of a stored file lies."""
-    return path.with_suffix(".sha256")
-
-
-def is_whole(path: Path) -> bool:
-    """Whether a stored file is there and is the one that was written."""
-    try:
-        return seal(path).read_text().strip() == sha256_file(path)
-    except (OSError, UnicodeDecodeError, DataError):
-        return False
-
-
-def keep(path: Path, batches: Iterable[Tensor], split: Split) -> None:
-    """Write features (B, D) float32, a batch at a time, with the labels of their split, and the SHA-256 beside them."""
-    write_atomic(path, stored_form(batches, split.labels))
-    write_atomic(seal(path), sha256_file(path) + "\n")
-
-
-def stored_form(batches: Iterable[Tensor], labels: Tensor) -> Iterator[bytes]:
-    """The parts of a safetensors file of `x` (N, D) float32, given in batches, and `y` (N,) int64.
-
-    Written by hand because safetensors would want all of `x` at once; its header can be known from the first batch.
-    """
-    remaining = iter(batches)
-    first = next(remaining)
-    border, end = (labels.nbytes + count * first.shape[1] * 4 for count in (0, len(labels)))
-    header = json.dumps(
-        {
-            "y": {"dtype": "I64", "shape": [len(labels)], "data_offsets": [0, border]},
-            "x": {"dtype": "F32", "shape": [len(labels), first.shape[1]], "data_offsets": [border, end]},
-        }
-    ).encode()
-    # Data begins at a multiple of 8, so that the mapped numbers are aligned.
-    header += b" " * (-len(header) % 8)
-    yield len(header).to_bytes(8, "little") + header
-    yield labels.numpy().tobytes()
-    for rows in itertools.chain([first], remaining):
-        yield rows.numpy().tobytes()
-
-
-def mapped(path: Path, split: Split) -> Features:
-    """The features in a file, which stays their memory; raises DataError where they are not those of `split`."""
-    try:
-        stored = load_file(path)
-        x, y = stored["x"], stored["y"]
-    except (OSError, SafetensorError, KeyError) as error:
-        raise DataError(f"cannot read the features {path}: {error}") from error
-    if x.ndim != 2 or x.dtype != torch.float32 or len(x) != len(split) or not torch.equal(y, split.labels):
-        raise DataError(f"{path} holds other features than those of the split; remove it")
-    return Features(x, y)
