@@ -1,4 +1,4 @@
-"""Paired differences: what `dsa` does, what adjusting features after training does, and what `dsa` does beyond it."""
+"""Paired differences: what `dsa` does, what adjusting does, what `dsa` does beyond it, and beside all else there is."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from statistics import mean
 
 from benchmarks.committed import committed, named, plain_table
 from benchmarks.research_tables import METRICS
-from dsabench.report.table import Cell, Column, Difference, Interval, Table
+from dsabench.config.spec import Part, Spec, parse_spec
+from dsabench.report.table import Cell, Column, Difference, Interval, Table, grouped
 from dsabench.report.wording import written
 from dsabench.stats.paired import sign_flip_interval
 from dsabench.tables.comparisons import key_of
@@ -43,6 +44,31 @@ def differences(name: str, regularizer: str = "dsa") -> Table:
                 lines.append([what, spec, dataset, batch, *(compared(own, other, metric) for metric in METRICS)])
     heads = [Column("", "text"), Column("spec", "text"), Column("data", "text"), Column("batch", "count")]
     return plain_table([*heads, *(Column(f"{metric.label} %", "text") for metric in METRICS.values())], lines)
+
+
+def controls(name: str) -> Table:
+    """A line for all that `dsa` is held against in `results/NAME.csv`, on the same seeds: arms of its method, and of
+    methods that have none, at every layer.
+    """
+    rows = [row for row in committed(name).rows if row.value is not None]
+    arms = grouped(rows, lambda row: (row.dataset, parse_spec(row.spec), row.layer))
+    subjects = [arm for arm in arms if arm[1].regularizer.name == "dsa" and arm[2] == "backbone"]
+    lines: list[Sequence[Cell]] = []
+    for dataset, spec, layer in subjects:
+        there = {one.method.name for data, one, _ in subjects if data == dataset} - {spec.method.name}
+        for data, other, after in arms:
+            if data == dataset and other.regularizer.name != "dsa" and other.method.name not in there:
+                found = (compared(arms[dataset, spec, layer], arms[data, other, after], metric) for metric in METRICS)
+                lines.append([f"{spec.method.name}+dsa", held_against(other, after), dataset, *found])
+    heads = [Column("", "text"), Column("against", "text"), Column("data", "text")]
+    return plain_table([*heads, *(Column(f"{metric.label} %", "text") for metric in METRICS.values())], lines)
+
+
+def held_against(spec: Spec, layer: str) -> str:
+    """A spec without the settings that were searched, and the layer where it is not the backbone."""
+    epochs = {key: value for key, value in spec.method.options.items() if key == "epochs"}
+    bare = str(Spec(Part(spec.method.name, epochs), Part(spec.regularizer.name)))
+    return bare if layer == "backbone" else f"{bare}, {layer}"
 
 
 def compared(own: Sequence[Row], against: Sequence[Row], metric: str) -> str:

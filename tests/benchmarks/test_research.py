@@ -152,3 +152,36 @@ def test_differences_are_of_the_same_seeds_and_relative_where_they_are_no_shares
         for line in section.rows[:2]:
             assert line[1:] == ("simclr", "digits", 256, cdnv, knn)
         assert set(section.rows[2][4:]) == {"0 (0 of 3)" if seeds == 3 else "0 (0 to 0)"}
+
+
+def test_dsa_is_held_against_its_own_method_and_what_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    some = next(row for row in committed("research-digits").rows if row.spec == "simclr" and row.metric == "cdnv")
+    # Two of each arm; the factor is what its CDNV is of that of simclr.
+    factors = {
+        ("simclr[lr=0.1]", "none", "backbone"): 1.0,
+        ("simclr[lr=0.1]", "none", "adjust"): 0.8,
+        ("simclr[epochs=34,lr=0.1]", "none", "backbone"): 0.9,
+        ("simclr[lr=0.2]", "koleo[weight=2]", "backbone"): 2.0,
+        ("simclr[lr=0.3]", "dsa[spread=0.1]", "backbone"): 0.5,
+        ("simclr[lr=0.3]", "dsa[spread=0.1]", "smooth[k=20]"): 0.1,
+        ("byol", "none", "backbone"): 5.0,
+        ("byol", "dsa", "backbone"): 4.0,
+        ("resa", "none", "backbone"): 0.4,
+    }
+    rows = [
+        replace(some, method=method, regularizer=regularizer, layer=layer, seed=seed, value=factor * (seed + 1))
+        for (method, regularizer, layer), factor in factors.items()
+        for seed in range(2)
+    ]
+    monkeypatch.setattr(research_differences, "committed", lambda name: SimpleNamespace(rows=rows))
+    monkeypatch.setattr(research_differences, "METRICS", {"CDNV": research_tables.METRICS["CDNV"]})
+    (section,) = research_differences.controls("made up").sections
+    assert list(section.rows) == [
+        ("simclr+dsa", "simclr", "digits", "-50.0 (2 of 2)"),
+        ("simclr+dsa", "simclr, adjust", "digits", "-37.5 (2 of 2)"),
+        ("simclr+dsa", "simclr[epochs=34]", "digits", "-44.4 (2 of 2)"),
+        ("simclr+dsa", "simclr+koleo", "digits", "-75.0 (2 of 2)"),
+        ("simclr+dsa", "resa", "digits", "+25.0 (2 of 2)"),
+        ("byol+dsa", "byol", "digits", "-20.0 (2 of 2)"),
+        ("byol+dsa", "resa", "digits", "+900.0 (2 of 2)"),
+    ]
