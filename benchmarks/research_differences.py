@@ -10,6 +10,7 @@ from statistics import mean
 from benchmarks.committed import committed, named, plain_table
 from benchmarks.research_tables import METRICS
 from dsabench.config.spec import Part, Spec, parse_spec
+from dsabench.report.overview import mean_of
 from dsabench.report.table import Cell, Column, Difference, Interval, Table, grouped
 from dsabench.report.wording import written
 from dsabench.stats.paired import sign_flip_interval
@@ -62,6 +63,24 @@ def controls(name: str) -> Table:
                 lines.append([f"{spec.method.name}+dsa", held_against(other, after), dataset, *found])
     heads = [Column("", "text"), Column("against", "text"), Column("data", "text")]
     return plain_table([*heads, *(Column(f"{metric.label} %", "text") for metric in METRICS.values())], lines)
+
+
+def in_short(name: str) -> Table:
+    """Means over seeds, of methods of `results/NAME.csv` with `dsa`: plain, adjusted after training, and with it."""
+    rows = [row for row in committed(name).rows if row.value is not None]
+    arms = grouped(rows, lambda row: (row.dataset, held_against(parse_spec(row.spec), row.layer)))
+    lines: list[Sequence[Cell]] = []
+    for dataset, label in arms:
+        method = label.removesuffix("+dsa")
+        if method == label:
+            continue
+        for one in (method, f"{method}, adjust", label):
+            own = arms[dataset, one]
+            values = grouped(own, lambda row: named(key_of(row)))
+            means = (mean_of([row.value or 0.0 for row in values[metric]], METRICS[metric].unit) for metric in METRICS)
+            lines.append([dataset, one.replace(", adjust", ", adjusted"), len({row.seed for row in own}), *means])
+    heads = [Column("data", "text"), Column("", "text"), Column("n", "count")]
+    return plain_table([*heads, *METRICS.values()], lines)
 
 
 def held_against(spec: Spec, layer: str) -> str:
