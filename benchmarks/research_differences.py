@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from statistics import mean
+from typing import NamedTuple
 
 from benchmarks.committed import committed, named, plain_table
 from benchmarks.research_tables import METRICS
@@ -19,6 +20,8 @@ from dsabench.tables.rows import Row
 
 # A regularizer and a layer.
 PLAIN, ADJUSTED = ("none", "backbone"), ("none", "adjust")
+# What `dsa` is to gain against all else that is on offer.
+GAINED = ("1-shot (centroid)", "5-shot (centroid)", "kNN (k=20)")
 
 
 def differences(name: str, regularizer: str = "dsa") -> Table:
@@ -49,20 +52,24 @@ def differences(name: str, regularizer: str = "dsa") -> Table:
 
 def controls(name: str) -> Table:
     """A line for all that `dsa` is held against in `results/NAME.csv`, on the same seeds: arms of its method, and of
-    methods that have none, at every layer.
+    methods that have none, at every layer; and whether it gains, as `gains` says.
     """
     rows = [row for row in committed(name).rows if row.value is not None]
     arms = grouped(rows, lambda row: (row.dataset, parse_spec(row.spec), row.layer))
     subjects = [arm for arm in arms if arm[1].regularizer.name == "dsa" and arm[2] == "backbone"]
     lines: list[Sequence[Cell]] = []
-    for dataset, spec, layer in subjects:
+    for subject in subjects:
+        dataset, spec, _ = subject
         there = {one.method.name for data, one, _ in subjects if data == dataset} - {spec.method.name}
-        for data, other, after in arms:
+        for arm in arms:
+            data, other, layer = arm
             if data == dataset and other.regularizer.name != "dsa" and other.method.name not in there:
-                found = (compared(arms[dataset, spec, layer], arms[data, other, after], metric) for metric in METRICS)
-                lines.append([f"{spec.method.name}+dsa", held_against(other, after), dataset, *found])
+                found = (compared(arms[subject], arms[arm], metric) for metric in METRICS)
+                gained = "yes" if gains(arms[subject], arms[arm]) else "no"
+                lines.append([f"{spec.method.name}+dsa", held_against(other, layer), dataset, *found, gained])
     heads = [Column("", "text"), Column("against", "text"), Column("data", "text")]
-    return plain_table([*heads, *(Column(f"{metric.label} %", "text") for metric in METRICS.values())], lines)
+    heads += [Column(f"{metric.label} %", "text") for metric in METRICS.values()]
+    return plain_table([*heads, Column("gains", "text")], lines)
 
 
 def in_short(name: str) -> Table:
@@ -90,16 +97,35 @@ def held_against(spec: Spec, layer: str) -> str:
     return bare if layer == "backbone" else f"{bare}, {layer}"
 
 
-def compared(own: Sequence[Row], against: Sequence[Row], metric: str) -> str:
-    """The difference of a metric, with what is known of its sign."""
+def gains(own: Sequence[Row], against: Sequence[Row]) -> bool:
+    """Whether one label, five labels or kNN are above, and none is below by more than a point, as intervals say."""
+    found = [paired(own, against, metric).differences for metric in GAINED]
+    sure = [(mean(one), *sign_flip_interval(one)) for one in found]
+    return any(low > 0 for _, low, _ in sure) and not any(middle < -0.01 and high < 0 for middle, _, high in sure)
+
+
+class Paired(NamedTuple):
+    """Differences of a metric on the same seeds, what they are told in, and the largest value."""
+
+    differences: list[float]
+    scale: float
+    size: float
+
+
+def paired(own: Sequence[Row], against: Sequence[Row], metric: str) -> Paired:
+    """A metric of two arms; what is no share is told as one of its mean `against`."""
     ours, theirs = (
         {row.seed: float(row.value or 0.0) for row in some if named(key_of(row)) == metric} for some in (own, against)
     )
     seeds = sorted(ours.keys() & theirs.keys())
-    found = [ours[seed] - theirs[seed] for seed in seeds]
     # An accuracy is a share; of a CDNV it is the share of what it was that counts.
     scale = 1.0 if METRICS[metric].unit else mean(theirs[seed] for seed in seeds)
-    size = max(*ours.values(), *theirs.values()) / scale
+    return Paired([ours[seed] - theirs[seed] for seed in seeds], scale, max(*ours.values(), *theirs.values()) / scale)
+
+
+def compared(own: Sequence[Row], against: Sequence[Row], metric: str) -> str:
+    """The difference of a metric, with what is known of its sign."""
+    found, scale, size = paired(own, against, metric)
     value = Difference(mean(found) / scale, "%", size)
     low, high = sign_flip_interval(found)
     if math.isfinite(low):

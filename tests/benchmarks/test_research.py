@@ -156,32 +156,66 @@ def test_differences_are_of_the_same_seeds_and_relative_where_they_are_no_shares
 
 def test_dsa_is_held_against_its_own_method_and_what_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
     some = next(row for row in committed("research-digits").rows if row.spec == "simclr" and row.metric == "cdnv")
-    # Two of each arm; the factor is what its CDNV is of that of simclr.
-    factors = {
-        ("simclr[lr=0.1]", "none", "backbone"): 1.0,
-        ("simclr[lr=0.1]", "none", "adjust"): 0.8,
-        ("simclr[epochs=34,lr=0.1]", "none", "backbone"): 0.9,
-        ("simclr[lr=0.2]", "koleo[weight=2]", "backbone"): 2.0,
-        ("simclr[lr=0.3]", "dsa[spread=0.1]", "backbone"): 0.5,
-        ("simclr[lr=0.3]", "dsa[spread=0.1]", "smooth[k=20]"): 0.1,
-        ("byol", "none", "backbone"): 5.0,
-        ("byol", "dsa", "backbone"): 4.0,
-        ("resa", "none", "backbone"): 0.4,
+    accuracy = replace(some, probe="knn", probe_params='{"k":20,"temperature":0.07}', metric="accuracy")
+    # Of each arm: what its CDNV is, in those of simclr, and by how many points its kNN differs from theirs.
+    made = {
+        ("simclr[lr=0.1]", "none", "backbone"): (1.0, 0),
+        ("simclr[lr=0.1]", "none", "adjust"): (0.8, 2),
+        ("simclr[epochs=34,lr=0.1]", "none", "backbone"): (0.9, 3),
+        ("simclr[lr=0.2]", "koleo[weight=2]", "backbone"): (2.0, 5),
+        ("simclr[lr=0.3]", "dsa[spread=0.1]", "backbone"): (0.5, 3),
+        ("simclr[lr=0.3]", "dsa[spread=0.1]", "smooth[k=20]"): (0.1, 9),
+        ("byol", "none", "backbone"): (5.0, -9),
+        ("byol", "dsa", "backbone"): (4.0, -1),
+        ("resa", "none", "backbone"): (0.4, -2),
     }
-    rows = [
-        replace(some, method=method, regularizer=regularizer, layer=layer, seed=seed, value=factor * (seed + 1))
-        for (method, regularizer, layer), factor in factors.items()
-        for seed in range(2)
-    ]
+    rows = []
+    for (method, regularizer, layer), (factor, points) in made.items():
+        arm = {"method": method, "regularizer": regularizer, "layer": layer}
+        for seed in range(6):
+            rows.append(replace(some, seed=seed, value=factor * (seed + 1), **arm))  # type: ignore[arg-type]
+            rows.append(replace(accuracy, seed=seed, value=0.5 + points / 100 + seed / 10, **arm))  # type: ignore[arg-type]
+    wanted = {"CDNV": research_tables.METRICS["CDNV"], "kNN (k=20)": research_tables.METRICS["kNN (k=20)"]}
     monkeypatch.setattr(research_differences, "committed", lambda name: SimpleNamespace(rows=rows))
-    monkeypatch.setattr(research_differences, "METRICS", {"CDNV": research_tables.METRICS["CDNV"]})
+    monkeypatch.setattr(research_differences, "METRICS", wanted)
+    monkeypatch.setattr(research_differences, "GAINED", ["kNN (k=20)"])
     (section,) = research_differences.controls("made up").sections
-    assert list(section.rows) == [
-        ("simclr+dsa", "simclr", "digits", "-50.0 (2 of 2)"),
-        ("simclr+dsa", "simclr, adjust", "digits", "-37.5 (2 of 2)"),
-        ("simclr+dsa", "simclr[epochs=34]", "digits", "-44.4 (2 of 2)"),
-        ("simclr+dsa", "simclr+koleo", "digits", "-75.0 (2 of 2)"),
-        ("simclr+dsa", "resa", "digits", "+25.0 (2 of 2)"),
-        ("byol+dsa", "byol", "digits", "-20.0 (2 of 2)"),
-        ("byol+dsa", "resa", "digits", "+900.0 (2 of 2)"),
+    found = [(*line[:3], str(line[3]).split(" (")[0], str(line[4]).split(" (")[0], line[5]) for line in section.rows]
+    assert found == [
+        ("simclr+dsa", "simclr", "digits", "-50.0", "+3.0", "yes"),
+        ("simclr+dsa", "simclr, adjust", "digits", "-37.5", "+1.0", "yes"),
+        ("simclr+dsa", "simclr[epochs=34]", "digits", "-44.4", "0", "no"),
+        ("simclr+dsa", "simclr+koleo", "digits", "-75.0", "-2.0", "no"),
+        ("simclr+dsa", "resa", "digits", "+25.0", "+5.0", "yes"),
+        ("byol+dsa", "byol", "digits", "-20.0", "+8.0", "yes"),
+        ("byol+dsa", "resa", "digits", "+900.0", "+1.0", "yes"),
     ]
+
+
+def test_what_gains_loses_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    some = next(row for row in committed("research-digits").rows if row.spec == "simclr" and row.metric == "cdnv")
+    few = {"probe": "fewshot", "metric": "accuracy"}
+    options = '{"classifier":"centroid","shots":%d}'
+    kinds = {
+        "one": replace(some, probe_params=options % 1, **few),  # type: ignore[arg-type]
+        "five": replace(some, probe_params=options % 5, **few),  # type: ignore[arg-type]
+        "knn": replace(some, probe="knn", probe_params='{"k":20,"temperature":0.07}', metric="accuracy"),
+    }
+
+    def arm(seeds: int = 6, **points: float) -> list[Row]:
+        """Accuracies of so many seeds, so many points above a half."""
+        return [
+            replace(kind, seed=seed, value=0.5 + points.get(name, 0.0) / 100)
+            for name, kind in kinds.items()
+            for seed in range(seeds)
+        ]
+
+    def gains(seeds: int = 6, **points: float) -> bool:
+        return research_differences.gains(arm(seeds, **points), arm(seeds))
+
+    assert gains(knn=1.0)
+    assert gains(five=0.1, knn=-0.9)
+    assert not gains()
+    assert not gains(knn=5.0, one=-1.1)
+    # Too few seeds for an interval.
+    assert not gains(seeds=5, knn=1.0)
