@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from benchmarks.committed import committed, named, plain_table
 from benchmarks.research_tables import METRICS
-from dsabench.config.spec import Part, Spec, parse_spec
+from dsabench.config.spec import Spec, parse_spec
 from dsabench.report.overview import mean_of
 from dsabench.report.table import Cell, Column, Difference, Interval, Table, grouped
 from dsabench.report.wording import written
@@ -52,7 +52,7 @@ def differences(name: str, regularizer: str = "dsa") -> Table:
 
 def controls(name: str) -> Table:
     """A line for all that `dsa` is held against in `results/NAME.csv`, on the same seeds: arms of its method, and of
-    methods that have none, at every layer; and whether it gains, as `gains` says.
+    methods that have none; the plain ones also adjusted, those of its method averaged; and whether it gains.
     """
     rows = [row for row in committed(name).rows if row.value is not None]
     arms = grouped(rows, lambda row: (row.dataset, parse_spec(row.spec), row.layer))
@@ -63,38 +63,47 @@ def controls(name: str) -> Table:
         there = {one.method.name for data, one, _ in subjects if data == dataset} - {spec.method.name}
         for arm in arms:
             data, other, layer = arm
-            if data == dataset and other.regularizer.name != "dsa" and other.method.name not in there:
+            if data != dataset or other.regularizer.name == "dsa" or other.method.name in there:
+                continue
+            after = ("adjust", "smooth[k=20]") if other.method.name == spec.method.name else ("adjust",)
+            if layer == "backbone" or (is_plain(other) and layer in after):
                 found = (compared(arms[subject], arms[arm], metric) for metric in METRICS)
                 gained = "yes" if gains(arms[subject], arms[arm]) else "no"
-                lines.append([f"{spec.method.name}+dsa", held_against(other, layer), dataset, *found, gained])
-    heads = [Column("", "text"), Column("against", "text"), Column("data", "text")]
+                lines.append([str(spec), str(other), layer, dataset, *found, gained])
+    heads = [Column("", "text"), Column("against", "text"), Column("layer", "text"), Column("data", "text")]
     heads += [Column(f"{metric.label} %", "text") for metric in METRICS.values()]
     return plain_table([*heads, Column("gains", "text")], lines)
 
 
 def in_short(name: str) -> Table:
-    """Means over seeds, of methods of `results/NAME.csv` with `dsa`: plain, adjusted after training, and with it."""
+    """Means over seeds, of methods of `results/NAME.csv` with `dsa`: plain, adjusted after training, and with it.
+
+    Of several plain arms of a method the first.
+    """
     rows = [row for row in committed(name).rows if row.value is not None]
-    arms = grouped(rows, lambda row: (row.dataset, held_against(parse_spec(row.spec), row.layer)))
+    arms = grouped(rows, lambda row: (row.dataset, parse_spec(row.spec), row.layer))
     lines: list[Sequence[Cell]] = []
-    for dataset, label in arms:
-        method = label.removesuffix("+dsa")
-        if method == label:
+    for dataset, spec, layer in arms:
+        if spec.regularizer.name != "dsa" or layer != "backbone":
             continue
-        for one in (method, f"{method}, adjust", label):
-            own = arms[dataset, one]
+        method = spec.method.name
+        plain = next(one for data, one, _ in arms if (data, one.method.name) == (dataset, method) and is_plain(one))
+        for label, one, after in (
+            (method, plain, "backbone"),
+            (f"{method}, adjusted", plain, "adjust"),
+            (f"{method}+dsa", spec, "backbone"),
+        ):
+            own = arms[dataset, one, after]
             values = grouped(own, lambda row: named(key_of(row)))
             means = (mean_of([row.value or 0.0 for row in values[metric]], METRICS[metric].unit) for metric in METRICS)
-            lines.append([dataset, one.replace(", adjust", ", adjusted"), len({row.seed for row in own}), *means])
+            lines.append([dataset, label, len({row.seed for row in own}), *means])
     heads = [Column("data", "text"), Column("", "text"), Column("n", "count")]
     return plain_table([*heads, *METRICS.values()], lines)
 
 
-def held_against(spec: Spec, layer: str) -> str:
-    """A spec without the settings that were searched, and the layer where it is not the backbone."""
-    epochs = {key: value for key, value in spec.method.options.items() if key == "epochs"}
-    bare = str(Spec(Part(spec.method.name, epochs), Part(spec.regularizer.name)))
-    return bare if layer == "backbone" else f"{bare}, {layer}"
+def is_plain(spec: Spec) -> bool:
+    """Whether a spec has no regularizer, and the epochs of all."""
+    return spec.regularizer.name == "none" and "epochs" not in spec.method.options
 
 
 def gains(own: Sequence[Row], against: Sequence[Row]) -> bool:

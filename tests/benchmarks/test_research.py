@@ -165,7 +165,10 @@ def test_dsa_is_held_against_its_own_method_and_what_has_none(monkeypatch: pytes
         ("simclr[lr=0.2]", "koleo[weight=2]", "backbone"): (2.0, 5),
         ("simclr[lr=0.3]", "dsa[spread=0.1]", "backbone"): (0.5, 3),
         ("simclr[lr=0.3]", "dsa[spread=0.1]", "smooth[k=20]"): (0.1, 9),
+        ("simclr[epochs=34,lr=0.1]", "none", "adjust"): (0.2, 9),
+        ("resa", "none", "smooth[k=20]"): (0.2, 9),
         ("byol", "none", "backbone"): (5.0, -9),
+        ("byol", "none", "adjust"): (3.5, -3),
         ("byol", "dsa", "backbone"): (4.0, -1),
         ("resa", "none", "backbone"): (0.4, -2),
     }
@@ -180,15 +183,27 @@ def test_dsa_is_held_against_its_own_method_and_what_has_none(monkeypatch: pytes
     monkeypatch.setattr(research_differences, "METRICS", wanted)
     monkeypatch.setattr(research_differences, "GAINED", ["kNN (k=20)"])
     (section,) = research_differences.controls("made up").sections
-    found = [(*line[:3], str(line[3]).split(" (")[0], str(line[4]).split(" (")[0], line[5]) for line in section.rows]
+    found = [(*line[:3], str(line[4]).split(" (")[0], str(line[5]).split(" (")[0], line[6]) for line in section.rows]
+    assert {line[3] for line in section.rows} == {"digits"}
+    dsa = "simclr[lr=0.3]+dsa[spread=0.1]"
     assert found == [
-        ("simclr+dsa", "simclr", "digits", "-50.0", "+3.0", "yes"),
-        ("simclr+dsa", "simclr, adjust", "digits", "-37.5", "+1.0", "yes"),
-        ("simclr+dsa", "simclr[epochs=34]", "digits", "-44.4", "0", "no"),
-        ("simclr+dsa", "simclr+koleo", "digits", "-75.0", "-2.0", "no"),
-        ("simclr+dsa", "resa", "digits", "+25.0", "+5.0", "yes"),
-        ("byol+dsa", "byol", "digits", "-20.0", "+8.0", "yes"),
-        ("byol+dsa", "resa", "digits", "+900.0", "+1.0", "yes"),
+        (dsa, "simclr[lr=0.1]", "backbone", "-50.0", "+3.0", "yes"),
+        (dsa, "simclr[lr=0.1]", "adjust", "-37.5", "+1.0", "yes"),
+        (dsa, "simclr[epochs=34,lr=0.1]", "backbone", "-44.4", "0", "no"),
+        (dsa, "simclr[lr=0.2]+koleo[weight=2]", "backbone", "-75.0", "-2.0", "no"),
+        (dsa, "resa", "backbone", "+25.0", "+5.0", "yes"),
+        ("byol+dsa", "byol", "backbone", "-20.0", "+8.0", "yes"),
+        ("byol+dsa", "byol", "adjust", "+14.3", "+2.0", "yes"),
+        ("byol+dsa", "resa", "backbone", "+900.0", "+1.0", "yes"),
+    ]
+    (section,) = research_differences.in_short("made up").sections
+    assert [(*line[:3], line[3].value) for line in section.rows if isinstance(line[3], Mean)] == [
+        ("digits", "simclr", 6, 3.5),
+        ("digits", "simclr, adjusted", 6, pytest.approx(2.8)),
+        ("digits", "simclr+dsa", 6, 1.75),
+        ("digits", "byol", 6, 17.5),
+        ("digits", "byol, adjusted", 6, 12.25),
+        ("digits", "byol+dsa", 6, 14.0),
     ]
 
 
