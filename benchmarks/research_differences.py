@@ -68,7 +68,7 @@ def controls(name: str) -> Table:
             after = ("adjust", "smooth[k=20]") if other.method.name == spec.method.name else ("adjust",)
             if layer == "backbone" or (is_plain(other) and layer in after):
                 found = (compared(arms[subject], arms[arm], metric) for metric in METRICS)
-                gained = "yes" if gains(arms[subject], arms[arm]) else "no"
+                gained = gains(arms[subject], arms[arm])
                 lines.append([str(spec), str(other), layer, dataset, *found, gained])
     heads = [Column("", "text"), Column("against", "text"), Column("layer", "text"), Column("data", "text")]
     heads += [Column(f"{metric.label} %", "text") for metric in METRICS.values()]
@@ -106,11 +106,14 @@ def is_plain(spec: Spec) -> bool:
     return spec.regularizer.name == "none" and "epochs" not in spec.method.options
 
 
-def gains(own: Sequence[Row], against: Sequence[Row]) -> bool:
+def gains(own: Sequence[Row], against: Sequence[Row]) -> str:
     """Whether one label, five labels or kNN are above, and none is below by more than a point, as intervals say."""
     found = [paired(own, against, metric).differences for metric in GAINED]
     sure = [(mean(one), *sign_flip_interval(one)) for one in found]
-    return any(low > 0 for _, low, _ in sure) and not any(middle < -0.01 and high < 0 for middle, _, high in sure)
+    if not all(math.isfinite(low) for _, low, _ in sure):
+        return "too few seeds"
+    above = any(low > 0 for _, low, _ in sure)
+    return "yes" if above and not any(middle < -0.01 and high < 0 for middle, _, high in sure) else "no"
 
 
 class Paired(NamedTuple):
@@ -147,4 +150,7 @@ TABLES: Mapping[str, Callable[[], Table]] = {
     "research-by-views-differences": partial(differences, "research-by-views", "dsa[weight=3]"),
     "research-undrawn-differences": partial(differences, "research-undrawn"),
     "research-undrawn-sweeps-differences": partial(differences, "research-undrawn-sweeps"),
+    "research-equal-controls": partial(controls, "research-equal"),
+    "research-equal-sweeps-differences": partial(differences, "research-equal-sweeps"),
+    "dsa-in-short": partial(in_short, "research-equal"),
 }

@@ -225,12 +225,12 @@ def test_what_gains_loses_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
             for seed in range(seeds)
         ]
 
-    def gains(seeds: int = 6, **points: float) -> bool:
+    def gains(seeds: int = 6, **points: float) -> str:
         return research_differences.gains(arm(seeds, **points), arm(seeds))
 
-    assert gains(knn=1.0)
-    assert gains(five=0.1, knn=-0.9)
-    assert not gains()
-    assert not gains(knn=5.0, one=-1.1)
-    # Too few seeds for an interval.
-    assert not gains(seeds=5, knn=1.0)
+    assert gains(knn=1.0) == "yes"
+    assert gains(five=0.1, knn=-0.9) == "yes"
+    assert gains() == "no"
+    assert gains(knn=5.0, one=-1.1) == "no"
+    # Of which there is no interval.
+    assert gains(seeds=5, knn=1.0) == "too few seeds"
