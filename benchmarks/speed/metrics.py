@@ -32,7 +32,7 @@ from benchmarks.speed.measure import (
     spread,
     timed,
 )
-from dsabench.evaluation.stored import stored_form
+from dsabench.evaluation.feature_files import stored_form
 from dsabench.files import write_atomic
 from dsabench.metrics import METRICS
 from dsabench.metrics.samples import Metric, Samples

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from dsabench.evaluation.stored import is_whole, seal
+from dsabench.evaluation.feature_files import is_whole, seal
 from dsabench.files import write_atomic
 from dsabench.training.checkpoint import read_checkpoint, write_checkpoint
 from dsabench.training.loop import CHECKPOINT_S

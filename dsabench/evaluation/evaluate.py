@@ -15,9 +15,9 @@ from dsabench.data.data_config import DataConfig, located
 from dsabench.data.dataset import Dataset
 from dsabench.errors import DataError, UsageError
 from dsabench.evaluation.encoder import Encoder
+from dsabench.evaluation.feature_files import is_whole, seal
 from dsabench.evaluation.features import EmbeddingStore, FeatureStore, splits
 from dsabench.evaluation.inputs import Inputs
-from dsabench.evaluation.stored import is_whole, seal
 from dsabench.evaluation.subject import Subject
 from dsabench.evaluation.words import EVALUATORS, asked
 from dsabench.files import canonical_json, sha256_bytes, sha256_file, write_atomic

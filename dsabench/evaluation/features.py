@@ -1,4 +1,4 @@
-"""Frozen features: extracted once per encoder, data, layer and split, and kept under a hash (`stored`)."""
+"""Frozen features: extracted once per encoder, data, layer and split, and kept under a hash (`feature_files`)."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from dsabench.data.loader import image_batches, reading_workers
 from dsabench.errors import UsageError
 from dsabench.evaluation.embeddings import Embeddings
 from dsabench.evaluation.encoder import Encoder
+from dsabench.evaluation.feature_files import is_whole, keep, mapped
 from dsabench.evaluation.posthoc import adjuster_of, changed, inner
 from dsabench.evaluation.preprocessing import of_crops, prepared_batches, trained_on
-from dsabench.evaluation.stored import is_whole, keep, mapped
 from dsabench.files import canonical_json, sha256_bytes
 from dsabench.rng import numpy_generator
 from dsabench.training.adjust import view_features

@@ -22,9 +22,9 @@ from dsabench.data.loader import image_batches
 from dsabench.errors import UsageError
 from dsabench.evaluation import features as module
 from dsabench.evaluation.encoder import Encoder, run_encoder
+from dsabench.evaluation.feature_files import seal, stored_form
 from dsabench.evaluation.features import FeatureStore
 from dsabench.evaluation.posthoc import smoothed
-from dsabench.evaluation.stored import seal, stored_form
 from dsabench.files import write_atomic
 from dsabench.launch.work import Workshop, train
 from dsabench.signals import Stop

@@ -19,8 +19,8 @@ from dsabench.config.spec import Part
 from dsabench.data import Datasets
 from dsabench.evaluation import features
 from dsabench.evaluation.encoder import run_encoder
+from dsabench.evaluation.feature_files import is_whole
 from dsabench.evaluation.features import FeatureStore
-from dsabench.evaluation.stored import is_whole
 from dsabench.training.checkpoint import read_checkpoint, tensors_sha256
 from dsabench.training.run import Run
 
