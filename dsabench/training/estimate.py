@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -153,7 +154,7 @@ def measured(config: RunConfig, there: Sequence[Run], datasets: Datasets) -> Est
         step_s=price.step_s,
         seconds=0.0,
         memory_mb=round(price.memory_mb),
-        disk_mb=round((GENERATIONS * (saved + moments) + features) / 1e6),
+        disk_mb=math.ceil((GENERATIONS * (saved + moments) + features) / 1e6),
         parameters=parameters,
         known_by=price.known_by,
     )
